@@ -1,0 +1,58 @@
+# `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test chaos lint clean
+
+# A Python that writes no bytecode imports Airflow anew each time: twice as slow.
+unexport PYTHONDONTWRITEBYTECODE
+
+candidates := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+python := .venv/bin/python
+pip := $(python) -m pip --disable-pip-version-check --no-input -qq
+
+help:
+	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
+	@echo 'make test    run every test, end to end ones included'
+	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
+	@echo 'make lint    check style and types'
+	@echo 'make clean   remove .venv, caches and builds; output/ stays'
+
+demo: .venv/installed
+	@$(python) -m tests.e2e.demo
+
+test: .venv/installed-for-tests
+	@$(python) -m pytest -n 2 --dist loadfile
+
+chaos: .venv/installed-for-tests
+	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
+
+lint: .venv/installed-for-tests
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml | $(python)
+	@echo 'Installing into .venv; this takes about half a minute, once.'
+	@$(pip) install -e '.[sandbox]'
+	@touch $@
+
+.venv/installed-for-tests: pyproject.toml | $(python)
+	@echo 'Installing into .venv, the tools for tests too; this takes about half a minute, once.'
+	@$(pip) install -e '.[sandbox]' --group test
+	@touch .venv/installed $@
+
+# Dependency groups need pip 25.1, newer than what some Pythons bring.
+$(python):
+	@for candidate in $(candidates); do \
+		if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			"$$candidate" -m venv --clear .venv && $(pip) install --upgrade 'pip>=25.1' && exit 0; \
+			rm -rf .venv; exit 1; \
+		fi; \
+	done; \
+	echo 'This needs Python 3.11 or newer with its venv module, and none of these is one: $(candidates).' >&2; \
+	echo 'Install one, or name it: make demo PYTHON=/path/to/python3.12' >&2; \
+	exit 1

@@ -1,0 +1,1 @@
+"""What Scenario is: its calls, its replies, and two clients that carry the calls. Knows nothing of Airflow."""

@@ -1,0 +1,277 @@
+"""Every endpoint this package uses, once: what to send, how to read the reply, and whether it is safe to repeat.
+
+Both clients carry these values; neither knows an endpoint of its own. Facts about the endpoints are from Scenario's
+API reference and its official client, scenario-sdk 2.4.0.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_scenario.api.asset import Asset
+from airflow_provider_scenario.api.job import Job, JobPage, Submission
+from airflow_provider_scenario.api.model import Model
+from airflow_provider_scenario.api.price import Price
+from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.upload import Upload
+from airflow_provider_scenario.exceptions import ScenarioInputError, ScenarioSaid, ScenarioSubmissionError
+
+T = TypeVar("T")
+
+LARGEST_PAGE = 100
+"""Rows a page of the job list may have (scenario-sdk, ``job_list_params``)."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One call of the API, ready to be carried by either client.
+
+    :param action: What it does, in words that complete "Scenario refused to ...".
+    :param method: HTTP method.
+    :param path: Path below the base URL, quoted.
+    :param read: Turns the reply into its value.
+    :param repeatable: Whether sending it twice does no harm.
+    :param query: Query parameters.
+    :param body: JSON body, or ``None``. Not shown in the repr.
+    """
+
+    action: str
+    method: str
+    path: str
+    read: Callable[[Reply], T]
+    repeatable: bool
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+def submit(model_id: str, inputs: Mapping[str, Any]) -> Call[Submission]:
+    """Buy one generation. Never repeated: Scenario has no idempotency key.
+
+    :param model_id: The model.
+    :param inputs: Values by the API's names.
+    """
+
+    def read(reply: Reply) -> Submission:
+        document = reply.json()
+        job = Job.read(document["job"])
+        try:
+            return Submission(job, Price.read(document))
+        except KeyError:
+            return Submission(job, Price(job.cost or Decimal(0)))
+
+    return Call(
+        f"run {model_id}", "POST", f"/generate/custom/{_id(model_id)}", read, repeatable=False, body=dict(inputs)
+    )
+
+
+def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
+    """Ask what a generation would cost: a dry run, which makes no job and costs nothing.
+
+    :param model_id: The model.
+    :param inputs: Values by the API's names; the price is for just these.
+    """
+
+    def read(reply: Reply) -> Price:
+        document = reply.json()
+        job = document.get("job")
+        job_id = job.get("jobId") if isinstance(job, Mapping) else None
+        if job_id:
+            raise ScenarioSubmissionError(
+                f"Scenario was asked for the price of {model_id} only, but made the job {job_id}, which is charged.",
+                said=ScenarioSaid(status=reply.status),
+                job_id=str(job_id),
+            )
+        return Price.read(document)
+
+    return Call(
+        f"price {model_id}",
+        "POST",
+        f"/generate/custom/{_id(model_id)}",
+        read,
+        repeatable=False,  # A proxy that drops the query would make it a purchase.
+        query={"dryRun": "true"},  # In the body it would be ignored, and the job would run.
+        body=dict(inputs),
+    )
+
+
+def get_job(job_id: str) -> Call[Job]:
+    """Read one job."""
+    return Call(
+        f"read job {job_id}",
+        "GET",
+        f"/jobs/{_id(job_id)}",
+        lambda reply: Job.read(reply.json()["job"]),
+        repeatable=True,
+    )
+
+
+def list_jobs(
+    *, updated_after: datetime.datetime | None = None, token: str | None = None, page_size: int = LARGEST_PAGE
+) -> Call[JobPage]:
+    """List jobs made by models such as Scenario's video models (type ``custom``), the last changed first.
+
+    A page may be short or empty although more follow: go on until there is no next token.
+
+    :param updated_after: Only jobs that changed after this time.
+    :param token: The next token of the page before.
+    :param page_size: Rows a page, 1 to 100. Default 100.
+    """
+    query = {"types": "custom", "pageSize": str(page_size)}
+    if updated_after is not None:
+        query["updatedAfter"] = updated_after.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
+        query["updatedAfter"] = query["updatedAfter"].replace("+00:00", "Z")
+    if token is not None:
+        query["paginationToken"] = token
+
+    def read(reply: Reply) -> JobPage:
+        document = reply.json()
+        # A reply without its rows is no empty list: a job that is looked for there would be bought again.
+        jobs = tuple(Job.read(row) for row in document["jobs"])
+        return JobPage(jobs, document.get("nextPaginationToken") or None, reply.server_time)
+
+    return Call("list jobs", "GET", "/jobs", read, repeatable=True, query=query)
+
+
+def cancel_job(job_id: str) -> Call[Job]:
+    """Ask to cancel a job. Scenario refuses it for video models; asking twice changes nothing."""
+    return Call(
+        f"cancel job {job_id}",
+        "POST",
+        f"/jobs/{_id(job_id)}/action",
+        lambda reply: Job.read(reply.json()["job"]),
+        repeatable=True,
+        body={"action": "cancel"},
+    )
+
+
+def get_model(model_id: str) -> Call[Model]:
+    """Read a model's record with its inputs."""
+    return Call(
+        f"read model {model_id}",
+        "GET",
+        f"/models/{_id(model_id)}",
+        lambda reply: Model.read(reply.json()["model"]),
+        repeatable=True,
+    )
+
+
+def list_models(*, page_size: int = 1) -> Call[tuple[Model, ...]]:
+    """List the project's own models: the cheapest call that needs a good key."""
+    return Call(
+        "list models",
+        "GET",
+        "/models",
+        lambda reply: tuple(Model.read(row) for row in reply.json()["models"]),
+        repeatable=True,
+        query={"pageSize": str(page_size)},
+    )
+
+
+def list_projects() -> Call[tuple[str, ...]]:
+    """Name the projects this key can see, as ``team / project``: a project's key sees its own."""
+
+    def read(reply: Reply) -> tuple[str, ...]:
+        teams = reply.json().get("teams") or ()
+        return tuple(
+            f"{team.get('name') or team.get('id')} / {project.get('name') or project.get('id')}"
+            for team in teams
+            for project in team.get("projects") or ()
+        )
+
+    return Call("list teams", "GET", "/teams", read, repeatable=True)
+
+
+def get_asset(asset_id: str, *, original: bool = False) -> Call[Asset]:
+    """Read an asset, with a fresh URL.
+
+    :param asset_id: The asset.
+    :param original: Whether the URL shall lead to the file before Scenario optimised it. Default: no.
+    """
+    return Call(
+        f"read asset {asset_id}",
+        "GET",
+        f"/assets/{_id(asset_id)}",
+        lambda reply: Asset.read(reply.json()["asset"]),
+        repeatable=True,
+        query={"originalAssets": "true"} if original else {},
+    )
+
+
+def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
+    """Read up to 200 assets by id; ids that Scenario doesn't know are absent from the result."""
+
+    def read(reply: Reply) -> Mapping[str, Asset]:
+        return {row["id"]: Asset.read(row) for row in reply.json()["assets"]}
+
+    return Call("read assets", "POST", "/assets/get-bulk", read, repeatable=True, body={"assetIds": list(asset_ids)})
+
+
+def upload_image(name: str, image: str) -> Call[Asset]:
+    """Upload a small image in one call. Repeating it would leave a second asset, so it isn't repeated.
+
+    :param name: The asset's name.
+    :param image: The file in base64; below 6 MB in all (Scenario's page on uploading assets).
+    """
+    return Call(
+        f"upload {name}",
+        "POST",
+        "/assets",
+        lambda reply: Asset.read(reply.json()["asset"]),
+        repeatable=False,
+        body={"image": image, "name": name},
+    )
+
+
+def start_upload(name: str, *, size: int, content_type: str, kind: str, parts: int) -> Call[Upload]:
+    """Begin a multipart upload. Costs nothing, so a lost reply may be repeated.
+
+    :param name: The file's name.
+    :param size: Its bytes.
+    :param content_type: Its MIME type.
+    :param kind: ``video``, ``image`` or ``audio``.
+    :param parts: In how many parts the bytes will come; each but the last has 5 MiB or more.
+    """
+    body = {"fileName": name, "fileSize": size, "contentType": content_type, "kind": kind, "parts": parts}
+    return Call(
+        f"begin the upload of {name}",
+        "POST",
+        "/uploads",
+        lambda reply: Upload.read(reply.json()["upload"]),
+        repeatable=True,
+        body=body,
+    )
+
+
+def complete_upload(upload_id: str) -> Call[Upload]:
+    """Say that every part has been sent."""
+    return Call(
+        f"complete upload {upload_id}",
+        "POST",
+        f"/uploads/{_id(upload_id)}/action",
+        lambda reply: Upload.read(reply.json()["upload"]),
+        repeatable=True,
+        body={"action": "complete"},
+    )
+
+
+def get_upload(upload_id: str) -> Call[Upload]:
+    """Read how far an upload is."""
+    return Call(
+        f"read upload {upload_id}",
+        "GET",
+        f"/uploads/{_id(upload_id)}",
+        lambda reply: Upload.read(reply.json()["upload"]),
+        repeatable=True,
+    )
+
+
+def _id(text: str) -> str:
+    """Return an id as one segment of a path; an empty one would turn the call into another."""
+    if not text.strip("."):
+        raise ScenarioInputError(f"{text!r} is not the id of anything at Scenario. Nothing was sent.")
+    return quote(text, safe="")

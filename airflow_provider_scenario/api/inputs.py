@@ -1,0 +1,273 @@
+"""Inputs are checked before paying: Scenario drops some mistakes in silence, runs the job all the same and charges.
+
+Pure: a model's record and the author's values go in; what to send, and every fault at once, come out.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_scenario.api.asset import Asset, AssetStatus
+from airflow_provider_scenario.api.job import whole_number
+from airflow_provider_scenario.api.model import InputType, Model, ModelInput
+from airflow_provider_scenario.exceptions import without_secrets
+
+_NO_VALUE_TEXTS = ("", "None", "null")
+_TRUE_TEXTS = ("true", "1", "yes")
+_FALSE_TEXTS = ("false", "0", "no")
+_LONGEST_SHOWN = 120
+
+
+class _FaultError(ValueError):
+    """One value is wrong; the text completes ``<input>: ...``."""
+
+
+@dataclass(frozen=True)
+class CheckedInputs:
+    """What became of the author's inputs.
+
+    :param values: What to send, by the API's names: values that templating turned into text are coerced.
+    :param faults: One sentence a fault, with the allowed values; empty if all is well.
+    """
+
+    values: Mapping[str, Any]
+    faults: tuple[str, ...] = ()
+
+
+def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
+    """Check the inputs of a job against its model's record.
+
+    :param model: The model's record.
+    :param given: Values by the API's names. ``None`` counts as not given.
+    :return: What to send, and every fault.
+    """
+    known = {one.name: one for one in model.inputs}
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in known:
+            faults.append(f"{name}: {model.name} has no such input.{_suggestion(name, known)}")
+            continue
+        try:
+            coerced = _coerced(known[name], value)
+        except _FaultError as fault:
+            faults.append(f"{name}: {fault}")
+            values[name] = value  # It was given, so no second fault says that it is missing.
+        else:
+            if coerced is not None:
+                values[name] = coerced
+    missing = [one for one in model.inputs if one.name not in values and one.is_required_with(values)]
+    faults.extend(f"{one.name}: is required.{_why_required(one, values)}" for one in missing)
+    return CheckedInputs(values, tuple(faults))
+
+
+def asset_ids(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
+    """Return which assets inputs name: a place such as ``refImageUrls[1]`` to its input and asset id."""
+    places: dict[str, tuple[ModelInput, str]] = {}
+    for one in model.inputs:
+        value = values.get(one.name)
+        if one.type is InputType.FILE_ARRAY and isinstance(value, list):
+            places.update({f"{one.name}[{i}]": (one, item) for i, item in enumerate(value) if isinstance(item, str)})
+        elif one.type is InputType.FILE and isinstance(value, str) and not value.startswith("data:"):
+            places[one.name] = (one, value)
+    return places
+
+
+def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None) -> Iterator[str]:
+    """Yield the faults of an asset that is to be an input.
+
+    :param place: The input's name, for the message.
+    :param one: The input.
+    :param asset_id: The id the author gave.
+    :param asset: The asset, or ``None`` if Scenario has none of that id.
+    """
+    if asset is None:
+        yield f"{place}: there is no asset {asset_id} in the project this API key belongs to."
+        return
+    if asset.status is AssetStatus.ERROR:
+        yield f"{place}: asset {asset_id} is in error at Scenario; upload or make it again."
+    if one.kind and asset.kind and asset.kind != one.kind:
+        yield f"{place}: must be a Scenario asset of kind {one.kind}, but {asset_id} is of kind {asset.kind}."
+    if asset.duration is not None:
+        if one.shortest_duration is not None and asset.duration < one.shortest_duration:
+            yield f"{place}: must last at least {one.shortest_duration:g} s, {asset_id} lasts {asset.duration:g} s."
+        if one.longest_duration is not None and asset.duration > one.longest_duration:
+            yield f"{place}: must last at most {one.longest_duration:g} s, {asset_id} lasts {asset.duration:g} s."
+    if asset.size is not None and one.largest_size is not None and asset.size > one.largest_size:
+        yield f"{place}: must have at most {one.largest_size:,} bytes, {asset_id} has {asset.size:,}."
+
+
+def _suggestion(name: str, known: Mapping[str, ModelInput]) -> str:
+    lowered = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.replace("_", "").lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean {lowered[close[0]]}?"
+    return f" It has: {', '.join(known)}." if known else ""
+
+
+def _why_required(one: ModelInput, values: Mapping[str, Any]) -> str:
+    """Return the record's own words for the rule that asks for the input, else words of ours."""
+    if one.required.get("always"):
+        return ""
+    for key, absent in (("ifDefined", False), ("ifNotDefined", True)):
+        for other, rule in one.rules(key).items():
+            if (other in values) is not absent:
+                message = rule.get("message") if isinstance(rule, Mapping) else rule
+                ours = f"Give it or {other}." if absent else f"It goes with {other}."
+                return f" {message}" if isinstance(message, str) and message else f" {ours}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message: without what a signed URL gives away, and not at great length."""
+    try:
+        shown = without_secrets(repr(value))
+    except (ValueError, RecursionError):  # As a whole number of many thousand digits.
+        shown = f"a {type(value).__name__} too large to show"
+    return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…"
+
+
+def _coerced(one: ModelInput, value: Any) -> Any:
+    """Return the value as Scenario takes it, or ``None`` for a text that stands for no value."""
+    if isinstance(value, str) and one.type not in (InputType.STRING, InputType.UNKNOWN):
+        value = value.strip()
+        if value in _NO_VALUE_TEXTS:
+            return None
+    if not one.type.is_array:
+        return _item(one, value)
+    items = _list(value)
+    if not items and one.required.get("always"):
+        raise _FaultError("must not be empty.")
+    if one.shortest is not None and len(items) < one.shortest:
+        raise _FaultError(f"needs at least {one.shortest} items, got {len(items)}.")
+    if one.longest is not None and len(items) > one.longest:
+        raise _FaultError(f"takes at most {one.longest} items, got {len(items)}.")
+    return [_item(one, item) for item in items]
+
+
+def _list(value: Any) -> list[Any]:
+    if isinstance(value, str) and value.startswith(("[", "(")):
+        value = _literal(value)
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise _FaultError(f"takes a list, even of one: [{_shown(value)}] rather than {_shown(value)}.")
+
+
+def _literal(text: str) -> Any:
+    """Return the list that templating turned into text, as JSON or as Python wrote it."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return ast.literal_eval(text)
+    return text
+
+
+def _item(one: ModelInput, value: Any) -> Any:
+    match one.type.item:
+        case InputType.BOOLEAN:
+            return _boolean(value)
+        case InputType.NUMBER:
+            return _number(one, value)
+        case InputType.STRING:
+            return _string(one, value)
+        case InputType.FILE | InputType.MODEL:
+            return _id(one, value)
+        case _:
+            return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of which only this is known: that it has to travel as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise _FaultError(f"must be JSON, got {_shown(value)}.") from None
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE_TEXTS:
+        return True
+    if isinstance(value, str) and value.lower() in _FALSE_TEXTS:
+        return False
+    raise _FaultError(f"must be true or false, got {_shown(value)}.")
+
+
+def _number(one: ModelInput, value: Any) -> int | float:
+    exact = _exact(value)
+    if exact is None:
+        raise _FaultError(f"must be a number, got {_shown(value)}.")
+    if one.name == "seed" and not isinstance(exact, int):
+        raise _FaultError(f"must be a whole number, got {_shown(value)}.")
+    _check_allowed(one, exact)
+    if (one.minimum is not None and exact < one.minimum) or (one.maximum is not None and exact > one.maximum):
+        raise _FaultError(f"must be {_range(one)}, got {_shown(value)}.")
+    return exact
+
+
+def _exact(value: Any) -> int | float | None:
+    """Return a number, or the number a text spells, as an int if it is whole; ``None`` for anything else."""
+    whole = whole_number(value)
+    if whole is not None:
+        return whole
+    if isinstance(value, bool) or not isinstance(value, float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _range(one: ModelInput) -> str:
+    if one.minimum is not None and one.maximum is not None:
+        return f"from {one.minimum:g} to {one.maximum:g}"
+    return f"at least {one.minimum:g}" if one.minimum is not None else f"at most {one.maximum:g}"
+
+
+def _string(one: ModelInput, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _FaultError(f"must be text, got {_shown(value)}.")
+    text = str(value)
+    if not text.strip() and one.required.get("always"):
+        raise _FaultError("must not be empty.")
+    if not one.type.is_array:
+        if one.shortest is not None and len(text) < one.shortest:
+            raise _FaultError(f"needs at least {one.shortest} characters, got {len(text)}.")
+        if one.longest is not None and len(text) > one.longest:
+            raise _FaultError(f"takes at most {one.longest} characters, got {len(text)}.")
+    _check_allowed(one, text)
+    return text
+
+
+def _id(one: ModelInput, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        raise _FaultError(f"takes one id, not a list of {len(value)}.")
+    if not isinstance(value, str) or not value:
+        kind = "asset" if one.is_file else "model"
+        raise _FaultError(f"must be the id of a Scenario {kind}, got {_shown(value)}.")
+    is_inline = value.startswith("data:") and one.type is InputType.FILE
+    if one.is_file and not is_inline and not value.replace("_", "").replace("-", "").isalnum():
+        raise _FaultError(
+            f"must be the id of a Scenario asset, got {_shown(value)}. Upload files with "
+            "ObjectStorageToScenarioOperator, which returns the id."
+        )
+    return value
+
+
+def _check_allowed(one: ModelInput, value: Any) -> None:
+    # A record may list the choices of a number as texts, and the other way round.
+    if one.allowed_values and value not in one.allowed_values and str(value) not in map(str, one.allowed_values):
+        allowed = ", ".join(str(choice) for choice in one.allowed_values)
+        raise _FaultError(f"must be one of {allowed}, got {_shown(value)}.")

@@ -1,0 +1,229 @@
+"""A job: one generation, from its submission to its outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api.price import Price, units
+from airflow_provider_scenario.exceptions import without_secrets
+
+MODERATION_WORDS = ("moderat", "nsfw", "sensitive content", "content policy", "flagged", "safety system")
+"""Parts of words by which Scenario's own plugins recognise a blocked prompt: the API has no code for it."""
+
+
+class JobStatus(enum.StrEnum):
+    """Where a job stands. Values that Scenario adds later pass through: ``JobStatus("new").value`` is ``"new"``."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    WARMING_UP = "warming-up"
+    IN_PROGRESS = "in-progress"
+    FINALIZING = "finalizing"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELED = "canceled"
+
+    @classmethod
+    def _missing_(cls, value: object) -> JobStatus:
+        unknown = str.__new__(cls, str(value))
+        unknown._name_ = str(value)
+        unknown._value_ = str(value)
+        return unknown
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this package knows the status."""
+        return self.value in JobStatus._value2member_map_
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job will not change any more. An unknown status counts as unfinished."""
+        return self in (JobStatus.SUCCESS, JobStatus.FAILURE, JobStatus.CANCELED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation at Scenario.
+
+    :param id: The job's id.
+    :param status: Where it stands.
+    :param progress: From 0 to 1.
+    :param model_id: The model it runs, where the reply says it.
+    :param asset_ids: Its outputs in order; empty until ``success``.
+    :param seed: The seed it runs with: ours, or the one Scenario drew; ``None`` where the model has none.
+    :param cost: What it was charged in creative units, after discount. Scenario keeps the number after a refund.
+    :param refund_disabled: Whether Scenario keeps the money if the job fails.
+    :param error: Scenario's reason for a failure.
+    :param hint: Scenario's advice for a failure.
+    :param created_at: When Scenario accepted it.
+    :param updated_at: When it last changed.
+    :param inputs: Scenario's echo of the inputs, which is not literal: defaults are filled in, whole numbers may come
+        back as floats, a long prompt as the id of a text asset.
+    """
+
+    id: str
+    status: JobStatus
+    progress: float = 0.0
+    model_id: str | None = None
+    asset_ids: tuple[str, ...] = ()
+    seed: int | None = None
+    cost: Decimal | None = None
+    refund_disabled: bool = False
+    error: str | None = None
+    hint: str | None = None
+    created_at: datetime.datetime | None = None
+    updated_at: datetime.datetime | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status.is_finished
+
+    @property
+    def is_moderated(self) -> bool:
+        """Whether moderation stopped it, told by the words of its error and hint."""
+        words = f"{self.error or ''} {self.hint or ''}".lower()
+        return self.status is JobStatus.FAILURE and any(word in words for word in MODERATION_WORDS)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Job:
+        """Read the ``job`` object of a reply.
+
+        :raises KeyError: if it has no ``jobId``, as in the reply to a dry run.
+        """
+        job_id = document["jobId"]
+        if not isinstance(job_id, str) or not job_id:
+            raise KeyError("jobId")
+        # Nothing but the id is insisted on: once it is known, a paid job must not be lost to an odd field beside it.
+        metadata = _object(document.get("metadata"))
+        billing = _object(document.get("billing"))
+        inputs = _object(metadata.get("input"))
+        asset_ids = metadata.get("assetIds")
+        model_id = inputs.get("modelId")
+        return cls(
+            id=job_id,
+            status=JobStatus(document.get("status") or "unknown"),
+            progress=_share(document.get("progress")),
+            model_id=model_id if isinstance(model_id, str) and model_id else None,
+            asset_ids=tuple(map(str, asset_ids)) if isinstance(asset_ids, list) else (),
+            seed=whole_number(inputs.get("seed")),
+            cost=_cost(billing),
+            refund_disabled=bool(billing.get("disableRefund")),
+            error=_text(metadata.get("error")),
+            hint=_text(metadata.get("hint")),
+            created_at=time_of(document.get("createdAt")),
+            updated_at=time_of(document.get("updatedAt")),
+            inputs=inputs,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a waiting task must know of the job, as JSON: for trigger events. No inputs, no URL."""
+        return {
+            "job_id": self.id,
+            "status": str(self.status.value),
+            "progress": self.progress,
+            "model_id": self.model_id,
+            "asset_ids": list(self.asset_ids),
+            "seed": self.seed,
+            "cost": None if self.cost is None else str(self.cost),
+            "refund_disabled": self.refund_disabled,
+            "error": self.error,
+            "hint": self.hint,
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Job:
+        """Return the job that :meth:`facts` was made from, as far as it tells."""
+        cost = facts.get("cost")
+        return cls(
+            id=facts["job_id"],
+            status=JobStatus(facts["status"]),
+            progress=facts.get("progress") or 0.0,
+            model_id=facts.get("model_id"),
+            asset_ids=tuple(facts.get("asset_ids") or ()),
+            seed=facts.get("seed"),
+            cost=None if cost is None else Decimal(cost),
+            refund_disabled=bool(facts.get("refund_disabled")),
+            error=facts.get("error"),
+            hint=facts.get("hint"),
+        )
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The reply to a paid submission.
+
+    :param job: The new job.
+    :param price: What was charged, from the fields beside the job, which no later reply repeats.
+    """
+
+    job: Job
+    price: Price
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """One page of the job list.
+
+    :param jobs: The rows; a page may be short or empty although more follow.
+    :param next_token: The token of the next page; ``None`` on the last one.
+    :param server_time: Scenario's clock when it answered.
+    """
+
+    jobs: tuple[Job, ...]
+    next_token: str | None = None
+    server_time: datetime.datetime | None = None
+
+
+def whole_number(value: object) -> int | None:
+    """Return ``value`` as an int if it is a whole number or the text of one, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int):
+        return value
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(value, str) and "." not in value and "e" not in value.lower():
+            return int(value)  # Not by way of a float, which would round a long one.
+        number = float(value)
+        return int(number) if number.is_integer() else None
+    return None
+
+
+def time_of(text: object) -> datetime.datetime | None:
+    """Return Scenario's ISO 8601 time, in UTC; ``None`` where there is none."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(text)
+        return time.astimezone(datetime.UTC) if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(min(1, max(0, value)))
+
+
+def _cost(billing: Mapping[str, Any]) -> Decimal | None:
+    """Return what a job was charged for its main action and its add-ons, from which discounts are taken already."""
+    cost = units(billing.get("cuCost"))
+    if cost is None:
+        return None
+    return sum((units(one) or Decimal(0) for one in _object(billing.get("cuCostDetails")).values()), cost)
+
+
+def _text(value: object) -> str | None:
+    return without_secrets(value) if value else None

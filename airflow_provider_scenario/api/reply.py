@@ -1,0 +1,191 @@
+"""A reply as it came, and the error it stands for, if it stands for one."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_scenario.api.job import whole_number
+from airflow_provider_scenario.exceptions import (
+    ScenarioAuthenticationError,
+    ScenarioBusyError,
+    ScenarioCapacityError,
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioInputError,
+    ScenarioNotFoundError,
+    ScenarioPaymentError,
+    ScenarioPermissionError,
+    ScenarioSaid,
+    ScenarioServerError,
+    without_secrets,
+)
+
+_REASON_KEYS = ("reason", "message", "error", "detail")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One HTTP reply.
+
+    :param status: HTTP status.
+    :param headers: Headers, names in lower case.
+    :param body: The whole body. Not shown in the repr: it may hold signed URLs.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is a 2xx: Scenario answers a dry run with 269."""
+        return 200 <= self.status < 300
+
+    @property
+    def server_time(self) -> datetime.datetime | None:
+        """Scenario's clock, from the ``Date`` header; ``None`` where there is none."""
+        return _http_date(self.headers.get("date"))
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object.
+
+        :raises ScenarioServerError: if it is not one, as with a cut reply or a gateway's HTML.
+        """
+        document = self._document()
+        if document is None:
+            raise ScenarioServerError(
+                f"Scenario's reply (HTTP {self.status}) is not the JSON object it should be: it was cut, or it comes "
+                "from a proxy between here and Scenario.",
+                said=ScenarioSaid(status=self.status),
+            )
+        return document
+
+    def retry_after(self, now: datetime.datetime) -> float | None:
+        """Return the seconds Scenario asked to wait, from ``Retry-After`` or ``remainingSeconds``, else ``None``.
+
+        :param now: The time to count a ``Retry-After`` date from.
+        """
+        asked = self.headers.get("retry-after", "").strip()
+        seconds = _seconds(asked)
+        if seconds is not None:
+            return seconds
+        date = _http_date(asked)
+        if date is not None:
+            return max(0.0, (date - now).total_seconds())
+        return _seconds((self._document() or {}).get("remainingSeconds"))
+
+    def said(self) -> ScenarioSaid:
+        """Return what the body says of an error."""
+        document = self._document() or {}
+        reasons = (document.get(key) for key in _REASON_KEYS)
+        reason = next((text for text in reasons if isinstance(text, str) and text), None)
+        trace_id = document.get("trace_id") or document.get("traceId")
+        return ScenarioSaid(
+            status=self.status,
+            reason=without_secrets(reason) if reason else None,
+            trace_id=without_secrets(trace_id) if trace_id else None,
+        )
+
+    def _document(self) -> dict[str, Any] | None:
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
+
+
+def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
+    """Return the error a reply stands for, or ``None`` for a 2xx.
+
+    :param reply: The reply.
+    :param action: What was asked, to begin the message with, such as ``"read job job_1"``.
+    :param now: The time to count a ``Retry-After`` date from.
+    :param is_purchase: Whether money was at stake: then a refusal says that none was taken.
+    """
+    if reply.is_success:
+        return None
+    said = reply.said()
+    words = said.reason or f"HTTP {reply.status} without a reason"
+    trace = f" (trace id {said.trace_id})" if said.trace_id else ""
+    free = " Nothing was charged." if is_purchase else ""
+    start = f"Scenario refused to {action}: {words.rstrip('.')}{trace}."
+    document = reply._document() or {}
+    match reply.status:
+        case 400 | 409 | 422:
+            return ScenarioInputError(f"{start}{free}", said=said)
+        case 401:
+            return ScenarioAuthenticationError(
+                f"{start} Check the login (API key) and password (API secret) of the connection.", said=said
+            )
+        case 402:
+            return ScenarioPaymentError(f"{start} The team needs more creative units.", said=said)
+        case 403:
+            return ScenarioPermissionError(f"{start} {_permission_advice(document)}", said=said)
+        case 404:
+            return ScenarioNotFoundError(
+                f"{start} The id is wrong, or it is not visible in the project this API key belongs to.", said=said
+            )
+        case 429:
+            return _busy(reply, start, said, document, now, free)
+        case status if status == 408 or status >= 500:
+            return ScenarioServerError(
+                f"Scenario could not {action} just now (HTTP {status}): {words.rstrip('.')}{trace}.",
+                said=said,
+                retry_after=reply.retry_after(now),
+            )
+        case status if status < 400:
+            return ScenarioConfigurationError(
+                f"Scenario did not {action}: the address answers HTTP {status}, which leads elsewhere, and the API key "
+                "is not handed on. Check the host of the connection.",
+                said=said,
+            )
+        case _:
+            return ScenarioInputError(f"{start} (HTTP {reply.status})", said=said)
+
+
+def _permission_advice(document: Mapping[str, Any]) -> str:
+    plan = document.get("requiredPlan")
+    if plan:
+        return f"The model needs the plan {plan}."
+    return "Check project_id of the connection, and that the key's project may use this."
+
+
+def _busy(
+    reply: Reply, start: str, said: ScenarioSaid, document: Mapping[str, Any], now: datetime.datetime, free: str
+) -> ScenarioBusyError:
+    details = document.get("details")
+    details = details if isinstance(details, dict) else {}
+    retry_after = reply.retry_after(now)
+    if "actionLimit" in details or "remainingSeconds" in document:
+        limit = details.get("actionLimit")
+        error = ScenarioCapacityError(f"{start} No slot is free just now.{free}", said=said, retry_after=retry_after)
+        error.limit = whole_number(limit)
+        return error
+    return ScenarioBusyError(f"{start}{free}", said=said, retry_after=retry_after)
+
+
+def _seconds(value: object) -> float | None:
+    """Return a number of seconds, 0 or more, from a number or the text of one; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _http_date(text: str | None) -> datetime.datetime | None:
+    if not text:
+        return None
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)

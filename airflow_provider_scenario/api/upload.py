@@ -1,0 +1,72 @@
+"""An upload: a file on its way to becoming a Scenario asset."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_scenario.exceptions import without_secrets
+
+
+class UploadStatus(enum.StrEnum):
+    """Where an upload stands. Values that Scenario adds later count as :attr:`PENDING`."""
+
+    PENDING = "pending"
+    COMPLETE = "complete"
+    VALIDATING = "validating"
+    VALIDATED = "validated"
+    IMPORTED = "imported"
+    FAILED = "failed"
+
+    @classmethod
+    def _missing_(cls, _value: object) -> UploadStatus:
+        return cls.PENDING
+
+
+@dataclass(frozen=True)
+class UploadPart:
+    """One part of a multipart upload.
+
+    :param number: Its place, from 1.
+    :param url: Where to PUT its bytes: signed, so it is kept out of the repr.
+    """
+
+    number: int
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload.
+
+    :param id: Its id.
+    :param status: Where it stands. ``complete`` and ``validated`` are still on their way.
+    :param parts: Where to put the bytes; only in the reply that made the upload.
+    :param asset_id: The asset it became, once it is imported.
+    :param error: Scenario's reason for ``failed``.
+    """
+
+    id: str
+    status: UploadStatus
+    parts: tuple[UploadPart, ...] = ()
+    asset_id: str | None = None
+    error: str | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the asset can be used."""
+        return self.asset_id is not None and self.status is not UploadStatus.FAILED
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Upload:
+        """Read the ``upload`` object of a reply."""
+        error = document.get("errorMessage")
+        return cls(
+            id=document["id"],
+            status=UploadStatus(document.get("status") or "pending"),
+            parts=tuple(UploadPart(int(part["number"]), part["url"]) for part in document.get("parts") or ()),
+            asset_id=document.get("entityId") or None,
+            error=without_secrets(error) if error else None,
+        )

@@ -1,0 +1,166 @@
+"""What can go wrong with Scenario: one class per fate.
+
+Two families decide what becomes of a task. A *permanent* error can't be mended by trying again: the key is wrong, the
+inputs are refused, the prompt is blocked. A *passing* error may be gone on the next try, and says in ``retry_after``
+how long Scenario asked to be left alone. Nothing here knows Airflow: the operators turn the families into retries.
+
+No message carries a secret or a signed URL: texts that come from outside go through :func:`without_secrets`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_URL_USER = re.compile(r"(?i)\b(https?://)[^/?#\s\"<>]*@")
+# The addresses of a job and an asset in Scenario's web app hold no more than an id: they stay whole.
+_WEB_PAGE = (
+    r"https://app\.scenario\.com/(?:create\?restartGeneration|assets\?openAssetId)=[\w-]{1,100}(?=[.,;)]*(?:\s|$))"
+)
+_URL_QUERY = re.compile(rf"(?i)\b(?!{_WEB_PAGE})(https?://[^\s\"<>?#]*)[?#][^\s\"<>]+")
+_SIGNATURE = re.compile(r"(?i)(?<![a-z])(policy|signature|key-pair-id|x-amz-[a-z-]+|sig|token)(=|%3D)[^&\s\"'<>]+")
+# A word such as "Basic authentication" is no credential: base64 of that length has a capital, a digit or a "=".
+_AUTHORIZATION = re.compile(r"\b((?i:basic|bearer))\s+(?=[\w+/.~-]*[A-Z0-9=])[\w+/.~-]{8,}=*")
+_LONGEST_TEXT = 2000
+_LONGEST_READ = 4 * _LONGEST_TEXT
+
+
+def without_secrets(text: object) -> str:
+    """Return ``text`` fit for a log: URLs lose their query and user, credentials are masked, length is bounded.
+
+    :param text: Anything; it is turned into a string first.
+    :return: At most 2,000 characters, and a "…" where there were more.
+    """
+    plain = _URL_USER.sub(r"\1", str(text)[:_LONGEST_READ])
+    plain = _URL_QUERY.sub(r"\1?…", plain)
+    plain = _SIGNATURE.sub(r"\1\2…", plain)
+    plain = _AUTHORIZATION.sub(r"\1 ***", plain)
+    return plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "…"
+
+
+@dataclass(frozen=True)
+class ScenarioSaid:
+    """What Scenario itself said of an error; empty where it said nothing.
+
+    :param status: HTTP status, or ``None`` where there was no reply.
+    :param reason: The reply's own words.
+    :param hint: Scenario's advice, for a job that failed.
+    :param trace_id: The id Scenario's support asks for.
+    """
+
+    status: int | None = None
+    reason: str | None = None
+    hint: str | None = None
+    trace_id: str | None = None
+
+
+class ScenarioError(Exception):
+    """Base of every error of this package.
+
+    :param message: What happened, what it cost, what to do: for the DAG's author.
+    :param said: What Scenario said.
+    :param job_id: The job concerned, if there is one.
+    :param retry_after: Seconds Scenario asked to wait before the next try, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        said: ScenarioSaid | None = None,
+        job_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(without_secrets(message))
+        self.said = said or ScenarioSaid()
+        self.job_id = job_id
+        self.retry_after = retry_after
+
+
+class ScenarioPermanentError(ScenarioError):
+    """Trying again can't help: the task should end without retries."""
+
+
+class ScenarioPassingError(ScenarioError):
+    """Trying again may help: the task keeps its retries."""
+
+
+class ScenarioConfigurationError(ScenarioPermanentError):
+    """The connection, or an argument of an operator, can't be used as it stands."""
+
+
+class ScenarioAuthenticationError(ScenarioPermanentError):
+    """Scenario rejects the API key or secret (401)."""
+
+
+class ScenarioPermissionError(ScenarioPermanentError):
+    """The key is good but may not do this: wrong project, or the plan lacks the model (403)."""
+
+
+class ScenarioPaymentError(ScenarioPermanentError):
+    """The team is out of creative units (402)."""
+
+
+class ScenarioNotFoundError(ScenarioPermanentError):
+    """Scenario knows no such job, asset or model, or it is not visible to this key's project (404)."""
+
+
+class ScenarioInputError(ScenarioPermanentError):
+    """The inputs are wrong: found by our own check before paying, or refused by Scenario (400, 422)."""
+
+
+class ScenarioModerationError(ScenarioPermanentError):
+    """Scenario's moderation stopped the job: the same prompt would be stopped again."""
+
+
+class ScenarioSubmissionError(ScenarioPermanentError):
+    """It can't be told whether a job was bought, and the settings say not to risk buying it twice."""
+
+
+class ScenarioFileError(ScenarioPermanentError):
+    """A file can't be read, written or imported, for a reason that will stay."""
+
+
+class ScenarioConnectionError(ScenarioPassingError):
+    """Scenario could not be reached, or the connection broke.
+
+    :param sent: Whether the request may have reached Scenario. ``False`` only where it surely did not. Default: the
+        careful assumption that it may have.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ScenarioServerError(ScenarioPassingError):
+    """Scenario answered 408 or 5xx, or with something that is not its JSON."""
+
+
+class ScenarioBusyError(ScenarioPassingError):
+    """Scenario asked to slow down (429). Nothing was accepted and nothing was charged."""
+
+
+class ScenarioCapacityError(ScenarioBusyError):
+    """No slot is free: the plan's limit of parallel jobs is reached, or a cooldown runs (429).
+
+    :param limit: How many jobs the plan allows at once, where Scenario said it.
+    """
+
+    limit: int | None = None
+
+
+class ScenarioJobFailedError(ScenarioPassingError):
+    """The job ended in ``failure``. The task's own retries make a new one."""
+
+
+class ScenarioJobCanceledError(ScenarioPassingError):
+    """The job ended in ``canceled``. The task's own retries make a new one."""
+
+
+class ScenarioTimeoutError(ScenarioPassingError):
+    """The deadline passed while the job was still running. It goes on, and the next try rejoins it."""
+
+
+class ScenarioTransferError(ScenarioPassingError):
+    """A file did not arrive whole. Nothing half stands under its final name."""

@@ -1,0 +1,74 @@
+"""Where an operator keeps the record of what it bought."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_scenario.submission import Record
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.purchase import RecordStore
+
+STATE_KEY = "scenario_submission"
+"""The one key in a task's state store. Renaming it would lose sight of every job that is waited for."""
+
+
+class NotDurableWarning(UserWarning):
+    """Airflow can't remember a purchase from one try to the next."""
+
+
+class TaskStateStore:
+    """Keeps the record in Airflow's task state store (3.3 and later), where retries and clears find it.
+
+    :param store: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def load(self) -> Record | None:
+        """Return the record, or ``None``."""
+        document = self._store.get(STATE_KEY)
+        return Record.from_json(document) if document else None
+
+    def save(self, record: Record) -> None:
+        """Keep the record for as long as the DAG run is kept."""
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
+
+        self._store.set(STATE_KEY, record.to_json(), retention=NEVER_EXPIRE)
+
+
+class OneTryStore:
+    """Keeps the record for this try only."""
+
+    def __init__(self) -> None:
+        self._record: Record | None = None
+
+    def load(self) -> Record | None:
+        """Return the record, or ``None``."""
+        return self._record
+
+    def save(self, record: Record) -> None:
+        """Keep the record."""
+        self._record = record
+
+
+def record_store(context: Mapping[str, Any], *, durable: bool) -> RecordStore:
+    """Return where to keep the record of this task instance.
+
+    :param context: Airflow's task context.
+    :param durable: Whether the author wants purchases remembered across tries.
+    """
+    store = context.get("task_state_store")
+    if durable and store is not None:
+        return TaskStateStore(store)
+    if durable:
+        warnings.warn(
+            "Airflow below 3.3 has no task state store: if a worker dies after buying a generation, the task's retry "
+            "buys it again. Upgrade Airflow, or set retries=0.",
+            NotDurableWarning,
+            stacklevel=2,
+        )
+    return OneTryStore()

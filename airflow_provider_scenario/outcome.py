@@ -1,0 +1,126 @@
+"""What a job means for a task: the value it returns, or the error it raises. Knows neither Airflow nor HTTP."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.exceptions import (
+    ScenarioError,
+    ScenarioJobCanceledError,
+    ScenarioJobFailedError,
+    ScenarioModerationError,
+    ScenarioSaid,
+    ScenarioTimeoutError,
+)
+
+WEB_APP = "https://app.scenario.com"
+
+_ANEW = "Running the task that bought it again buys a new one."
+
+
+def job_page(job_id: str) -> str:
+    """Return the address of a job in Scenario's web app (observed; Scenario documents no job page)."""
+    return f"{WEB_APP}/create?restartGeneration={job_id}"
+
+
+def asset_page(asset_id: str) -> str:
+    """Return the address of an asset in Scenario's web app."""
+    return f"{WEB_APP}/assets?openAssetId={asset_id}"
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """Return what a task returns for a job, and pushes key by key as XComs.
+
+    :return: ``job_id``, ``model_id``, ``asset_id`` (the first output), ``asset_ids`` (all, in order), ``seed`` and
+        ``cost`` (creative units as exact decimal text). What the job has not got yet is ``None`` or an empty list.
+    """
+    return {
+        "job_id": job.id,
+        "model_id": job.model_id,
+        "asset_id": job.asset_ids[0] if job.asset_ids else None,
+        "asset_ids": list(job.asset_ids),
+        "seed": job.seed,
+        "cost": None if job.cost is None else amount(job.cost),
+    }
+
+
+def error_of(job: Job) -> ScenarioError | None:
+    """Return the error of a job that ended badly, ``None`` for any other job."""
+    if job.status is JobStatus.CANCELED:
+        return ScenarioJobCanceledError(
+            f"Job {_about(job)} was canceled at Scenario. {_charge(job)} {_ANEW} {job_page(job.id)}",
+            job_id=job.id,
+        )
+    if job.status is not JobStatus.FAILURE:
+        return None
+    words = " ".join(text.rstrip(".") + "." for text in (job.error, job.hint) if text) or "Scenario gave no reason."
+    said = ScenarioSaid(reason=job.error, hint=job.hint)
+    start = f"Job {_about(job)} failed: {words} {_refund(job)}"
+    if job.is_moderated:
+        return ScenarioModerationError(
+            f"{start} The same inputs are likely to be blocked again, so there is no retry: change the prompt or the "
+            f"media, then clear the task that bought it. {job_page(job.id)}",
+            said=said,
+            job_id=job.id,
+        )
+    return ScenarioJobFailedError(f"{start} {_ANEW} {job_page(job.id)}", said=said, job_id=job.id)
+
+
+RETRY_REJOINS = (
+    "A retry takes its result without paying again if it is done by then (but buys anew with durable=False or below "
+    "Airflow 3.3)"
+)
+"""What follows for a task that bought a job."""
+
+CLEAR_LOOKS_AGAIN = "Clear this sensor to look again"
+"""What follows for a task that only waits for a job."""
+
+
+def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETRY_REJOINS) -> ScenarioTimeoutError:
+    """Return the error of a job that was not finished in time.
+
+    :param job_id: The job.
+    :param job: The job at the last look, or ``None`` if it could not be read.
+    :param timeout: Seconds that were allowed.
+    :param then: What the task can do about it.
+    """
+    stood = f"it is {job.status.value} at {job.progress:.0%}" if job else "it could not be read"
+    charge = f" and is charged {_price(job.cost)}" if job and job.cost is not None else ""
+    return ScenarioTimeoutError(
+        f"Job {job_id} was not finished within {timeout:g} s: {stood}. It was not cancelled: it runs on{charge}. "
+        f"{then}; to wait longer, raise timeout. {job_page(job_id)}",
+        job_id=job_id,
+    )
+
+
+def amount(units: Decimal) -> str:
+    """Return creative units as exact text without needless zeros: ``11``, ``7.25``."""
+    return f"{units.normalize():f}" if units else "0"
+
+
+def _about(job: Job) -> str:
+    facts = [job.model_id] if job.model_id else []
+    facts += [f"seed {job.seed}"] if job.seed is not None else []
+    return f"{job.id} ({', '.join(facts)})" if facts else job.id
+
+
+def _refund(job: Job) -> str:
+    if job.cost == 0:
+        return "It cost nothing."
+    price = "what it charged" if job.cost is None else f"its {_price(job.cost)}"
+    if job.refund_disabled:
+        return f"Scenario keeps {price}: refunds are disabled for this job."
+    return f"Scenario refunds {price}."
+
+
+def _charge(job: Job) -> str:
+    if job.cost == 0:
+        return "It cost nothing."
+    doubt = "Scenario does not say whether it refunds a canceled job."
+    return doubt if job.cost is None else f"It was charged {_price(job.cost)}; {doubt}"
+
+
+def _price(cost: Decimal) -> str:
+    return f"{amount(cost)} creative {'unit' if cost == 1 else 'units'}"

@@ -1,0 +1,1 @@
+"""What Scenario keeps and decides: models, jobs, assets, uploads and money, knowing nothing of HTTP."""

@@ -1,0 +1,129 @@
+"""Reading media files: what they are, and their frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+
+from airflow_provider_scenario.sandbox.studio.geometry import Size, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+STILL_FORMATS = ("image2", "gif", "svg")
+
+
+class UnreadableMediaError(ValueError):
+    """A file is neither a picture nor a video nor a sound, or is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What a media file holds; a fact that its kind does not have is None."""
+
+    kind: str
+    """``video``, ``image`` or ``audio``."""
+    codec: str
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+    rate: Fraction | None = None
+    """Frames a second."""
+    duration: float | None = None
+    """Seconds."""
+    bit_rate: int | None = None
+    """Bits a second."""
+    sample_rate: int | None = None
+    """Sound samples a second."""
+    channels: int | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """Width and height, where the file has a picture."""
+        return Size(self.width, self.height) if self.width and self.height else None
+
+    @property
+    def timing(self) -> Timing | None:
+        """Frames and rate, where the file is a video."""
+        return Timing(self.frames, self.rate) if self.frames and self.rate else None
+
+
+def probe(path: Path | str) -> MediaFacts:
+    """Read what a media file holds from its own bytes; raises ``UnreadableMediaError``."""
+    try:
+        with av.open(str(path)) as container:
+            if container.streams.video:
+                return _picture_facts(container)
+            if container.streams.audio:
+                return _sound_facts(container)
+    except (av.FFmpegError, OSError, EOFError, ValueError) as error:
+        raise UnreadableMediaError(
+            f"the file is not a readable picture, video or sound ({type(error).__name__})"
+        ) from None
+    raise UnreadableMediaError("the file holds neither a picture nor a sound")
+
+
+def _picture_facts(container: av.container.InputContainer) -> MediaFacts:
+    stream = container.streams.video[0]
+    codec = stream.codec_context.name.removeprefix("lib")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if container.format.name.endswith("_pipe") or container.format.name in STILL_FORMATS:
+        next(container.decode(stream))
+        return MediaFacts("image", codec, width, height)
+    frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    if not frames:
+        raise ValueError("no frames")
+    seconds = (
+        float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float(frames / rate)
+    )
+    return MediaFacts("video", codec, width, height, frames, Fraction(rate), seconds, container.bit_rate or None)
+
+
+def _sound_facts(container: av.container.InputContainer) -> MediaFacts:
+    stream = container.streams.audio[0]
+    seconds = (container.duration or 0) / av.time_base
+    context = stream.codec_context
+    return MediaFacts(
+        "audio",
+        context.name,
+        duration=seconds,
+        bit_rate=container.bit_rate or None,
+        sample_rate=context.sample_rate,
+        channels=context.channels,
+    )
+
+
+def first_frame(path: Path | str) -> av.VideoFrame:
+    """Give the first frame of a picture or video file."""
+    with av.open(str(path)) as container:
+        return next(container.decode(container.streams.video[0]))
+
+
+def sampled_frames(
+    path: Path | str, timing: Timing, change: Callable[[av.VideoFrame], av.VideoFrame]
+) -> Iterator[av.VideoFrame]:
+    """Give exactly ``timing.frames`` changed frames: the one shown at each instant, the last held to the end."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        source_rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        wanted = 0
+        changed: av.VideoFrame | None = None
+        latest: av.VideoFrame | None = None
+        for index, frame in enumerate(container.decode(stream)):
+            changed, latest = None, frame
+            while wanted < timing.frames and int(wanted / timing.rate * source_rate) <= index:
+                changed = changed or change(frame)
+                yield changed
+                wanted += 1
+            if wanted == timing.frames:
+                return
+        if latest is None:
+            raise UnreadableMediaError("the video holds no frames")
+        changed = changed or change(latest)
+        for _ in range(wanted, timing.frames):
+            yield changed

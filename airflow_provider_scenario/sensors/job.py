@@ -1,0 +1,226 @@
+"""Waits for a job that was bought elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    conf,
+)
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioInputError,
+    ScenarioJobCanceledError,
+    ScenarioJobFailedError,
+    ScenarioPassingError,
+    ScenarioPermanentError,
+    ScenarioTimeoutError,
+)
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
+from airflow_provider_scenario.waiting import VANISHED_AFTER, Ending, JobWait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
+
+_TIMEOUT_MARGIN = 60.0
+
+
+class ScenarioJobSensor(BaseSensorOperator):
+    """Wait until a job has succeeded, and return what it made.
+
+    A job that ends in ``failure`` or ``canceled`` fails the task at once, without retries: its id will not succeed
+    any more. Any other status, also one this provider does not know, is waited on.
+
+    Returns what the generate operators return: ``{"job_id", "model_id", "asset_id", "asset_ids", "seed", "cost"}``,
+    each also an XCom of its own.
+
+    :param job_id: The job, mostly ``operator.output["job_id"]``. Templated.
+    :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
+    :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :param deferrable: Whether to wait in the triggerer instead of in a worker. Default: Airflow's
+        ``[operators] default_deferrable``.
+    :param poke_interval: Seconds between two looks. Default 10.
+    :param timeout: Seconds from the sensor's start after which to give up. Default 3,600.
+    :param start_from_trigger: Whether to start in the triggerer, and to end there if the job succeeds: then no worker
+        has a part in it at all. Needs Airflow 3.3 and a job id that is known before the sensor starts: plain, or a
+        template without XComs such as ``"{{ params.job_id }}"``. A mapped sensor starts in a worker all the same.
+        Default ``False``.
+    :param kwargs: What every Airflow sensor takes, such as ``mode="reschedule"`` or ``soft_fail=True``.
+    :raises ScenarioConfigurationError: at parse time, if ``start_from_trigger`` can't work.
+    :raises AirflowFailException: with Scenario's error and hint, if the job failed or can't be read.
+    :raises AirflowSensorTimeout: if it was not finished in time.
+    """
+
+    template_fields: Sequence[str] = ("job_id", "scenario_conn_id", "project_id")
+    operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
+    ui_color = "#e8e4ff"
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        scenario_conn_id: str = ScenarioHook.default_conn_name,
+        project_id: str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float = 10.0,
+        timeout: float = 3600.0,
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.multiple_outputs = True
+        self.job_id = job_id
+        self.scenario_conn_id = scenario_conn_id
+        self.project_id = project_id
+        self.deferrable = deferrable or start_from_trigger
+        self.start_from_trigger = start_from_trigger
+        if start_from_trigger:
+            self.start_trigger_args = self._start_trigger_args()
+        self._wait: JobWait | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in the triggerer if deferrable."""
+        with self._skipping_if_soft(), _sensor_errors():
+            self._check_job_id()
+        context["ti"].xcom_push(key="job_id", value=self.job_id)
+        context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(self.job_id))
+        if not self.deferrable:
+            return super().execute(context)
+        with self._skipping_if_soft(), _sensor_errors():
+            ending = self._look(context)
+            if ending is None:
+                self._defer()
+            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        with _sensor_errors():
+            ending = self._look(context)
+            if ending is None:
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(
+                is_done=True, xcom_value=result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+            )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Go on after the wait in the triggerer."""
+        with _sensor_errors():
+            ending = Ending.from_event(event)
+            if ending.job_id != self.job_id:
+                self.log.warning("An event of job %s is stale: this sensor waits for %s.", ending.job_id, self.job_id)
+                self._defer()
+            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+
+    def _start_trigger_args(self) -> StartTriggerArgs:
+        """Return what Airflow makes the trigger of; it renders the templates in it.
+
+        :raises ScenarioConfigurationError: if it could not: Airflow would leave the task deferred for ever.
+        """
+        from airflow.triggers.base import StartTriggerArgs
+
+        given = {name: getattr(self, name) for name in self.template_fields}
+        for name, value in given.items():
+            if not isinstance(value, str | None) or "xcom" in (value or "").lower():
+                raise ScenarioConfigurationError(
+                    f"start_from_trigger=True needs a {name} that is known before the sensor starts, not an XCom: "
+                    "Airflow renders it in the triggerer, which reads none. Use deferrable=True in task "
+                    f"{self.task_id}."
+                )
+        if tuple(map(int, airflow_version.split(".")[:2])) < (3, 3):
+            raise ScenarioConfigurationError(
+                f"start_from_trigger=True needs Airflow 3.3, this is {airflow_version}: use deferrable=True in task "
+                f"{self.task_id}."
+            )
+        return StartTriggerArgs(
+            trigger_cls="airflow_provider_scenario.triggers.sensor.ScenarioSensorTrigger",
+            trigger_kwargs={**given, "timeout": self.timeout, "poll_interval": self.poke_interval},
+            next_method="execute_complete",
+            timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),
+        )
+
+    def _check_job_id(self) -> None:
+        if not isinstance(self.job_id, str) or not self.job_id:
+            raise ScenarioInputError(
+                f"job_id must be the id of one job, not {self.job_id!r}. To wait for the jobs of a mapped task, map "
+                "the sensor over them."
+            )
+
+    def _look(self, context: Context) -> Ending | None:
+        """Look once, and tell what is new."""
+        # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
+        wait = self._wait = self._wait or JobWait(self.job_id, deadline=float("inf"))
+        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+            try:
+                job = client.send(calls.get_job(self.job_id))
+            except ScenarioError as error:
+                ending = wait.missed(error, time.time()) or self._refused_for_long(error, context)
+            else:
+                ending = wait.saw(job, time.time())
+        said, progress = wait.news()
+        for line in said:
+            self.log.info(line)
+        if progress is not None:
+            context["ti"].xcom_push(key="progress", value=progress)
+        return ending
+
+    def _refused_for_long(self, error: ScenarioError, context: Context) -> Ending | None:
+        """Give up on a job that Scenario does not tell of. In reschedule mode each look is a process of its own."""
+        if not self.reschedule or self.deferrable or isinstance(error, ScenarioPassingError):
+            return None
+        first_look = context["ti"].get_first_reschedule_date(context)
+        if first_look is None or time.time() - first_look.timestamp() < VANISHED_AFTER:
+            return None
+        return Ending(self.job_id, error=error)
+
+    def _defer(self) -> NoReturn:
+        from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+
+        self.defer(
+            trigger=ScenarioJobTrigger(
+                job_id=self.job_id,
+                scenario_conn_id=self.scenario_conn_id,
+                project_id=self.project_id,
+                deadline=time.time() + self.timeout,
+                poll_interval=self.poke_interval,
+                cancel_on_kill=False,
+            ),
+            method_name="execute_complete",
+            timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),
+        )
+
+    @contextlib.contextmanager
+    def _skipping_if_soft(self) -> Iterator[None]:
+        """Heed soft_fail and never_fail before the first deferral, as Airflow does after it."""
+        try:
+            yield
+        except AirflowException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped, since the sensor is set to fail softly: {error}") from error
+            raise
+
+
+@contextlib.contextmanager
+def _sensor_errors() -> Iterator[None]:
+    """Turn Scenario's errors into those that Airflow's sensors know: a retry makes no job succeed that has ended."""
+    try:
+        yield
+    except ScenarioTimeoutError as error:
+        raise AirflowSensorTimeout(str(error)) from error
+    except (ScenarioPermanentError, ScenarioJobFailedError, ScenarioJobCanceledError) as error:
+        raise AirflowFailException(str(error)) from error

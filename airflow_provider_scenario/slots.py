@@ -1,0 +1,112 @@
+"""A queue for Scenario's slots: who found none free waits here, and is woken in turn when a job ends.
+
+A plan runs few jobs at once. Instead of every waiting task trying again and again, the tasks of one connection in one
+triggerer stand in one queue, and one look at the job list a tick tells how many slots came free. Plain asyncio with
+the look passed in: nothing here knows Airflow or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+
+TICK = 10.0
+"""Seconds between two looks at the job list while no job ends."""
+
+SHORTEST_TICK = 1.0
+"""What those seconds shrink to where jobs end all the time: a slot left free for ten of them would be a waste."""
+
+FIRST_PROBE = 60.0
+"""Seconds after which the first in the queue tries its luck although no job was seen to end."""
+
+LONGEST_PROBE = 300.0
+"""What those seconds grow to while nothing comes free."""
+
+Look = Callable[[float], Awaitable[Collection[str]]]
+"""Returns the ids of the jobs that have ended since a time, in seconds of the epoch."""
+
+
+class SlotQueue:
+    """The queue of one connection. It looks only while somebody waits.
+
+    :param look: Tells which jobs have ended since a time. An error it raises is logged, and looked over.
+    :param tick: Seconds between two looks while no job ends. It looks more often where jobs end often.
+    :param clock: Returns seconds of the epoch.
+    """
+
+    def __init__(self, look: Look, *, tick: float = TICK, clock: Callable[[], float] = time.time) -> None:
+        self._look = look
+        self._tick = tick
+        self._clock = clock
+        self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._runner: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+        self._ended: set[str] = set()
+        self._probe_after = FIRST_PROBE
+        self._released_at = clock()
+
+    async def turn(self, since: float, limit: int | None) -> None:
+        """Wait until it is this caller's turn to try.
+
+        :param since: When the caller first found no slot free, in seconds of the epoch: the earliest comes first.
+        :param limit: How many jobs the plan runs at once, where Scenario said it: no more are woken in one tick.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (since, next(self._order), limit or 1, turn))
+        if self._runner is None or self._runner.done():
+            self._released_at = self._clock()
+            self._runner = asyncio.create_task(self._run(), name="scenario slot queue")
+        try:
+            await turn
+        finally:
+            turn.cancel()
+            self._leave(turn)
+
+    def _leave(self, turn: asyncio.Future[None]) -> None:
+        self._waiting = [row for row in self._waiting if row[3] is not turn]
+        heapq.heapify(self._waiting)
+        if not self._waiting and self._runner is not None:
+            self._runner.cancel()
+            self._runner = None
+
+    async def _run(self) -> None:
+        # Who was woken in vain is back soon: what has woken it once, before the queue was empty, must not do so again.
+        self._looked_at = max(self._looked_at, self._waiting[0][0])
+        pause = self._tick
+        while self._waiting:
+            now = self._clock()
+            free = await self._slots_come_free()
+            self._looked_at = now if free is not None else self._looked_at
+            waited = self._clock() - self._released_at
+            if free:
+                self._probe_after = FIRST_PROBE
+            elif waited >= self._probe_after:
+                free, self._probe_after = 1, min(LONGEST_PROBE, self._probe_after * 2)
+            self._release(free or 0)
+            pause = min(self._tick, max(SHORTEST_TICK, pause / 2) if free else pause * 1.5)
+            await asyncio.sleep(pause * random.uniform(0.9, 1.1))
+
+    async def _slots_come_free(self) -> int | None:
+        """Return how many more jobs have ended, ``None`` if that can't be told just now."""
+        try:
+            ended = set(await self._look(self._looked_at))
+        except Exception as error:  # noqa: BLE001 - a look that fails harms nobody: the next one sees it all
+            logging.getLogger(__name__).warning("Scenario's job list could not be read: %s", error)
+            return None
+        new = ended - self._ended
+        self._ended = ended  # What is not among them ended too long ago for any later look.
+        return len(new)
+
+    def _release(self, free: int) -> None:
+        """Wake the first in the queue, no more of them than the plan runs at once."""
+        limit = min((row[2] for row in self._waiting), default=0)
+        for _, _, _, turn in heapq.nsmallest(min(free, limit), self._waiting):
+            if not turn.done():
+                turn.set_result(None)
+                self._released_at = self._clock()

@@ -1,0 +1,97 @@
+"""Makes a Scenario asset of a file, sending its bytes only if this task has not done so before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.asset import AssetStatus
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioNotFoundError
+from airflow_provider_scenario.transfers.progress import Log
+from airflow_provider_scenario.transfers.source_file import SourceFile
+from airflow_provider_scenario.transfers.upload import SentFile, Uploader
+from airflow_provider_scenario.transfers.upload_memory import UploadMemory
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+
+class Intake:
+    """Makes assets of files.
+
+    :param client: Who speaks to Scenario.
+    :param memory: What the task remembers.
+    :param log: The task's logger.
+    :param timeout: Seconds to wait for an import. Default 600.
+    :param poll_interval: Seconds between two looks at it, more than 0. Default 2.
+    :raises ScenarioConfigurationError: if one of them is out of range.
+    """
+
+    def __init__(
+        self,
+        client: ScenarioClient,
+        memory: UploadMemory,
+        log: Log,
+        *,
+        timeout: float = 600.0,
+        poll_interval: float = 2.0,
+    ) -> None:
+        if not poll_interval > 0 or not timeout >= 0:
+            raise ScenarioConfigurationError("poll_interval must be more than 0 seconds, and timeout 0 or more.")
+        self._client = client
+        self._memory = memory
+        self._log = log
+        self._timeout = timeout
+        self._poll_interval = poll_interval
+        self._uploader = Uploader(client, log)
+
+    def stop(self) -> None:
+        """End what is under way soon."""
+        self._uploader.stop()
+
+    def take(self, source: SourceFile, name: str | None = None) -> str:
+        """Return the id of the asset that holds the file's bytes.
+
+        :param source: The file.
+        :param name: What Scenario shall call it. Default: the file's name.
+        :raises ScenarioError: what stops it; nothing is ever charged.
+        """
+        name = name or source.name
+        sent = self._sent_before(source)
+        if sent is None:
+            sent = self._uploader.send(source, name)
+            self._memory.remember(sent, source.size)
+        if sent.asset_id is None:
+            sent = replace(sent, asset_id=self._imported(sent, name))
+            self._memory.remember(sent, source.size)
+        self._log.info("%s is Scenario asset %s", source.path, sent.asset_id)
+        return str(sent.asset_id)
+
+    def _imported(self, sent: SentFile, name: str) -> str:
+        try:
+            return self._uploader.wait(
+                str(sent.upload_id), name, timeout=self._timeout, poll_interval=self._poll_interval
+            )
+        except ScenarioFileError:
+            self._memory.forget(sent.sha256)
+            raise
+
+    def _sent_before(self, source: SourceFile) -> SentFile | None:
+        """Return what an earlier try sent, if it is still good at Scenario."""
+        if not self._memory.has_size(source.size):
+            return None
+        sent = self._memory.recall(source.sha256())
+        if sent is None or not self._is_there(sent):
+            return None
+        self._log.info("%s was sent by an earlier try: not again", source.path)
+        return sent
+
+    def _is_there(self, sent: SentFile) -> bool:
+        try:
+            if sent.asset_id is not None:
+                return self._client.send(calls.get_asset(sent.asset_id)).status is not AssetStatus.ERROR
+            self._client.send(calls.get_upload(str(sent.upload_id)))
+        except ScenarioNotFoundError:
+            return False
+        return True

@@ -1,0 +1,75 @@
+"""Uploads a file to Scenario: from any storage to an asset that models take as input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import BaseOperator, ObjectStoragePath
+
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.transfers.intake import Intake
+from airflow_provider_scenario.transfers.source_file import find_source
+from airflow_provider_scenario.transfers.upload_memory import TaskStateStore, UploadMemory
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ObjectStorageToScenarioOperator(BaseOperator):
+    """Upload a video, image or audio file and return the id of its Scenario asset.
+
+    Uploads cost nothing. What a file holds is told by its bytes, not only by its name. On Airflow 3.3 and later a
+    retry does not send the same bytes again, if the asset they became is still there.
+
+    :param source: The file: ``file:///data/clip.mp4``, ``/data/clip.mp4``, ``s3://connection@bucket/clip.mp4``, or any
+        other URI that ``ObjectStoragePath`` takes.
+    :param name: What Scenario shall call it. Default: the file's name.
+    :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
+    :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
+    :param timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
+    :param poll_interval: Seconds between two looks at the import, more than 0. Default 2.
+    :return: The asset's id.
+    :raises ScenarioFileError: if there is no such file, it is empty or a folder, its scheme or type is unknown, or
+        Scenario can't import it.
+    :raises ScenarioTransferError: if a part does not get through.
+    :raises ScenarioTimeoutError: if the import takes longer than the time-out.
+    """
+
+    template_fields: Sequence[str] = ("source", "name", "scenario_conn_id", "project_id")
+    ui_color = "#d7ecf4"
+
+    def __init__(
+        self,
+        *,
+        source: str | ObjectStoragePath,
+        name: str | None = None,
+        scenario_conn_id: str = ScenarioHook.default_conn_name,
+        project_id: str | None = None,
+        timeout: float = 600.0,
+        poll_interval: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**with_retry_policy(kwargs))
+        self.source = source
+        self.name = name
+        self.scenario_conn_id = scenario_conn_id
+        self.project_id = project_id
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self._intake: Intake | None = None
+
+    @permanent_errors_end_the_task()
+    def execute(self, context: Context) -> str:
+        """Upload the file."""
+        source = find_source(self.source)
+        memory = UploadMemory(cast("TaskStateStore | None", context.get("task_state_store")))
+        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+            self._intake = Intake(client, memory, self.log, timeout=self.timeout, poll_interval=self.poll_interval)
+            return self._intake.take(source, self.name)
+
+    def on_kill(self) -> None:
+        """End the transfer."""
+        if self._intake is not None:
+            self._intake.stop()

@@ -1,0 +1,129 @@
+"""Saves what Scenario made: from asset ids, or a job, to files in a folder or bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import Asset, AssetAlias, BaseOperator, ObjectStoragePath
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.transfers.delivery import Delivery
+from airflow_provider_scenario.transfers.folder import folder_at
+from airflow_provider_scenario.transfers.location import object_path
+from airflow_provider_scenario.transfers.naming import asset_ids_of, split_destination
+from airflow_provider_scenario.transfers.saved_file import SavedFile, event_extra
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+
+class ScenarioToObjectStorageOperator(BaseOperator):
+    """Save files of Scenario in a folder, each whole or not at all.
+
+    Files are streamed, counted, digested, and resumed after a cut. A file that is there and right is not fetched
+    again, if its name holds the asset's id. Every :class:`~airflow.sdk.Asset` in ``outlets`` gets the facts of what
+    was saved as its event's extra; every :class:`~airflow.sdk.AssetAlias` gets one Airflow asset a file.
+
+    :param asset_ids: The Scenario assets to save: one id or a list. Either this or ``job_id``.
+    :param job_id: The job whose outputs to save; it must have ended in ``success``.
+    :param destination: The folder: ``file:///data/clips``, ``/data/clips``, ``s3://connection@bucket/clips``, or any
+        other URI that ``ObjectStoragePath`` takes. Names below it may be given as a template, such as
+        ``/data/clips/{index:03d}-{asset_id}{ext}``. Its fields: ``asset_id``, ``ext`` (the ending with its dot, from
+        the MIME type), ``index`` (place among the files, from 1), ``kind`` (``video``, ...), and with ``job_id`` also
+        ``job_id`` and ``model_id``. Default name: ``{asset_id}{ext}``.
+    :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
+    :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
+    :param original: Whether to fetch the files before Scenario optimised them. Default: no.
+    :param timeout: Seconds to wait for assets that Scenario is still making, 0 or more. Default 600.
+    :return: One dict a file, in order: ``uri``, ``asset_id``, ``sha256``, ``bytes``, ``mime_type``, ``width`` and
+        ``height`` (pixels), ``duration`` (seconds), ``frame_rate`` (frames a second) and ``kind``.
+    :raises ScenarioFileError: if a file can't be written (no space, no permission, unknown scheme), or if Scenario has
+        none for an asset.
+    :raises ScenarioTransferError: if a file did not arrive whole, or the job has not ended yet.
+    :raises ScenarioConfigurationError: if an argument can't be used as it stands.
+    """
+
+    template_fields: Sequence[str] = ("asset_ids", "job_id", "destination", "scenario_conn_id", "project_id")
+    ui_color = "#d7ecf4"
+
+    def __init__(
+        self,
+        *,
+        asset_ids: Sequence[str] | str | None = None,
+        job_id: str | None = None,
+        destination: str | ObjectStoragePath,
+        scenario_conn_id: str = ScenarioHook.default_conn_name,
+        project_id: str | None = None,
+        original: bool = False,
+        timeout: float = 600.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**with_retry_policy(kwargs))
+        self.asset_ids = asset_ids
+        self.job_id = job_id
+        self.destination = destination
+        self.scenario_conn_id = scenario_conn_id
+        self.project_id = project_id
+        self.original = original
+        self.timeout = timeout
+        self._delivery: Delivery | None = None
+
+    @permanent_errors_end_the_task()
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Save the files."""
+        if (self.asset_ids is None) == (self.job_id is None):
+            raise ScenarioConfigurationError(f"Give asset_ids or job_id to {self.task_id}: one of them, not both.")
+        given_ids = None if self.asset_ids is None else asset_ids_of(self.asset_ids)
+        root, template = split_destination(str(self.destination))
+        path = object_path(root, "destination")
+        folder = folder_at(path)
+        folder.prepare()
+        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+            job = None if self.job_id is None else _finished_job(client, str(self.job_id))
+            self._delivery = Delivery(client, folder, template, self.log, original=self.original, timeout=self.timeout)
+            facts = {"job_id": job.id, "model_id": job.model_id} if job else {}
+            files = self._delivery.deliver(given_ids or list(job.asset_ids if job else ()), facts)
+        _announce(context, self.outlets, files, str(path), job)
+        return [file.facts() for file in files]
+
+    def on_kill(self) -> None:
+        """End the transfers; what is whole stays, what is half goes."""
+        if self._delivery is not None:
+            self._delivery.stop()
+
+
+def _finished_job(client: ScenarioClient, job_id: str) -> Job:
+    job = client.send(calls.get_job(job_id.strip()))
+    if job.status is JobStatus.SUCCESS and job.asset_ids:
+        return job
+    if not job.is_finished:
+        raise ScenarioTransferError(
+            f"Job {job_id} has not ended: its status is {job.status.value}. Nothing is lost. Let this task follow one "
+            "that waits for the job, such as ScenarioJobSensor.",
+            job_id=job_id,
+        )
+    reason = f" Scenario says: {job.error}" if job.error else ""
+    hint = f" ({job.hint})" if job.hint else ""
+    raise ScenarioFileError(
+        f"Job {job_id} ended in {job.status.value} and has no files to save.{reason}{hint}", job_id=job_id
+    )
+
+
+def _announce(context: Context, outlets: Sequence[Any], files: list[SavedFile], folder: str, job: Job | None) -> None:
+    """Tell Airflow's assets what was saved."""
+    job_id = job.id if job else None
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra = event_extra(files, folder, job_id)
+        elif isinstance(outlet, AssetAlias):
+            for file in files:
+                uri = quote(file.uri, safe=":/@")
+                context["outlet_events"][outlet].add(Asset(uri=uri), extra=event_extra([file], folder, job_id))

@@ -1,0 +1,106 @@
+"""A file that is to go to Scenario: found, judged, and read piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.transfers.location import is_local, object_path
+from airflow_provider_scenario.transfers.media_type import HEAD, MediaType, media_type_of
+from airflow_provider_scenario.transfers.storage_error import reading_error
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that Scenario can take.
+
+    :param path: Where it is.
+    :param name: Its name.
+    :param size: Its bytes, 1 or more.
+    :param media: What it holds.
+    """
+
+    path: ObjectStoragePath
+    name: str
+    size: int
+    media: MediaType
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Read the file from its beginning.
+
+        :param size: Bytes of every piece but the last.
+        :raises ScenarioFileError: if it can't be read, or is not of the size it was.
+        :raises ScenarioTransferError: if it can't be read just now.
+        """
+        left = self.size
+        try:
+            with self.path.fs.open(self.path.path, "rb") as file:
+                while left:
+                    piece = file.read(min(size, left))
+                    if len(piece) < min(size, left):
+                        break
+                    left -= len(piece)
+                    yield piece
+                grown = bool(file.read(1))
+        except Exception as error:
+            raise reading_error(error, str(self.path)) from error
+        if left or grown:
+            raise ScenarioFileError(
+                f"{self.path} changed while it was read: it no longer has {self.size} bytes. Nothing was kept at "
+                "Scenario. Let this task start when the file is complete."
+            )
+
+    def sha256(self) -> str:
+        """Read the whole file and return its digest in hexadecimal."""
+        digest = hashlib.sha256()
+        for piece in self.pieces(_BLOCK):
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+def find_source(given: str | ObjectStoragePath, argument: str = "source") -> SourceFile:
+    """Return the file an author means, sure that it is there and of a type Scenario takes.
+
+    :param given: Its URI, absolute path, or ``ObjectStoragePath``.
+    :param argument: The operator's argument, for the messages.
+    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, or holds neither video
+        nor image nor audio.
+    """
+    path = object_path(given, argument)
+    size = _size(path)
+    if size == 0:
+        raise ScenarioFileError(f"{path} is empty (0 bytes). Nothing was uploaded. Check what writes it.")
+    try:
+        with path.fs.open(path.path, "rb") as file:
+            head = file.read(HEAD)
+    except Exception as error:
+        raise reading_error(error, str(path)) from error
+    media = media_type_of(path.name, head)
+    if media is None:
+        raise ScenarioFileError(
+            f"{path} is no video, image or audio file that Scenario takes, by its first bytes and its ending. Nothing "
+            "was uploaded."
+        )
+    return SourceFile(path, path.name, size, media)
+
+
+def _size(path: ObjectStoragePath) -> int:
+    try:
+        if not is_local(path):
+            path.fs.invalidate_cache()
+        facts = path.fs.info(path.path)
+    except Exception as error:
+        raise reading_error(error, str(path)) from error
+    kind = facts.get("type")
+    if kind not in ("file", "link"):
+        what = "a folder" if kind == "directory" else "no regular file"
+        raise ScenarioFileError(f"{path} is {what}, not a file. Nothing was uploaded. Name one file.")
+    return int(facts.get("size") or 0)

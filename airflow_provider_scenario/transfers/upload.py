@@ -1,0 +1,208 @@
+"""Sends a file to Scenario and waits until it is an asset."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
+from airflow_provider_scenario.api.upload import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.exceptions import (
+    ScenarioError,
+    ScenarioFileError,
+    ScenarioPassingError,
+    ScenarioServerError,
+    ScenarioTimeoutError,
+    ScenarioTransferError,
+)
+from airflow_provider_scenario.transfers.progress import Log, Progress, megabytes, speed
+from airflow_provider_scenario.transfers.source_file import SourceFile
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+LARGEST_DIRECT_IMAGE = 3_500_000
+"""Bytes of an image that goes in one call: in base64 it stays below the 6 MB of Scenario's page on uploads."""
+
+SMALLEST_PART = 8 << 20
+LARGEST_PART = 32 << 20
+MANY_PARTS = 1000
+"""Parts from which on they grow, so that the reply with their URLs stays small."""
+
+PARALLEL = 4
+"""Parts that are sent at once."""
+
+PATIENCE = Patience(attempts=6, first_wait=0.5, longest_wait=30.0)
+"""How long to keep at one part."""
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file whose bytes are all at Scenario.
+
+    :param sha256: Its digest in hexadecimal.
+    :param asset_id: The asset, if it is one already.
+    :param upload_id: The upload that will be one.
+    """
+
+    sha256: str
+    asset_id: str | None = None
+    upload_id: str | None = None
+
+
+def part_size_of(size: int) -> int:
+    """Return the bytes of every part but the last, for a file of ``size`` bytes: 8 to 32 MiB."""
+    wanted = -(-size // MANY_PARTS)
+    return max(SMALLEST_PART, min(LARGEST_PART, -(-wanted // (1 << 20)) << 20))
+
+
+class Uploader:
+    """Sends files of one project.
+
+    :param client: Who sends.
+    :param log: The task's logger.
+    :param patience: How long to keep at one part. Default :data:`PATIENCE`.
+    """
+
+    def __init__(self, client: ScenarioClient, log: Log, patience: Patience | None = None) -> None:
+        self._client = client
+        self._log = log
+        self._patience = patience or PATIENCE
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End what is under way soon."""
+        self._stop.set()
+
+    def send(self, source: SourceFile, name: str) -> SentFile:
+        """Send a file: a small image in one call, anything else in parts.
+
+        :param source: The file.
+        :param name: What Scenario shall call it.
+        :raises ScenarioFileError: if the file can't be read.
+        :raises ScenarioTransferError: if a part does not get through.
+        :raises ScenarioError: what else stops a call.
+        """
+        began = time.monotonic()
+        if source.media.kind == "image" and source.size < LARGEST_DIRECT_IMAGE:
+            sent = self._send_at_once(source, name)
+        else:
+            sent = self._send_in_parts(source, name)
+        pace = speed(source.size, time.monotonic() - began)
+        self._log.info("Sent %s: %s, %s", source.path, megabytes(source.size), pace)
+        return sent
+
+    def wait(self, upload_id: str, name: str, *, timeout: float, poll_interval: float) -> str:
+        """Wait until an upload is imported, and return the asset's id.
+
+        :param upload_id: The upload, all of whose bytes were sent.
+        :param name: The file's name, for messages.
+        :param timeout: Seconds to wait at most.
+        :param poll_interval: Seconds between two looks, more than 0.
+        :raises ScenarioFileError: if Scenario can't import the file.
+        :raises ScenarioTimeoutError: if it takes longer than the time-out.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            upload = self._look(upload_id)
+            if upload is not None and upload.status is UploadStatus.FAILED:
+                raise ScenarioFileError(
+                    f"Scenario could not import {name}: {upload.error or 'it gave no reason'}. Nothing was charged. "
+                    "Check that the file plays, and its format."
+                )
+            if upload is not None and upload.asset_id is not None:
+                return upload.asset_id
+            left = deadline - time.monotonic()
+            if self._stop.wait(min(poll_interval, max(0.0, left))):
+                raise ScenarioTransferError(
+                    f"The wait for upload {upload_id} was stopped. The next try goes on with it."
+                )
+            if left <= 0:
+                raise ScenarioTimeoutError(
+                    f"Scenario has not imported {name} within {timeout:.0f} s. All its bytes are there, nothing was "
+                    f"charged, and upload {upload_id} goes on: the next try looks for it first."
+                )
+
+    def _look(self, upload_id: str) -> Upload | None:
+        try:
+            return self._client.send(calls.get_upload(upload_id))
+        except ScenarioPassingError as error:
+            self._log.warning("%s Looking again.", error)
+            return None
+
+    def _send_at_once(self, source: SourceFile, name: str) -> SentFile:
+        content = b"".join(source.pieces(source.size))
+        asset = self._client.send(calls.upload_image(name, base64.b64encode(content).decode("ascii")))
+        return SentFile(hashlib.sha256(content).hexdigest(), asset_id=asset.id)
+
+    def _send_in_parts(self, source: SourceFile, name: str) -> SentFile:
+        part_size = part_size_of(source.size)
+        count = -(-source.size // part_size)
+        media = source.media
+        upload = self._client.send(
+            calls.start_upload(name, size=source.size, content_type=media.content_type, kind=media.kind, parts=count)
+        )
+        parts = sorted(upload.parts, key=lambda part: part.number)
+        if len(parts) != count:
+            raise ScenarioServerError(
+                f"Scenario prepared {len(parts)} parts for {name} where {count} were asked for. Nothing was charged."
+            )
+        digest = self._send_parts(source, parts, source.pieces(part_size))
+        done = self._client.send(calls.complete_upload(upload.id))
+        return SentFile(digest, asset_id=done.asset_id if done.is_imported else None, upload_id=upload.id)
+
+    def _send_parts(self, source: SourceFile, parts: list[UploadPart], pieces: Iterator[bytes]) -> str:
+        """Send every part, some at once, holding no more of the file than those; return the file's digest."""
+        digest, progress, sent = hashlib.sha256(), Progress(self._log, source.name, source.size), 0
+        under_way: deque[Future[int]] = deque()
+        pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario-upload")
+        try:
+            for part, piece in zip(parts, pieces, strict=True):
+                digest.update(piece)
+                if len(under_way) == PARALLEL:
+                    sent += under_way.popleft().result()
+                    progress.reach(sent)
+                under_way.append(pool.submit(self._send_part, part, piece, source))
+            while under_way:
+                sent += under_way.popleft().result()
+                progress.reach(sent)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return digest.hexdigest()
+
+    def _send_part(self, part: UploadPart, content: bytes, source: SourceFile) -> int:
+        for attempt in itertools.count(1):
+            error = self._put(part, content, source)
+            if error is None:
+                break
+            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, patience=self._patience)
+            if wait is None or self._stop.wait(wait):
+                raise error
+        return len(content)
+
+    def _put(self, part: UploadPart, content: bytes, source: SourceFile) -> ScenarioError | None:
+        """Put one part once, and return what went wrong."""
+        where = f"Part {part.number} of {source.name} did not get through"
+        after = "Nothing was charged; the next try sends the file anew."
+        try:
+            status = self._client.put_part(part.url, content, source.media.content_type)
+        except ScenarioPassingError as error:
+            return ScenarioTransferError(f"{where}: {error} {after}")
+        if 200 <= status < 300:
+            return None
+        refusal = ScenarioTransferError(f"{where}: HTTP {status}. {after}")
+        if status < 500 and status not in (408, 429):
+            raise refusal  # the URL has ended: sending the part there again is in vain
+        return refusal

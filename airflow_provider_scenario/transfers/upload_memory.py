@@ -1,0 +1,57 @@
+"""What a task instance remembers of its uploads, so that a retry does not send the same bytes again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from airflow_provider_scenario.transfers.upload import SentFile
+
+KEY = "scenario_uploads"
+"""Where the record is kept. Never rename it: tasks under way would forget."""
+
+
+class TaskStateStore(Protocol):
+    """The part of Airflow's task state store (3.3 and later) that is used here."""
+
+    def get(self, key: str) -> Any:
+        """Return a value, or ``None``."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+
+
+class UploadMemory:
+    """Remembers which bytes became which asset.
+
+    :param store: The task's state store; ``None`` below Airflow 3.3, where nothing can be remembered.
+    """
+
+    def __init__(self, store: TaskStateStore | None) -> None:
+        self._store = store
+
+    def has_size(self, size: int) -> bool:
+        """Return whether a file of this size was sent, so that it is worth its digest."""
+        return any(record.get("bytes") == size for record in self._records().values())
+
+    def recall(self, sha256: str) -> SentFile | None:
+        """Return what became of these bytes."""
+        record = self._records().get(sha256)
+        return SentFile(sha256, record.get("asset_id"), record.get("upload_id")) if record else None
+
+    def remember(self, sent: SentFile, size: int) -> None:
+        """Keep what became of a file of ``size`` bytes."""
+        record = {"bytes": size, "asset_id": sent.asset_id, "upload_id": sent.upload_id}
+        self._keep({**self._records(), sent.sha256: record})
+
+    def forget(self, sha256: str) -> None:
+        """Forget a file whose upload came to nothing."""
+        self._keep({digest: record for digest, record in self._records().items() if digest != sha256})
+
+    def _records(self) -> Mapping[str, Mapping[str, Any]]:
+        records = self._store.get(KEY) if self._store is not None else None
+        return records if isinstance(records, Mapping) else {}
+
+    def _keep(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        if self._store is not None:
+            self._store.set(KEY, dict(records))

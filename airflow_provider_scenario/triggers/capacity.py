@@ -1,0 +1,100 @@
+"""Waits for a free slot in the triggerer: no worker waits, and no try is used."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_scenario.slots import SlotQueue
+from airflow_provider_scenario.triggers.watchers import watcher_of
+from airflow_provider_scenario.waiting import FIRST_LOOK
+from airflow_provider_scenario.watch import JobWatcher
+
+_MARGIN = 120.0
+"""Seconds to look back further than to the last look: the job list lags, and clocks differ."""
+
+_Queues = dict[tuple[str, str | None], SlotQueue]
+
+
+class ScenarioCapacityTrigger(BaseTrigger):
+    """Fires once: when a slot may have come free, or at its deadline.
+
+    All triggers of one connection in a triggerer stand in one queue, first come, first served.
+
+    :param scenario_conn_id: The Airflow connection.
+    :param project_id: The project to assert, or ``None``.
+    :param since: When the task first found no slot free, in seconds of the epoch: its place in the queue.
+    :param deadline: Seconds of the epoch at which to stop waiting.
+    :param limit: How many jobs the plan runs at once, if Scenario said it.
+    :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did.
+    """
+
+    _queues: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Queues]] = WeakKeyDictionary()
+
+    def __init__(
+        self,
+        *,
+        scenario_conn_id: str,
+        project_id: str | None = None,
+        since: float,
+        deadline: float,
+        limit: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.scenario_conn_id = scenario_conn_id
+        self.project_id = project_id
+        self.since = since
+        self.deadline = deadline
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of it."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "scenario_conn_id": self.scenario_conn_id,
+                "project_id": self.project_id,
+                "since": self.since,
+                "deadline": self.deadline,
+                "limit": self.limit,
+                "retry_after": self.retry_after,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event, which carries the task's place in the queue."""
+        try:
+            async with asyncio.timeout(max(FIRST_LOOK, self.deadline - time.time())):
+                await self._wait()
+        except TimeoutError:
+            pass
+        yield TriggerEvent({"since": self.since, "timed_out": time.time() >= self.deadline})
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(FIRST_LOOK)
+        if self.retry_after is not None:
+            await asyncio.sleep(max(0.0, self.retry_after - FIRST_LOOK) + random.uniform(0.0, 10.0))
+            return
+        with self._watcher().listen(self.since - _MARGIN):
+            await self._queue().turn(self.since, self.limit)
+
+    def _watcher(self) -> JobWatcher:
+        return watcher_of(self.scenario_conn_id, self.project_id)
+
+    def _queue(self) -> SlotQueue:
+        queues = self._queues.setdefault(asyncio.get_running_loop(), {})
+        key = (self.scenario_conn_id, self.project_id)
+        if key not in queues:
+            queues[key] = SlotQueue(self._ended_since)
+        return queues[key]
+
+    async def _ended_since(self, since: float) -> Collection[str]:
+        return await self._watcher().ended_since(since - _MARGIN)

@@ -1,0 +1,31 @@
+"""Any other model of Scenario's by its id, with its inputs by the API's names."""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+with DAG(
+    "any_model",
+    schedule=None,
+    tags=["scenario"],
+    params={
+        "model_id": Param("model_wan-2-2-t2v", type="string"),
+        "inputs": Param({"prompt": "A lighthouse in a storm", "resolution": "480p"}, type="object"),
+        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+    },
+    default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
+    render_template_as_native_obj=True,
+    doc_md=__doc__,
+):
+    generate = ScenarioGenerateOperator(
+        task_id="generate", model_id="{{ params.model_id }}", inputs="{{ params.inputs }}", deferrable=True
+    )
+
+    ScenarioToObjectStorageOperator(
+        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+    )

@@ -1,0 +1,56 @@
+"""Widen a clip, bring it into another shape, save it: operator, sensor, operator, sensor, transfer.
+
+Trigger it with a clip and a folder of your own: ``{"video": "s3://aws_default@bucket/clip.mp4", ...}``.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_scenario.operators.wan import ScenarioWan22OutpaintingOperator, ScenarioWan22ReframeOperator
+from airflow_provider_scenario.sensors.job import ScenarioJobSensor
+from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+with DAG(
+    "outpaint_then_reframe",
+    schedule=None,
+    tags=["scenario"],
+    params={
+        "video": Param("file:///var/lib/videos/clip.mp4", type="string", description="The clip, at any storage"),
+        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "prompt": Param("The same scene, seen from further away", type="string"),
+        "aspect_ratio": Param("9:16", enum=["16:9", "1:1", "9:16"]),
+    },
+    default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
+    doc_md=__doc__,
+):
+    clip = ObjectStorageToScenarioOperator(task_id="upload", source="{{ params.video }}")
+
+    outpaint = ScenarioWan22OutpaintingOperator(
+        task_id="outpaint",
+        video_url=clip.output,
+        prompt="{{ params.prompt }}",
+        expand_top=False,
+        expand_bottom=False,
+        wait_for_completion=False,
+    )
+    outpainted = ScenarioJobSensor(
+        task_id="wait_for_outpaint", job_id=outpaint.output["job_id"], deferrable=True, poke_interval=5
+    )
+
+    reframe = ScenarioWan22ReframeOperator(
+        task_id="reframe",
+        video_url=outpainted.output["asset_id"],
+        aspect_ratio="{{ params.aspect_ratio }}",
+        wait_for_completion=False,
+    )
+    reframed = ScenarioJobSensor(
+        task_id="wait_for_reframe", job_id=reframe.output["job_id"], deferrable=True, poke_interval=5
+    )
+
+    ScenarioToObjectStorageOperator(
+        task_id="save", asset_ids=reframed.output["asset_ids"], destination="{{ params.destination }}"
+    )

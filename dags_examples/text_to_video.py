@@ -1,0 +1,33 @@
+"""Two videos from one line of text: Wan 2.1 for a quick draft, Wan 2.5 for the real thing."""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator, ScenarioWan25TextToVideoOperator
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+with DAG(
+    "text_to_video",
+    schedule=None,
+    tags=["scenario"],
+    params={
+        "prompt": Param("A paper boat sails down a rainy street", type="string"),
+        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+    },
+    default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
+    doc_md=__doc__,
+):
+    draft = ScenarioWan21TextToVideoOperator(
+        task_id="draft", prompt="{{ params.prompt }}", frame_num=33, deferrable=True
+    )
+    final = ScenarioWan25TextToVideoOperator(
+        task_id="final", prompt="{{ params.prompt }}", size="1280*720", deferrable=True
+    )
+    draft >> final  # the draft shows whether the prompt is worth the price
+
+    ScenarioToObjectStorageOperator(
+        task_id="save", asset_ids=final.output["asset_ids"], destination="{{ params.destination }}"
+    )

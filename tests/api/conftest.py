@@ -1,0 +1,62 @@
+"""Both clients, carried the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import pytest
+
+from airflow_provider_scenario.api.access import Access
+from airflow_provider_scenario.api.async_client import AsyncScenarioClient
+from airflow_provider_scenario.api.calls import Call
+from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.sandbox.server import SandboxServer
+
+T = TypeVar("T")
+
+QUICK = Patience(attempts=4, first_wait=0.01, longest_wait=0.05)
+
+
+class Carrier(Protocol):
+    """Sends one call with a client of its own."""
+
+    def __call__(self, access: Access, call: Call[T], patience: Patience = QUICK) -> T: ...
+
+
+def carry_with_requests(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
+    with ScenarioClient(access, patience) as client:
+        return client.send(call)
+
+
+def carry_with_httpx(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
+    async def send() -> T:
+        async with AsyncScenarioClient(access, patience) as client:
+            return await client.send(call)
+
+    return asyncio.run(send())
+
+
+@pytest.fixture(params=[carry_with_requests, carry_with_httpx], ids=["sync", "async"])
+def carry(request: pytest.FixtureRequest) -> Carrier:
+    """Each test that asks for it runs with either client."""
+    carrier: Carrier = request.param
+    return carrier
+
+
+@pytest.fixture
+def no_finalizers() -> Iterator[None]:
+    """For a test that exhausts the stack: what other tests have left must not be tidied up there."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def access(sandbox: SandboxServer) -> Access:
+    """The sandbox's own key."""
+    return Access(sandbox.api_key, sandbox.api_secret, sandbox.base_url, timeout=10)

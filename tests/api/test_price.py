@@ -1,0 +1,62 @@
+"""Creative units are exact."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_scenario.api.price import Price, units
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7.25, Decimal("7.25")),
+        (10.75, Decimal("10.75")),
+        (0.1, Decimal("0.1")),
+        (11, Decimal(11)),
+        ("10.75", Decimal("10.75")),
+        (0, Decimal(0)),
+        (None, None),
+        (True, None),
+        ("free", None),
+        ("NaN", None),
+        (float("inf"), None),
+        ([1], None),
+    ],
+)
+def test_units(value: object, expected: Decimal | None) -> None:
+    assert units(value) == expected
+
+
+@given(st.decimals(min_value=0, max_value=10**6, places=2))
+def test_what_scenario_writes_with_two_places_is_kept_to_the_last(amount: Decimal) -> None:
+    assert units(float(amount)) == amount
+
+
+def test_a_price_with_its_parts() -> None:
+    price = Price.read(
+        {
+            "creativeUnitsCost": 10.75,
+            "creativeUnitsDiscount": 1.25,
+            "costDetails": {"custom-generation": 7.25, "quality-gate": 3.5},
+        }
+    )
+    assert price == Price(
+        Decimal("10.75"), Decimal("1.25"), {"custom-generation": Decimal("7.25"), "quality-gate": Decimal("3.5")}
+    )
+    assert sum(price.details.values()) == price.cost
+
+
+@pytest.mark.parametrize("details", [None, [], "7", {"custom-generation": None}])
+def test_odd_parts_do_not_spoil_a_price(details: object) -> None:
+    assert Price.read({"creativeUnitsCost": 11, "costDetails": details}).cost == 11
+
+
+@pytest.mark.parametrize("document", [{}, {"creativeUnitsCost": None}, {"creativeUnitsCost": "free"}])
+def test_no_cost_is_not_a_cost_of_nothing(document: dict[str, object]) -> None:
+    with pytest.raises(KeyError, match="creativeUnitsCost"):
+        Price.read(document)

@@ -1,0 +1,240 @@
+"""Which error a reply stands for."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_scenario.api.reply import Reply, error_of
+from airflow_provider_scenario.exceptions import (
+    ScenarioAuthenticationError,
+    ScenarioBusyError,
+    ScenarioCapacityError,
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioInputError,
+    ScenarioNotFoundError,
+    ScenarioPassingError,
+    ScenarioPaymentError,
+    ScenarioPermissionError,
+    ScenarioServerError,
+)
+
+NOW = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.UTC)
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+def reply_of(status: int, body: Any = None, **headers: str) -> Reply:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+def the_error(reply: Reply) -> ScenarioError:
+    error = error_of(reply, "run model_1", now=NOW)
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 269, 299])
+def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
+    assert reply_of(status, {}).is_success
+    assert error_of(reply_of(status, {"reason": "none"}), "run model_1", now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (
+            400,
+            {"reason": "Input prompt is required"},
+            ScenarioInputError,
+            "Input prompt is required. Nothing was charged",
+        ),
+        (400, {"message": '"modelId" must be a string'}, ScenarioInputError, '"modelId" must be a string'),
+        (400, {"reason": "Cannot cancel this type of job."}, ScenarioInputError, "of job. Nothing was charged."),
+        (401, {"message": "Unauthorized"}, ScenarioAuthenticationError, "login (API key) and password (API secret)"),
+        (401, HTML, ScenarioAuthenticationError, "HTTP 401 without a reason"),
+        (402, {"error": "not enough creative units"}, ScenarioPaymentError, "not enough creative units"),
+        (403, {"message": "API Keys cannot access protected resources"}, ScenarioPermissionError, "project_id"),
+        (
+            403,
+            {
+                "name": "ModelAccessRestrictedError",
+                "reason": "Upgrade to use it",
+                "modelId": "model_1",
+                "requiredPlan": "cu-pro",
+            },
+            ScenarioPermissionError,
+            "Upgrade to use it. The model needs the plan cu-pro.",
+        ),
+        (404, {"reason": "Job job_1 not found"}, ScenarioNotFoundError, "Job job_1 not found"),
+        (408, {"message": "timed out"}, ScenarioServerError, "timed out"),
+        (409, {"detail": "conflict"}, ScenarioInputError, "conflict. Nothing was charged."),
+        (413, HTML, ScenarioInputError, "HTTP 413"),
+        (422, {"detail": "unprocessable"}, ScenarioInputError, "unprocessable. Nothing was charged."),
+        (429, {"reason": "slow down"}, ScenarioBusyError, "slow down. Nothing was charged."),
+        (500, {"error": "Internal"}, ScenarioServerError, "Internal"),
+        (502, HTML, ScenarioServerError, "HTTP 502 without a reason"),
+        (503, b"", ScenarioServerError, "HTTP 503 without a reason"),
+        (504, {"message": "Endpoint request timed out"}, ScenarioServerError, "Endpoint request timed out"),
+        (599, {}, ScenarioServerError, "HTTP 599"),
+        (301, b"", ScenarioConfigurationError, "Check the host of the connection"),
+        (307, HTML, ScenarioConfigurationError, "HTTP 307"),
+    ],
+)
+def test_each_status_has_its_class_and_its_words(status: int, body: Any, kind: type[ScenarioError], words: str) -> None:
+    error = the_error(reply_of(status, body))
+    assert type(error) is kind
+    assert words in str(error)
+    assert "run model_1" in str(error)
+    assert ".." not in str(error)
+    assert error.said.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "limit", "retry_after"),
+    [
+        ({"reason": "busy", "details": {"actionName": "custom", "actionLimit": 2}}, 2, None),
+        ({"reason": "busy", "details": {"actionName": "custom", "actionLimit": 2.0}}, 2, None),
+        ({"reason": "busy", "details": {"actionLimit": None}}, None, None),
+        ({"reason": "cooldown", "remainingSeconds": 900}, None, 900.0),
+        ({"reason": "cooldown", "remainingSeconds": 0}, None, 0.0),
+        ({"reason": "cooldown", "remainingSeconds": "12.5"}, None, 12.5),
+        ({"reason": "cooldown", "remainingSeconds": None}, None, None),
+    ],
+)
+def test_a_429_for_want_of_a_slot_tells_limit_and_wait(
+    body: dict[str, Any], limit: int | None, retry_after: float | None
+) -> None:
+    error = the_error(reply_of(429, body))
+    assert isinstance(error, ScenarioCapacityError)
+    assert error.limit == limit
+    assert error.retry_after == retry_after
+
+
+@pytest.mark.parametrize("body", [{"reason": "rate"}, {"details": "many"}, {"details": {}}, [1], HTML])
+def test_any_other_429_is_busy_but_not_full(body: Any) -> None:
+    assert type(the_error(reply_of(429, body))) is ScenarioBusyError
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "expected"),
+    [
+        ("7", {}, 7.0),
+        (" 7 ", {}, 7.0),
+        ("0.25", {}, 0.25),
+        ("-3", {}, 0.0),
+        ("Fri, 20 Nov 2026 12:00:30 GMT", {}, 30.0),
+        ("Fri, 20 Nov 2026 13:00:30 +0100", {}, 30.0),
+        ("Fri, 20 Nov 2026 11:59:00 GMT", {}, 0.0),
+        ("7", {"remainingSeconds": 900}, 7.0),
+        ("", {"remainingSeconds": 900}, 900.0),
+        ("soon", {"remainingSeconds": 900}, 900.0),
+        ("soon", {}, None),
+        ("²", {}, None),
+        ("9" * 400, {}, None),
+        ("nan", {}, None),
+        ("Fri, 20 Nov 99999 12:00:30 GMT", {}, None),
+        ("Fri, 20 Nov 2026 12:00:30 +99999999999999", {}, None),
+        ("", {"remainingSeconds": True}, None),
+        ("", {"remainingSeconds": 10**400}, None),
+        ("", {"remainingSeconds": [1]}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_how_long_scenario_asks_to_wait(status: int, header: str, body: Any, expected: float | None) -> None:
+    error = the_error(reply_of(status, body, retry_after=header))
+    assert isinstance(error, ScenarioPassingError)
+    assert error.retry_after == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"reason": "first", "message": "second", "error": "third", "detail": "fourth"}, "first"),
+        ({"message": "second", "error": "third"}, "second"),
+        ({"error": {"code": 1}, "detail": "fourth"}, "fourth"),
+        ({"reason": "", "message": "second"}, "second"),
+        ({"reason": None}, None),
+        ([{"reason": "in a list"}], None),
+        (b'{"reason": "cut', None),
+        (b"\xff\xfe\xfd", None),
+        (HTML, None),
+    ],
+)
+def test_scenarios_own_words_are_found_where_they_may_stand(body: Any, reason: str | None) -> None:
+    assert the_error(reply_of(400, body)).said.reason == reason
+
+
+@pytest.mark.parametrize("key", ["trace_id", "traceId"])
+def test_the_trace_id_is_in_the_message(key: str) -> None:
+    error = the_error(reply_of(500, {"reason": "Internal", key: "trace-42"}))
+    assert error.said.trace_id == "trace-42"
+    assert "(trace id trace-42)" in str(error)
+
+
+def test_signed_urls_in_scenarios_words_are_cut() -> None:
+    error = the_error(
+        reply_of(
+            400,
+            {
+                "reason": "could not read https://cdn.cloud.scenario.com/assets/a.mp4?Policy=p&Signature=SeCrEt",
+                "trace_id": "https://cdn.cloud.scenario.com/assets/a.mp4?Signature=SeCrEt",
+            },
+        )
+    )
+    assert "SeCrEt" not in f"{error} {error!r} {error.said!r}"
+    assert "https://cdn.cloud.scenario.com/assets/a.mp4" in str(error)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"job": {"jobId": "jo', HTML, b"[]", b'"text"', b"null", b"\xff"])
+def test_a_success_that_is_no_json_object_is_the_servers_failure(body: bytes) -> None:
+    with pytest.raises(ScenarioServerError, match=r"HTTP 200.* not the JSON object") as caught:
+        reply_of(200, body).json()
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.usefixtures("no_finalizers")
+def test_a_body_without_a_bottom_is_no_json() -> None:
+    assert the_error(reply_of(400, b"[" * 100_000)).said.reason is None
+    with pytest.raises(ScenarioServerError, match="not the JSON object"):
+        reply_of(200, b"[" * 100_000).json()
+
+
+def test_the_servers_clock_is_read() -> None:
+    assert reply_of(200, {}, date="Fri, 20 Nov 2026 12:00:00 GMT").server_time == NOW
+    assert reply_of(200, {}, date="Fri, 20 Nov 2026 12:00:00 -0000").server_time == NOW
+    assert reply_of(200, {}, date="yesterday").server_time is None
+    assert reply_of(200, {}).server_time is None
+
+
+def test_a_replys_repr_shows_neither_body_nor_headers() -> None:
+    reply = reply_of(200, {"asset": {"url": "https://cdn.example/a?Signature=SeCrEt"}}, location="https://x/?SeCrEt")
+    assert "SeCrEt" not in repr(reply)
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=10,
+)
+_error_keys = st.sampled_from(
+    ["reason", "message", "error", "detail", "details", "remainingSeconds", "trace_id", "traceId", "requiredPlan"]
+)
+_bodies = st.binary() | st.dictionaries(_error_keys | st.just("actionLimit"), _json).map(
+    lambda document: json.dumps({**document, "details": document}).encode()
+)
+
+
+@given(st.integers(100, 999), _bodies, st.text(st.characters(max_codepoint=255)))
+def test_whatever_comes_back_is_a_success_or_an_error_of_ours(status: int, body: bytes, retry_after: str) -> None:
+    error = error_of(reply_of(status, body, retry_after=retry_after), "run model_1", now=NOW)
+    assert (error is None) == (200 <= status < 300)
+    if error is not None and error.retry_after is not None:
+        datetime.timedelta(seconds=min(error.retry_after, 1e9))
+        assert error.retry_after >= 0

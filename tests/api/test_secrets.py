@@ -1,0 +1,133 @@
+"""No key, no secret and no signed URL in anything that is shown: texts, tracebacks, logs."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.access import Access
+from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.exceptions import ScenarioError
+from tests.api.conftest import Carrier
+from tests.api.scripted_server import Answer, Request, closed_port, scripted
+
+KEY, SECRET = "api_Kq7visible", "S3cr3t-Zx9"
+ENCODED = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+SIGNATURE = "SiGnAtUrE-of-the-url"
+SIGNED_QUERY = f"Policy={SIGNATURE}&Signature={SIGNATURE}&Key-Pair-Id={SIGNATURE}"
+HIDDEN = (KEY, SECRET, ENCODED, SIGNATURE)
+
+
+def everything_shown(error: BaseException) -> str:
+    """Return all that a log could print of an error, its context and cause included."""
+    chain: list[str] = []
+    one: BaseException | None = error
+    while one is not None:
+        chain += [str(one), repr(one), repr(one.args), repr(vars(one))]
+        one = one.__cause__ or one.__context__
+    return "\n".join([*chain, *traceback.format_exception(error)])
+
+
+def assert_hidden(text: str) -> None:
+    found = [secret for secret in HIDDEN if secret in text]
+    assert not found, text
+
+
+def indiscreet(request: Request) -> Answer:
+    """An answer that repeats what it should not, as a debugging proxy does."""
+    words = (
+        f"could not read https://cdn.cloud.scenario.com/assets/a.mp4?{SIGNED_QUERY} with "
+        f"Authorization: {request.headers.get('authorization')}"
+    )
+    body = '{"reason": "' + words + '", "trace_id": "' + words + '", "details": {"actionLimit": 1}}'
+    return Answer(int(request.target.split("/")[3].partition("?")[0]), body.encode())
+
+
+MISBEHAVIOURS: dict[str, Callable[[Request], Answer] | Answer | None] = {
+    "refused": None,
+    "dropped": Answer(drop="yes"),
+    "reset": Answer(drop="reset"),
+    "cut": Answer(body=b'{"models": []}', cut=3),
+    "stalled": Answer(stall=20),
+    "not JSON": Answer(body=f"https://cdn.example/a?{SIGNED_QUERY}".encode()),
+    "not the right JSON": Answer(body=f'{{"models": "https://cdn.example/a?{SIGNED_QUERY}"}}'.encode()),
+    "a number that is none": Answer(
+        body=f'{{"models": 7, "upload": {{"id": "u", "parts": [{{"number": "https://c.example/a?{SIGNED_QUERY}"}}]}}}}'.encode()
+    ),
+    "redirect": Answer(302, headers={"Location": f"https://cdn.example/a?{SIGNED_QUERY}"}),
+    "malformed": Answer(headers={"Content-Length": "many"}, body=b"{"),
+}
+
+
+@pytest.mark.parametrize("misbehaviour", MISBEHAVIOURS)
+@pytest.mark.parametrize(
+    "call",
+    [calls.list_models(), calls.submit("model_1", {"prompt": "a"}), calls.get_upload("upload_1")],
+    ids=lambda call: call.action,
+)
+def test_no_error_of_a_client_shows_a_secret(
+    carry: Carrier, misbehaviour: str, call: calls.Call[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    script = MISBEHAVIOURS[misbehaviour]
+    with scripted(script or Answer()) as server:
+        base_url = f"{server.url}/v1" if script else f"http://127.0.0.1:{closed_port()}/v1"
+        with pytest.raises(ScenarioError) as caught:
+            carry(Access(KEY, SECRET, base_url, timeout=0.1), call)
+    assert_hidden(everything_shown(caught.value))
+    assert_hidden(caplog.text)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 418, 422, 429, 500, 502])
+def test_an_answer_that_repeats_secrets_is_cleaned(
+    carry: Carrier, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with scripted(indiscreet) as server:
+        call = calls.Call("look", "GET", f"/say/{status}", lambda reply: reply, repeatable=False)
+        with pytest.raises(ScenarioError, match=r"a\.mp4") as caught:
+            carry(Access(KEY, SECRET, f"{server.url}/v1"), call)
+    assert_hidden(everything_shown(caught.value))
+    assert_hidden(repr(caught.value.said))
+    assert_hidden(caplog.text)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(body=b"bytes"), Answer(403, b"Access Denied"), Answer(drop="yes"), Answer(body=b"bytes", cut=2), None],
+    ids=["whole", "denied", "dropped", "cut", "refused"],
+)
+def test_signed_addresses_of_files_stay_hidden(answer: Answer | None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with scripted(answer or Answer()) as cdn, ScenarioClient(Access(KEY, SECRET, timeout=2)) as client:
+        address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
+        for work in (
+            lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),
+            lambda: client.put_part(f"{address}/part?X-Amz-Signature={SIGNATURE}", b"content", "video/mp4"),
+        ):
+            try:
+                work()
+            except ScenarioError as error:
+                assert_hidden(everything_shown(error))
+    assert_hidden(caplog.text)
+    assert "urllib3.connectionpool" in caplog.text
+
+
+def _read(client: ScenarioClient, url: str) -> None:
+    with client.open_file(url) as stream:
+        assert_hidden(repr(stream))
+        list(stream.chunks(2))
+
+
+def test_an_access_shows_neither_key_nor_secret() -> None:
+    access = Access(KEY, SECRET, project_id="proj_1")
+    assert_hidden(f"{access} {access!r} {ScenarioClient(access)!r}")
+    assert "proj_1" in repr(access)

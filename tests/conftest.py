@@ -1,0 +1,54 @@
+"""What all tests may share: Hypothesis without a clock, and one sandbox for the whole run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+# Airflow writes its settings at the first import; not into the home of whoever runs the tests.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)
+
+# A loaded machine is no failure of the code.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own proxies are not what is tested."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    """The embedded Scenario, started once."""
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> SandboxServer:
+    """The embedded Scenario as it was at its start: no jobs, no faults, the settings' defaults."""
+    sandbox_server.reset()
+    return sandbox_server
+
+
+@pytest.fixture
+def scenario_connection(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of an Airflow connection that leads to the sandbox."""
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", sandbox.connection_json())
+    return "scenario_default"

@@ -1,0 +1,225 @@
+"""A real Airflow on this machine: scheduler, triggerer, API server and DAG processor, each a process of its own."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import httpx
+import psutil
+
+from tests.e2e.airflow_api import AirflowApi
+from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
+from tests.e2e.postgres_server import PostgresServer
+from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+
+
+class AirflowServer(AirflowApi):
+    """Starts Airflow in a folder of its own on free ports, and ends all of it.
+
+    :param dags_folders: one folder of DAG files, or several.
+    :param home: where Airflow keeps its files; by default a temporary folder that goes when the server stops.
+    :param environment: added to what the processes see, such as connections.
+    :param database: SQLite needs nothing; PostgreSQL bears many tasks at once.
+    :param parallelism: how many tasks run at once.
+    """
+
+    def __init__(
+        self,
+        dags_folders: Path | Sequence[Path],
+        *,
+        home: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        database: Literal["sqlite", "postgresql"] = "sqlite",
+        parallelism: int = 4,
+        startup_timeout: float = 120.0,
+    ) -> None:
+        self.ports = Ports(*free_ports(3))
+        super().__init__(f"http://localhost:{self.ports.api}")
+        self.dags_folders = [dags_folders] if isinstance(dags_folders, Path) else list(dags_folders)
+        self.processes: dict[str, ProcessGroup] = {}
+        self.startup_seconds: dict[str, float] = {}
+        self._home_is_temporary = home is None
+        self._home = home
+        self._extra_environment = dict(environment or {})
+        self._postgres = PostgresServer() if database == "postgresql" else None
+        self._parallelism = parallelism
+        self._startup_timeout = startup_timeout
+        self._environment: dict[str, str] = {}
+
+    @property
+    def home(self) -> Path:
+        """Airflow's folder: configuration, database and logs."""
+        if self._home is None:
+            raise RuntimeError("Airflow has not been started")
+        return self._home
+
+    def __enter__(self) -> Self:
+        self.start_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop_all()
+
+    # All together
+
+    def start_all(self) -> None:
+        """Make the database, start the four components and wait until each has said it is alive."""
+        atexit.register(self.stop_all)
+        started = time.monotonic()
+        try:
+            self._prepare()
+            self._migrate()
+            self.startup_seconds["database"] = time.monotonic() - started
+            launched = datetime.now(UTC)
+            for component in COMPONENTS:
+                self._launch(component, component)
+            for component in COMPONENTS:
+                self._wait_until_alive(component, launched)
+                self.startup_seconds[component] = time.monotonic() - started
+        except BaseException:
+            self.stop_all()
+            raise
+
+    def _prepare(self) -> None:
+        if self._home is None:
+            self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
+            GUARD_OF_THIS_PROCESS.tell("remove", self._home)
+        self._home.mkdir(parents=True, exist_ok=True)
+        database_url = f"sqlite:///{self._home / 'airflow.db'}"
+        if self._postgres is not None:
+            self._postgres.start()
+            database_url = self._postgres.url
+        self._environment = {
+            **inherited_environment(),
+            **settings(
+                home=self._home,
+                dags_folders=[folder.resolve() for folder in self.dags_folders],
+                ports=self.ports,
+                database_url=database_url,
+                parallelism=self._parallelism,
+            ),
+            **self._extra_environment,
+        }
+
+    def _migrate(self) -> None:
+        migration = self._run("migration", "db", "migrate")
+        try:
+            if migration.wait(self._startup_timeout) != 0:
+                raise RuntimeError(f"Airflow's database could not be made:\n{last_lines(migration.text())}")
+        finally:
+            migration.end()
+
+    def stop_all(self) -> None:
+        """End every process this server started, and remove its folder if that was temporary."""
+        for process in self.processes.values():
+            process.ask_to_stop()
+        while self.processes:
+            _, process = self.processes.popitem()
+            process.end()
+        if self._postgres is not None:
+            self._postgres.stop()
+        if self._home is not None and self._home_is_temporary:
+            shutil.rmtree(self._home, ignore_errors=True)
+            GUARD_OF_THIS_PROCESS.tell("keep", self._home)
+            self._home = None
+        atexit.unregister(self.stop_all)
+
+    # One component
+
+    def _run(self, name: str, *arguments: str) -> ProcessGroup:
+        return ProcessGroup(
+            name,
+            [sys.executable, "-m", "airflow", *arguments],
+            log=self.home / f"{name}.log",
+            environment=self._environment,
+            folder=self.home,
+        )
+
+    def _launch(self, name: str, component: str, *arguments: str) -> None:
+        self.processes[name] = self._run(name, component, *arguments)
+
+    def start(self, component: str) -> None:
+        """Start a component that was stopped or killed, and wait until it is alive."""
+        launched = datetime.now(UTC)
+        if (former := self.processes.pop(component, None)) is not None:
+            former.end()
+        self._launch(component, component)
+        self._wait_until_alive(component, launched)
+
+    def start_triggerer(self, name: str) -> None:
+        """Start one more triggerer beside the first, under a name of its own."""
+        launched = datetime.now(UTC)
+        self._launch(name, "triggerer", "--skip-serve-logs")
+        self._wait_until_alive(name, launched)
+
+    def stop(self, component: str, timeout: float = 10.0) -> None:
+        """End a component the friendly way, and then whatever it left."""
+        self.processes.pop(component).end(timeout)
+
+    def kill(self, component: str, number: signal.Signals = signal.SIGKILL, *, with_children: bool = False) -> None:
+        """Send a signal to a component; with its children, to every process it started too."""
+        process = self.processes[component]
+        children = psutil.Process(process.pid).children(recursive=True) if with_children else []
+        process.signal(number)
+        for child in children:
+            child.send_signal(number)
+
+    def component_log(self, component: str) -> str:
+        """What a component wrote to its standard output and error."""
+        return (self.home / f"{component}.log").read_text(errors="replace")
+
+    def worker_pids(self) -> list[int]:
+        """The scheduler's worker processes, which supervise tasks; a task's own process is `task_pids`."""
+        scheduler = psutil.Process(self.processes["scheduler"].pid)
+        return [child.pid for child in scheduler.children() if "worker" in " ".join(child.cmdline())]
+
+    def task_pids(self) -> list[int]:
+        """The processes that run tasks now, each a child of a worker."""
+        return [child.pid for worker in self.worker_pids() for child in psutil.Process(worker).children()]
+
+    # Being alive
+
+    def _wait_until_alive(self, name: str, launched: datetime) -> None:
+        deadline = time.monotonic() + self._startup_timeout
+        while not self._is_alive(name, launched):
+            for each, process in self.processes.items():
+                if process.exit_code is not None:
+                    raise RuntimeError(f"{each} ended with {process.exit_code}:\n{last_lines(process.text())}")
+            if time.monotonic() > deadline:
+                log = last_lines(self.processes[name].text())
+                raise TimeoutError(f"{name} is not alive after {self._startup_timeout:.0f} s:\n{log}")
+            time.sleep(0.1)
+
+    def _is_alive(self, name: str, launched: datetime) -> bool:
+        """Whether the component answers, or has a job that began after it was launched and beats."""
+        try:
+            if name == "api-server":
+                return bool(self.api("GET", "version"))
+            job_type = JOB_TYPES.get(name, "TriggererJob")
+            query = {"job_type": job_type, "start_date_gte": launched.isoformat(), "is_alive": True}
+            return bool(self.api("GET", "jobs", **query)["jobs"])
+        except httpx.TransportError:
+            return False
+
+
+def last_lines(text: str, count: int = 25) -> str:
+    """The end of a log, enough to see why something ended."""
+    return "\n".join(text.splitlines()[-count:])

@@ -1,0 +1,111 @@
+"""A hundred nights on which everything goes wrong: every take asked for is paid once, and its file is saved.
+
+`make chaos SEED=1 RUNS=100`, or `python -m tests.e2e.chaos --seed 1 --runs 100`. Each mix is drawn from a seed of its
+own, the first from SEED, the next from SEED + 1 and so on: how the task waits, where its workers die, what happens to
+its POSTs, which of its jobs fail, what a person does to it. Some of them run at once on one Airflow, on PostgreSQL,
+whose triggerer and scheduler are killed meanwhile, against a sandbox whose list lags, whose clock is wrong, whose
+reads fail in bursts. The sandbox's ledger is the judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_provider_scenario.sandbox.server import SandboxServer
+from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.chaos_mix import CLIENT_TIMEOUT, PARALLELISM, Mix
+from tests.e2e.chaos_run import Batch, MixRun
+
+DAGS = Path(__file__).with_name("dags")
+BATCH = 20
+QUICK_TO_NOTICE_DEATH = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+}
+"""Airflow takes five minutes by default to see that a worker's whole machine is gone."""
+
+
+@dataclass
+class Outcome:
+    """What came of all mixes."""
+
+    asked: int = 0
+    paid: int = 0
+    wrong: list[str] = field(default_factory=list)
+    mixes: int = 0
+    deaths: int = 0
+
+    def take_in(self, run: MixRun) -> None:
+        self.mixes += 1
+        self.deaths += run.deaths
+        self.asked += run.asked
+        self.paid += len(run.paid)
+        if run.faults_found:
+            self.wrong.append(f"{run.mix.seed}: {'; '.join(run.faults_found)}")
+
+    def __str__(self) -> str:
+        return f"{self.mixes} mixes, {self.asked} takes asked, {self.paid} paid"
+
+
+def run_chaos(seed: int, runs: int, *, batch: int = BATCH, tell: Callable[[str], None] = print) -> Outcome:
+    """Run the mixes of the seeds from one on, some at once, and tell how each went."""
+    outcome = Outcome()
+    mixes = [Mix.drawn(each) for each in range(seed, seed + runs)]
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
+        connection = {**sandbox.connection(), "extra": {"timeout": CLIENT_TIMEOUT}}
+        environment = {"AIRFLOW_CONN_SCENARIO_CHAOS": json.dumps(connection), **QUICK_TO_NOTICE_DEATH}
+        with AirflowServer(DAGS, database="postgresql", parallelism=PARALLELISM, environment=environment) as airflow:
+            for dag_id in ("chaos_deferrable", "chaos_blocking"):
+                airflow.wait_for_dag(dag_id)
+            tell(f"{'seed':>5}  {'asked':>5} {'paid':>5} {'tries':>6}  {'result':8} mix")
+            for first in range(0, runs, batch):
+                started = time.monotonic()
+                together = Batch(mixes[first : first + batch], airflow, sandbox, Path(name))
+                tell(str(together.weather))
+                for run in together.run():
+                    outcome.take_in(run)
+                    tell(row(run))
+                    if run.faults_found:
+                        tell(run.log())
+                tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
+    return outcome
+
+
+def row(run: MixRun) -> str:
+    """The line of one mix, and below it what is wrong."""
+    result = "wrong" if run.faults_found else "right"
+    numbers = f"{run.mix.seed:>5}  {run.asked:>5} {len(run.paid):>5} {run.tries:>6}  {result:8} "
+    lines = textwrap.wrap(str(run.mix), 110) + [f"! {each}" for each in run.faults_found]
+    return numbers + f"\n{'':{len(numbers)}}".join(lines)
+
+
+def main() -> int:
+    """Run it from the command line; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="the first mix's seed (default 1)")
+    parser.add_argument("--runs", type=int, default=100, help="how many mixes (default 100)")
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"how many run at once (default {BATCH})")
+    given = parser.parse_args()
+    outcome = run_chaos(given.seed, given.runs, batch=given.batch, tell=lambda text: print(text, flush=True))
+    print(f"{outcome.deaths} workers died where they were told to")
+    print(outcome)
+    for each in outcome.wrong:
+        mix = int(each.partition(":")[0])
+        first = mix - (mix - given.seed) % given.batch
+        print(f"WRONG {each}\n  again, with all that ran beside it: make chaos SEED={first} RUNS={given.batch}")
+    return 1 if outcome.wrong or outcome.paid != outcome.asked else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

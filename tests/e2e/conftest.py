@@ -1,0 +1,58 @@
+"""One sandbox and one Airflow for all end-to-end tests of a process, started when the first of them asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.airflow_server import AirflowServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
+DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[SandboxServer]:
+    """The embedded Scenario."""
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
+    """A real Airflow with the example DAGs and the tests' own, connected to the sandbox."""
+    environment = {"AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json()}
+    with AirflowServer(DAGS_FOLDERS, environment=environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def quick_sandbox() -> Iterator[SandboxServer]:
+    """A Scenario whose jobs are short and small, and as many at once as anybody likes."""
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+    with SandboxServer(render="tiny", job_seconds=3, parallel_jobs=1000) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
+    """A real Airflow for many tasks at once, connected to the quick sandbox: once with little patience."""
+    patient = quick_sandbox.connection()
+    environment = {
+        "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(patient),
+        "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"timeout": 4}}),
+    }
+    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=24, environment=environment) as server:
+        yield server

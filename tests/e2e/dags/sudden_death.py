@@ -1,0 +1,148 @@
+"""Workers that end themselves with SIGKILL at named points, once at each; the package knows nothing of it.
+
+What an operator calls is wrapped in the task's own process. There is no workflow in this file: others import it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+PURCHASE_POINTS = (
+    "before-intent",
+    "after-intent",
+    "in-flight",
+    "before-job-id",
+    "after-job-id",
+    "before-deferral",
+    "polling",
+    "resumed",
+    "before-landing",
+    "after-landing",
+)
+"""What their names say, in the order in which a purchase comes by.
+
+The intent is the record before the POST, `in-flight` a moment after the POST was sent; the job id comes with the reply
+and is stored then; `polling` is before a look at a job by a worker that waits, `resumed` after a wait in the triggerer;
+landed is a result that is stored as handed on.
+"""
+
+FILE_POINTS = ("half-file", "whole-file")
+"""Half of a chunk is written; all is saved but the task has not ended."""
+
+IN_FLIGHT_SECONDS = 0.3
+
+
+class Crashes:
+    """The crashes of one task: each happens once, whichever try comes to its point.
+
+    :param points: Where; a text like ``after 1.5`` is a time, in seconds from the start of a try.
+    :param folder: Where to leave a mark for each crash that happened. Made if it is not there.
+    """
+
+    known: tuple[str, ...] = (*PURCHASE_POINTS, *FILE_POINTS)
+
+    def __init__(self, points: Iterable[str], folder: Path | str) -> None:
+        self.points = set(points)
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unknown = {point for point in self.points if not point.startswith("after ")}.difference(self.known)
+        if unknown:
+            raise ValueError(f"there are no crash points {sorted(unknown)}")
+
+    def is_due(self, point: str) -> bool:
+        """Whether this crash is wanted and has not happened yet."""
+        return point in self.points and not (self.folder / point).exists()
+
+    def at(self, point: str) -> None:
+        """End this process at once if this crash is due."""
+        if point not in self.points:
+            return
+        try:
+            (self.folder / point).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def later(self, point: str, seconds: float) -> None:
+        """End this process in some seconds if this crash is due then."""
+        if self.is_due(point):
+            timer = threading.Timer(seconds, self.at, (point,))
+            timer.daemon = True
+            timer.start()
+
+    def while_in_flight(self) -> None:
+        """Called when the POST is about to be sent: what is to end it while it is on its way."""
+        self.later("in-flight", IN_FLIGHT_SECONDS)
+
+    def start_clocks(self) -> None:
+        """Let the crashes that have a time come, the earliest that is due."""
+        due = [point for point in self.points if point.startswith("after ") and self.is_due(point)]
+        for point in sorted(due, key=_seconds)[:1]:
+            self.later(point, _seconds(point))
+
+
+def _seconds(point: str) -> float:
+    return float(point.removeprefix("after "))
+
+
+def wrap(owner: type, name: str, before: Callable[..., None] | None, after: Callable[..., None] | None = None) -> None:
+    """Have a method of a class call something first, with its arguments, and something else at its end."""
+    method = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        if before is not None:
+            before(*arguments, **named)
+        result = method(*arguments, **named)
+        if after is not None:
+            after(*arguments, **named)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def arm_purchase(crashes: Crashes) -> None:
+    """Put the crash points of a purchase in the way of this process."""
+    from airflow.sdk import BaseOperator
+
+    from airflow_provider_scenario.api.client import ScenarioClient
+    from airflow_provider_scenario.operators.record_store import TaskStateStore
+
+    def stage(record: Any) -> str:
+        return "intent" if record.job_id is None else "landing" if record.landed else "job-id"
+
+    def before_sending(_: Any, call: Any) -> None:
+        if call.method == "POST" and call.path.startswith("/generate/"):
+            crashes.while_in_flight()
+        if call.method == "GET" and call.path.startswith("/jobs/"):
+            crashes.at("polling")
+
+    wrap(
+        TaskStateStore,
+        "save",
+        lambda _, record: crashes.at(f"before-{stage(record)}"),
+        lambda _, record: crashes.at(f"after-{stage(record)}"),
+    )
+    wrap(ScenarioClient, "send", before_sending)
+    wrap(BaseOperator, "defer", lambda *_, **__: crashes.at("before-deferral"))
+    crashes.start_clocks()
+
+
+def arm_download(crashes: Crashes) -> None:
+    """Put the crash points of a download in the way of this process."""
+    from airflow_provider_scenario.transfers.arrival import Arrival
+    from airflow_provider_scenario.transfers.delivery import Delivery
+
+    def half_a_chunk(arrival: Any, chunk: bytes) -> None:
+        if crashes.is_due("half-file"):
+            arrival._file.write(chunk[: len(chunk) // 2])
+            arrival._file.flush()
+            crashes.at("half-file")
+
+    wrap(Arrival, "add", half_a_chunk)
+    wrap(Delivery, "deliver", None, lambda *_, **__: crashes.at("whole-file"))
+    crashes.start_clocks()

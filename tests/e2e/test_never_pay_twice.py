@@ -1,0 +1,195 @@
+"""Whatever kills a worker, and however Scenario's reply gets lost: one job is paid, and its file is saved once.
+
+All cases run at once on one Airflow. Each has a model of its own, a copy of one of Scenario's, so that a fault can be
+ordered for it alone and the sandbox's ledger tells what it paid.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.e2e.airflow_server import AirflowServer
+
+pytestmark = pytest.mark.e2e
+
+MODES = ("deferrable", "blocking")
+RUN_SECONDS = 300.0
+RECORD = "model_wan-2-2-t2v.json"
+
+HELD_AFTER = {"type": "hang", "when": "after"}
+HELD_BEFORE = {"type": "hang", "when": "before"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: where its workers die, or what happens to the reply to its POST."""
+
+    mode: str
+    name: str
+    crashes: tuple[str, ...] = ()
+    fault: dict[str, Any] | None = None
+    has_seed: bool = True
+    connection: str = "scenario_default"
+
+    @property
+    def id(self) -> str:
+        return f"{self.mode}-{self.name}"
+
+    @property
+    def model_id(self) -> str:
+        return f"model_{self.id}"
+
+
+def crash_cases(mode: str) -> list[Case]:
+    """A worker that dies, at each point once."""
+    faults = {"in-flight-accepted": HELD_AFTER, "in-flight-not-accepted": HELD_BEFORE}
+    points = ["before-intent", "after-intent", *faults, "before-job-id", "after-job-id"]
+    points += ["before-deferral", "resumed"] if mode == "deferrable" else ["polling"]
+    points += ["before-landing", "after-landing", "half-file", "whole-file"]
+    return [
+        *(Case(mode, point, (point,), faults.get(point)) for point in points),
+        Case(mode, "twice", ("before-intent", "before-job-id")),
+        Case(mode, "without-a-seed", ("before-job-id",), has_seed=False),
+    ]
+
+
+def lost_reply_cases(mode: str) -> list[Case]:
+    """A worker that lives, and a reply that does not reach it."""
+    return [
+        Case(mode, "dropped", fault={"type": "drop_after"}),
+        Case(mode, "reset", fault={"type": "drop_after", "reset": True}),
+        Case(mode, "bad-gateway", fault={"type": "status_after", "code": 502}),
+        Case(mode, "late", fault={"type": "delay", "when": "after", "seconds": 8}, connection="scenario_impatient"),
+        Case(mode, "cut-json", fault={"type": "cut_body"}),
+        Case(mode, "half-json", fault={"type": "short_body"}),
+        Case(mode, "not-accepted", fault={"type": "drop_before"}),
+    ]
+
+
+CRASHES = [case for mode in MODES for case in crash_cases(mode)]
+LOST_REPLIES = [case for mode in MODES for case in lost_reply_cases(mode)]
+
+
+@dataclass
+class Runs:
+    """One run of every case, all started at once."""
+
+    airflow: AirflowServer
+    sandbox: SandboxServer
+    folder: Path
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def start(self, case: Case, record: dict[str, Any]) -> None:
+        inputs = [entry for entry in record["inputs"] if case.has_seed or entry["name"] != "seed"]
+        self.sandbox.add_model({**record, "id": case.model_id, "inputs": inputs})
+        if case.fault is not None:
+            self.sandbox.add_fault(case.fault, method="POST", path=f"/generate/custom/{case.model_id}$")
+        self.marks(case).mkdir(parents=True)
+        conf = {
+            "crashes": list(case.crashes),
+            "crash_folder": str(self.marks(case)),
+            "model_id": case.model_id,
+            "control_url": self.sandbox.control_url,
+            "destination": self.saved(case).as_uri(),
+            "connection": case.connection,
+        }
+        self.ids[case.id] = self.airflow.trigger(f"crash_{case.mode}", conf)
+
+    def marks(self, case: Case) -> Path:
+        return self.folder / case.id / "crashes"
+
+    def saved(self, case: Case) -> Path:
+        return self.folder / case.id / "saved"
+
+    def finished(self, case: Case) -> dict[str, dict[str, Any]]:
+        """Wait for the run's end and return its task instances by name."""
+        where = (f"crash_{case.mode}", self.ids[case.id])
+        run = self.airflow.wait_for_run(*where, timeout=RUN_SECONDS)
+        instances = {each["task_id"]: each for each in self.airflow.task_instances(*where)}
+        last = max(instances["buy"]["try_number"], 1)
+        assert run["state"] == "success", "\n".join(
+            self.airflow.log(*where, "buy", number) for number in range(1, last + 1)
+        )
+        return instances
+
+    def paid(self, case: Case) -> list[dict[str, Any]]:
+        return [entry for entry in self.sandbox.ledger()["entries"] if entry["modelId"] == case.model_id]
+
+    def log(self, case: Case, task_id: str, try_number: int = 1) -> str:
+        return self.airflow.log(f"crash_{case.mode}", self.ids[case.id], task_id, try_number)
+
+    def xcom(self, case: Case, task_id: str, key: str = "return_value") -> Any:
+        return self.airflow.xcom(f"crash_{case.mode}", self.ids[case.id], task_id, key)
+
+
+@pytest.fixture(scope="module")
+def runs(busy_airflow: AirflowServer, quick_sandbox: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    record = json.loads(resources.files("airflow_provider_scenario").joinpath("api", "records", RECORD).read_text())
+    started = Runs(busy_airflow, quick_sandbox, tmp_path_factory.mktemp("never-pay-twice"))
+    for mode in MODES:
+        busy_airflow.wait_for_dag(f"crash_{mode}")
+    for case in (*CRASHES, *LOST_REPLIES):
+        started.start(case, record["model"])
+    return started
+
+
+def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:
+    (paid,) = runs.paid(case)
+    made = runs.xcom(case, "buy")
+    assert made["job_id"] == paid["jobId"] == runs.xcom(case, "buy", "job_id")
+    assert float(made["cost"]) == paid["charged"]
+    (saved,) = runs.xcom(case, "save")
+    assert saved["asset_id"] == made["asset_id"]
+    (path,) = runs.saved(case).iterdir()
+    assert path.as_uri() == saved["uri"]
+    assert path.stat().st_size == saved["bytes"]
+
+
+@pytest.mark.parametrize("case", CRASHES, ids=lambda case: case.id)
+def test_a_worker_dies(case: Case, runs: Runs) -> None:
+    instances = runs.finished(case)
+    assert {mark.name for mark in runs.marks(case).iterdir()} == set(case.crashes)
+    tries = sum(each["try_number"] for each in instances.values())
+    assert tries == 2 + len(case.crashes)
+    assert_paid_and_saved_once(runs, case)
+
+
+@pytest.mark.parametrize("case", LOST_REPLIES, ids=lambda case: case.id)
+def test_a_reply_is_lost(case: Case, runs: Runs) -> None:
+    instances = runs.finished(case)
+    (fault,) = [each for each in runs.sandbox.faults() if f"/{case.model_id}$" in each["path"]]
+    assert fault["hits"] == 1
+    assert {each["try_number"] for each in instances.values()} == {1}
+    assert_paid_and_saved_once(runs, case)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_was_saved_is_not_fetched_again(mode: str, runs: Runs) -> None:
+    case = next(case for case in CRASHES if case.id == f"{mode}-whole-file")
+    runs.finished(case)
+    assert "is there already" in runs.log(case, "save", 2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_log_tells_what_became_of_a_lost_reply(mode: str, runs: Runs) -> None:
+    case = next(case for case in LOST_REPLIES if case.id == f"{mode}-dropped")
+    runs.finished(case)
+    log = runs.log(case, "buy")
+    assert "It may have been accepted all the same: looking for it." in log
+    assert f"Rejoining job {runs.xcom(case, 'buy', 'job_id')}" in log
+
+
+def test_nothing_was_cancelled(runs: Runs) -> None:
+    for case in (*CRASHES, *LOST_REPLIES):
+        runs.finished(case)
+    jobs = {entry["jobId"] for case in (*CRASHES, *LOST_REPLIES) for entry in runs.paid(case)}
+    asked = runs.sandbox.requests()["recent"]
+    assert not [each for each in asked if each["path"].endswith("/action") and each["path"].split("/")[-2] in jobs]

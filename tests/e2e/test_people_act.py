@@ -1,0 +1,285 @@
+"""A person clears a task, or marks it as failed or successful: what was paid for is not bought again by accident.
+
+Each scene has a run and a model of its own, so that the sandbox's ledger tells what it paid. All scenes play at once.
+Their jobs run until the scene ends them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.e2e.airflow_api import FINISHED, AirflowApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.e2e.airflow_server import AirflowServer
+
+pytestmark = pytest.mark.e2e
+
+RECORD = "model_wan-2-2-t2v.json"
+STEP_SECONDS = 120.0
+SCENE_SECONDS = 360.0
+TASK = "buy"
+
+
+@dataclass
+class Stage:
+    """One run of one DAG with one task, and what a person can do to it."""
+
+    airflow: AirflowServer
+    sandbox: SandboxServer
+    name: str
+    dag_id: str = ""
+    run_id: str = ""
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def model_id(self) -> str:
+        return f"model_{self.name}"
+
+    def start(self, dag_id: str) -> str:
+        """Start a run, wait until its job is there, and return the job's id."""
+        text = resources.files("airflow_provider_scenario").joinpath("api", "records", RECORD).read_text()
+        self.sandbox.add_model({**json.loads(text)["model"], "id": self.model_id})
+        self.airflow.wait_for_dag(dag_id)
+        self.dag_id, self.run_id = dag_id, self.airflow.trigger(dag_id, {"model_id": self.model_id})
+        return self.next_job()
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Wait for something to be so and return what the condition gave."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while not (given := condition()):
+            if time.monotonic() > deadline:
+                tries = range(1, self.task()["try_number"] + 1)
+                logs = "\n".join(self.log(number) for number in tries)
+                raise TimeoutError(f"{what} did not happen in {STEP_SECONDS:.0f} s.\n{logs}")
+            time.sleep(0.5)
+        return given
+
+    # What happens
+
+    def task(self) -> dict[str, Any]:
+        return self.airflow.task_instance(self.dag_id, self.run_id, TASK)
+
+    def log(self, try_number: int) -> str:
+        """The log of a try, empty while there is none."""
+        try:
+            return self.airflow.log(self.dag_id, self.run_id, TASK, try_number)
+        except AirflowApiError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return ""
+
+    def paid(self) -> list[str]:
+        return [entry["jobId"] for entry in self.sandbox.ledger()["entries"] if entry["modelId"] == self.model_id]
+
+    def cancels(self) -> int:
+        """How often Scenario was asked to cancel a job of this scene."""
+        paths = {f"/v1/jobs/{job_id}/action" for job_id in self.paid()}
+        return sum(visit["path"] in paths for visit in self.sandbox.requests()["recent"])
+
+    def next_job(self) -> str:
+        """Wait until one more job is paid, and return it."""
+        (job_id,) = self.until(lambda: set(self.paid()) - self.seen, "A purchase")
+        self.seen.add(job_id)
+        return str(job_id)
+
+    def reaches(self, state: str, try_number: int) -> None:
+        def has_it() -> bool:
+            task = self.task()
+            return bool(task["state"] == state and task["try_number"] == try_number)
+
+        self.until(has_it, f"Try {try_number} {state}")
+
+    def waits_in_the_triggerer(self, try_number: int) -> None:
+        """Wait until the trigger runs: Airflow tells a trigger that no triggerer has taken up of nothing."""
+        self.reaches("deferred", try_number)
+        self.says(try_number, "starting")
+
+    def says(self, try_number: int, words: str) -> None:
+        self.until(lambda: words in self.log(try_number), f"{words!r} in the log of try {try_number}")
+
+    def result(self) -> Any:
+        return self.airflow.xcom(self.dag_id, self.run_id, TASK)
+
+    # What a person, or Scenario, does
+
+    def clear(self) -> None:
+        if self.task()["state"] not in ("running", "deferred"):
+            # A clear at the very moment in which Airflow ends the run is lost.
+            self.until(lambda: self.airflow.run(self.dag_id, self.run_id)["state"] in FINISHED, "The end of the run")
+        self.airflow.clear(self.dag_id, self.run_id, TASK)
+
+    def mark(self, state: str) -> None:
+        self.airflow.set_task_state(self.dag_id, self.run_id, TASK, state)
+
+    def end_job(self, job_id: str, status: str = "success", **details: object) -> None:
+        self.sandbox.set_job(job_id, status, **details)
+
+
+def clear_while_deferred(stage: Stage) -> None:
+    job_id = stage.start("deferred_purchase")
+    stage.waits_in_the_triggerer(1)
+    stage.clear()
+    stage.waits_in_the_triggerer(2)
+    stage.says(2, f"Rejoining job {job_id}")
+    stage.says(1, "invoking on_kill")  # The first try's trigger hears of the clear.
+    stage.end_job(job_id)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+    assert stage.cancels() == 0
+
+
+def clear_while_blocking(stage: Stage) -> None:
+    job_id = stage.start("blocking_purchase")
+    stage.says(1, f"Job {job_id}: in-progress")
+    stage.clear()
+    stage.reaches("running", 2)
+    stage.says(2, f"Rejoining job {job_id}")
+    stage.end_job(job_id)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+
+
+def clear_after_success(stage: Stage) -> None:
+    first = stage.start("deferred_purchase")
+    stage.end_job(first)
+    stage.reaches("success", 1)
+    made = stage.result()
+    stage.clear()
+    second = stage.next_job()
+    stage.end_job(second)
+    stage.reaches("success", 2)
+    assert "cleared after it had succeeded" in stage.log(2)
+    assert stage.result()["job_id"] == second
+    assert stage.result()["seed"] != made["seed"]
+    assert stage.paid() == [first, second]
+
+
+def clear_after_success_to_reuse(stage: Stage) -> None:
+    job_id = stage.start("reused_purchase")
+    stage.end_job(job_id)
+    stage.reaches("success", 1)
+    made = stage.result()
+    stage.clear()
+    stage.reaches("success", 2)
+    assert stage.result() == made
+    assert stage.paid() == [job_id]
+
+
+def clear_after_a_failed_job(stage: Stage) -> None:
+    first = stage.start("deferred_purchase")
+    stage.end_job(first, "failure", error="The model has stumbled.", hint="Try again later.")
+    stage.reaches("failed", 1)
+    stage.says(1, "The model has stumbled. Try again later. Scenario refunds")
+    stage.clear()
+    second = stage.next_job()
+    stage.end_job(second)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == second
+    assert stage.paid() == [first, second]
+
+
+def mark_failed_while_deferred(stage: Stage) -> None:
+    job_id = stage.start("deferred_purchase")
+    stage.waits_in_the_triggerer(1)
+    stage.mark("failed")
+    stage.says(1, f"Job {job_id} runs on and is charged")
+    assert stage.cancels() == 1
+    stage.clear()
+    stage.says(2, f"Rejoining job {job_id}")
+    stage.end_job(job_id)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+
+
+def mark_failed_and_clear_when_the_job_is_done(stage: Stage) -> None:
+    job_id = stage.start("deferred_purchase")
+    stage.waits_in_the_triggerer(1)
+    stage.mark("failed")
+    stage.says(1, f"Job {job_id} runs on and is charged")
+    stage.end_job(job_id)
+    stage.clear()
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+
+
+def mark_success_while_deferred(stage: Stage) -> None:
+    job_id = stage.start("deferred_purchase")
+    stage.waits_in_the_triggerer(1)
+    stage.mark("success")
+    stage.says(1, f"Job {job_id} runs on and is charged")
+    assert stage.cancels() == 1
+    assert stage.task()["state"] == "success"
+    stage.clear()  # The result was never handed on, so this is no wish for another.
+    stage.says(2, f"Rejoining job {job_id}")
+    stage.end_job(job_id)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+
+
+def mark_failed_while_blocking(stage: Stage) -> None:
+    job_id = stage.start("blocking_purchase")
+    stage.says(1, f"Job {job_id}: in-progress")
+    stage.mark("failed")
+    stage.says(1, f"Job {job_id} runs on and is charged")
+    assert stage.cancels() == 1
+    stage.clear()
+    stage.says(2, f"Rejoining job {job_id}")
+    stage.end_job(job_id)
+    stage.reaches("success", 2)
+    assert stage.result()["job_id"] == job_id
+    assert stage.paid() == [job_id]
+
+
+def mark_the_run_failed_while_deferred(stage: Stage) -> None:
+    job_id = stage.start("deferred_purchase")
+    stage.waits_in_the_triggerer(1)
+    stage.airflow.set_run_state(stage.dag_id, stage.run_id, "failed")
+    stage.says(1, f"Job {job_id} runs on and is charged")
+    assert stage.cancels() == 1
+    assert stage.paid() == [job_id]
+    stage.end_job(job_id)
+
+
+SCENES = (
+    clear_while_deferred,
+    clear_while_blocking,
+    clear_after_success,
+    clear_after_success_to_reuse,
+    clear_after_a_failed_job,
+    mark_failed_while_deferred,
+    mark_failed_and_clear_when_the_job_is_done,
+    mark_success_while_deferred,
+    mark_failed_while_blocking,
+    mark_the_run_failed_while_deferred,
+)
+
+
+@pytest.fixture(scope="module")
+def playing(busy_airflow: AirflowServer, quick_sandbox: SandboxServer) -> Iterator[dict[str, Future[None]]]:
+    """All scenes by name, each played in a thread."""
+    with ThreadPoolExecutor(len(SCENES)) as pool:
+        yield {
+            scene.__name__: pool.submit(scene, Stage(busy_airflow, quick_sandbox, scene.__name__)) for scene in SCENES
+        }
+
+
+@pytest.mark.parametrize("name", [scene.__name__ for scene in SCENES])
+def test_nothing_is_bought_by_accident(name: str, playing: dict[str, Future[None]]) -> None:
+    playing[name].result(SCENE_SECONDS)

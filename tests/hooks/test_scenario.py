@@ -1,0 +1,357 @@
+"""An Airflow connection becomes a client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, Access
+from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioServerError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.sandbox.server import SandboxServer
+
+KEY, SECRET = "api_key_1", "S3cr3t/+:@ü"
+VARIABLE = "AIRFLOW_CONN_SCENARIO_DEFAULT"
+
+
+@pytest.fixture(params=["sync", "async"])
+def access_of(request: pytest.FixtureRequest) -> Any:
+    """Both ways to the access must tell the same."""
+    if request.param == "sync":
+        return lambda hook: hook.get_access()
+    return lambda hook: asyncio.run(hook.get_async_access())
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (VARIABLE, "SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET", "SCENARIO_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, name: str = VARIABLE, **fields: Any) -> None:
+    connection = {"conn_type": "scenario", "login": KEY, "password": SECRET, **fields}
+    monkeypatch.setenv(name, json.dumps(connection))
+
+
+def test_a_connection_in_json(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, host="api.example", extra={"project_id": "proj_1", "timeout": 12.5})
+    assert access_of(ScenarioHook()) == Access(KEY, SECRET, "https://api.example/v1", "proj_1", 12.5)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@", Access(KEY, SECRET)),
+        ("scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example", Access(KEY, SECRET, "https://api.example/v1")),
+        (
+            "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example:8443/v2?project_id=proj_1&timeout=5",
+            Access(KEY, SECRET, "https://api.example:8443/v2", "proj_1", 5.0),
+        ),
+        (
+            "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@http%3A%2F%2Flocalhost%3A8080%2Fv1",
+            Access(KEY, SECRET, "http://localhost:8080/v1"),
+        ),
+    ],
+)
+def test_a_connection_as_a_uri(access_of: Any, monkeypatch: pytest.MonkeyPatch, uri: str, expected: Access) -> None:
+    monkeypatch.setenv(VARIABLE, uri)
+    assert access_of(ScenarioHook()) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "base_url"),
+    [
+        ({}, DEFAULT_BASE_URL),
+        ({"host": ""}, DEFAULT_BASE_URL),
+        ({"host": "  "}, DEFAULT_BASE_URL),
+        ({"host": "", "port": 0, "schema": ""}, DEFAULT_BASE_URL),
+        ({"host": "https://api.cloud.scenario.com/v1"}, DEFAULT_BASE_URL),
+        ({"host": "https://api.cloud.scenario.com/v1/"}, DEFAULT_BASE_URL),
+        ({"host": "https://api.cloud.scenario.com"}, DEFAULT_BASE_URL),
+        ({"host": "https://api.cloud.scenario.com/"}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com"}, DEFAULT_BASE_URL),
+        ({"host": " api.cloud.scenario.com/ "}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com/v1"}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com", "port": 0}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com", "schema": "v1"}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com", "schema": "/v1/"}, DEFAULT_BASE_URL),
+        ({"host": "api.cloud.scenario.com", "schema": "https"}, DEFAULT_BASE_URL),
+        ({"host": "localhost", "schema": "http", "port": 8080}, "http://localhost:8080/v1"),
+        ({"host": "api.example", "port": 8443}, "https://api.example:8443/v1"),
+        ({"host": "api.example:9000", "port": 8443}, "https://api.example:9000/v1"),
+        ({"host": "http://localhost:8080/v1", "port": 8080}, "http://localhost:8080/v1"),
+        ({"host": "http://localhost/v1", "port": 8080}, "http://localhost:8080/v1"),
+        ({"host": "http://localhost:8080", "schema": "v2"}, "http://localhost:8080/v2"),
+        ({"host": "http://localhost:8080/proxy/v1", "schema": "v2"}, "http://localhost:8080/proxy/v1"),
+        ({"host": "http://[::1]:8080"}, "http://[::1]:8080/v1"),
+    ],
+)
+def test_hosts(access_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], base_url: str) -> None:
+    connect(monkeypatch, **fields)
+    assert access_of(ScenarioHook()).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "ftp://api.example",
+        "https://",
+        "https:///v1",
+        "https://api.example:port",
+        "https://api.example:99999",
+        "::1",
+        "https://[::1/v1",
+        "https://api.example/v1?key=1",
+        "https://api.example/v1#here",
+    ],
+)
+def test_a_host_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    connect(monkeypatch, host=host)
+    with pytest.raises(ScenarioConfigurationError, match="The host of the connection scenario_default must be a host"):
+        ScenarioHook().get_access()
+
+
+def test_credentials_in_the_host_are_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, host="https://somebody:word-of-pass@api.example/v1")
+    with pytest.raises(ScenarioConfigurationError, match="must not hold credentials") as caught:
+        ScenarioHook().get_access()
+    assert "word-of-pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "project_id", "timeout"),
+    [
+        ({}, None, 60.0),
+        ({"project_id": "", "timeout": ""}, None, 60.0),
+        ({"project_id": None, "timeout": None}, None, 60.0),
+        ({"project_id": "proj_1", "timeout": 5}, "proj_1", 5.0),
+        ({"project_id": 7, "timeout": "0.5"}, "7", 0.5),
+    ],
+)
+def test_extras(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], project_id: str | None, timeout: float
+) -> None:
+    connect(monkeypatch, extra=extra)
+    access = access_of(ScenarioHook())
+    assert (access.project_id, access.timeout) == (project_id, timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", True, [5]])
+def test_a_timeout_that_is_none_is_refused(access_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
+    connect(monkeypatch, extra={"timeout": timeout})
+    with pytest.raises(ScenarioConfigurationError, match="timeout of the connection scenario_default"):
+        access_of(ScenarioHook())
+
+
+def test_an_extra_that_is_no_object_is_refused(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, extra="[1]")
+    with pytest.raises(ScenarioConfigurationError, match="must be a JSON object"):
+        access_of(ScenarioHook())
+
+
+@pytest.mark.parametrize("lacking", [{"login": None}, {"password": None}, {"login": ""}, {"password": ""}])
+def test_a_connection_without_key_or_secret_is_refused(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, lacking: dict[str, Any]
+) -> None:
+    # Not even then is another key taken than the one the author meant.
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    connect(monkeypatch, **lacking)
+    with pytest.raises(ScenarioConfigurationError, match=r"scenario_default needs a login .* and a password") as caught:
+        access_of(ScenarioHook())
+    assert SECRET not in str(caught.value)
+
+
+def test_the_operators_project_goes_before_the_connections(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, extra={"project_id": "proj_1"})
+    assert access_of(ScenarioHook(project_id="proj_2")).project_id == "proj_2"
+
+
+def test_another_connection(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, "AIRFLOW_CONN_STUDIO", host="studio.example")
+    assert access_of(ScenarioHook("studio")).base_url == "https://studio.example/v1"
+
+
+def test_without_a_connection_scenarios_own_variables_are_used(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    assert access_of(ScenarioHook(project_id="proj_1")) == Access(KEY, SECRET, project_id="proj_1")
+    monkeypatch.setenv("SCENARIO_BASE_URL", "http://localhost:8080/v1/")
+    assert access_of(ScenarioHook()) == Access(KEY, SECRET, "http://localhost:8080/v1")
+    monkeypatch.setenv("SCENARIO_BASE_URL", "ftp://localhost")
+    with pytest.raises(ScenarioConfigurationError, match="variable SCENARIO_BASE_URL must be a host"):
+        access_of(ScenarioHook())
+
+
+@pytest.mark.parametrize("present", [[], ["SCENARIO_SDK_API_KEY"], ["SCENARIO_SDK_API_SECRET"]])
+def test_neither_connection_nor_variables(access_of: Any, monkeypatch: pytest.MonkeyPatch, present: list[str]) -> None:
+    for name in present:
+        monkeypatch.setenv(name, SECRET)
+    with pytest.raises(ScenarioConfigurationError) as caught:
+        access_of(ScenarioHook())
+    assert str(caught.value) == (
+        "There is no connection scenario_default, and SCENARIO_SDK_API_KEY and SCENARIO_SDK_API_SECRET are not both "
+        "set. Add a connection of type scenario: login is the API key, password the API secret."
+    )
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("source", ["connection", "variables"])
+def test_the_secret_is_masked_in_logs_from_then_on(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    from airflow.sdk.log import redact
+
+    secret = f"kept-from-logs-{uuid.uuid4()}"
+    if source == "connection":
+        connect(monkeypatch, password=secret)
+    else:
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", secret)
+    assert redact(f"a {secret} b") == f"a {secret} b"
+    access_of(ScenarioHook())
+    assert redact(f"a {secret} b") == "a *** b"
+
+
+class _Supervisor:
+    """Stands where a task or a trigger speaks to its supervisor; knows no connection."""
+
+    def __init__(self) -> None:
+        self.sync: list[Any] = []
+        self.asynchronous: list[Any] = []
+
+    def send(self, message: Any) -> Any:
+        self.sync.append(message)
+        return self._answer()
+
+    async def asend(self, message: Any) -> Any:
+        self.asynchronous.append(message)
+        return self._answer()
+
+    @staticmethod
+    def _answer() -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+
+        return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
+
+
+@pytest.mark.parametrize("source", ["connection", "variables"])
+def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(
+    monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = _Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    if source == "connection":
+        connect(monkeypatch, extra={"timeout": 5})
+    else:
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    asyncio.run(ScenarioHook().get_async_access())
+    assert supervisor.sync == []
+    assert SECRET in [getattr(message, "value", None) for message in supervisor.asynchronous]
+
+
+def test_an_older_airflow_masks_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk import log
+
+    monkeypatch.delattr(log, "amask_secret")
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", "kept-from-older-logs")
+    assert asyncio.run(ScenarioHook().get_async_access()).api_secret == "kept-from-older-logs"
+    assert log.redact("kept-from-older-logs") == "***"
+
+
+def test_a_good_connection_is_said_to_be_good(scenario_connection: str, sandbox: SandboxServer) -> None:
+    assert ScenarioHook(scenario_connection).test_connection() == (
+        True,
+        "Scenario accepts the API key (Sandbox team / Sandbox project).",
+    )
+    # Nothing else than two cheap reads.
+    assert sandbox.requests()["counts"] == {"GET /v1/models": 1, "GET /v1/teams": 1}
+
+
+def test_the_project_need_not_be_told(scenario_connection: str, sandbox: SandboxServer) -> None:
+    sandbox.add_fault({"type": "status", "code": 403}, path="/teams", times=None)
+    assert ScenarioHook(scenario_connection).test_connection() == (True, "Scenario accepts the API key.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"password": "wrong"}, "login (API key) and password (API secret)"),
+        ({"extra": {"project_id": "proj_elsewhere"}}, "Check project_id of the connection"),
+        ({"login": ""}, "needs a login"),
+        ({"host": "ftp://x"}, "must be a host"),
+        ({"extra": {"timeout": 0}}, "timeout"),
+    ],
+)
+def test_a_bad_connection_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, sandbox: SandboxServer, fields: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({**sandbox.connection(), **fields}))
+    works, why = ScenarioHook().test_connection()
+    assert not works
+    assert words in why
+    assert sandbox.api_secret not in why
+
+
+def test_the_asserted_project_is_told(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxServer) -> None:
+    monkeypatch.setenv(VARIABLE, sandbox.connection_json())
+    project_id = _project_of(sandbox)
+    works, words = ScenarioHook(project_id=project_id).test_connection()
+    assert works
+    assert words.endswith(f"Every call asserts project {project_id}.")
+
+
+def _project_of(sandbox: SandboxServer) -> str:
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+    read_teams = calls.Call("read teams", "GET", "/teams", lambda reply: reply.json(), repeatable=True)
+    with ScenarioClient(Access(sandbox.api_key, sandbox.api_secret, sandbox.base_url)) as client:
+        return str(client.send(read_teams)["teams"][0]["projects"][0]["id"])
+
+
+def test_both_clients_work(scenario_connection: str) -> None:
+    hook = ScenarioHook(scenario_connection)
+    with hook.get_conn() as client:
+        assert client.send(calls.list_models()) == ()
+
+    async def send() -> object:
+        async with await hook.get_async_conn() as async_client:
+            return await async_client.send(calls.list_models())
+
+    assert asyncio.run(send()) == ()
+
+
+def test_the_async_client_is_as_patient_as_asked(sandbox: SandboxServer, scenario_connection: str) -> None:
+    sandbox.add_fault("status", path="/models", times=2)
+
+    async def send() -> None:
+        async with await ScenarioHook(scenario_connection).get_async_conn(Patience(attempts=1)) as client:
+            await client.send(calls.list_models())
+
+    with pytest.raises(ScenarioServerError):
+        asyncio.run(send())
+    assert sandbox.faults()[0]["hits"] == 1
+
+
+def test_importing_the_hook_imports_no_http_library() -> None:
+    """Airflow imports a hook's module to show the connection form, and operators import it at every parse."""
+    program = (
+        "import sys, airflow.sdk; from airflow.sdk import BaseHook; before = set(sys.modules); "
+        "import airflow_provider_scenario.hooks.scenario; "
+        "print(sorted({'requests', 'urllib3', 'airflow_provider_scenario.api.client'} & (set(sys.modules) - before)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"

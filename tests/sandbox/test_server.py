@@ -1,0 +1,172 @@
+"""Starting, steering and stopping."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from airflow_provider_scenario.sandbox.server import PACKAGE_ROOT, SandboxServer, SandboxServerError
+from tests.sandbox.asking import SHORT, TEXT_MODEL, original, submit, submitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "airflow_provider_scenario.sandbox"]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=PACKAGE_ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_line_from_start_to_stop(tmp_path: Path, stop: signal.Signals) -> None:
+    kept = tmp_path / "kept"
+    arguments = [
+        "--api-key=api_k",
+        "--api-secret=s",
+        "--job-seconds=0",
+        "--render=tiny",
+        f"--data-directory={kept}",
+    ]
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PACKAGE_ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout
+        facts = json.loads(process.stdout.readline())
+        assert (facts["api_key"], facts["api_secret"]) == ("api_k", "s")
+        assert httpx.get(f"{facts['base_url']}/jobs", auth=("api_k", "s")).json() == {"jobs": []}
+        assert httpx.get(f"{facts['control_url']}/settings").json()["render"] == "tiny"
+        process.send_signal(stop)
+        rest, said = process.communicate(timeout=10)
+        assert (process.returncode, rest) == (0, "")
+    assert list(tmp_path.iterdir()) == [kept], "no temporary files are left behind"
+    line = next(line for line in said.splitlines() if "AIRFLOW_CONN_SCENARIO_DEFAULT=" in line)
+    connection = json.loads(line.partition("'")[2].rstrip("'"))
+    assert connection == {"conn_type": "scenario", "login": "api_k", "password": "s", "host": facts["base_url"]}
+    assert "no money" in said
+
+
+def test_help_says_that_no_money_is_spent() -> None:
+    assert "no money is ever spent" in " ".join(_run("--help").stdout.split())
+
+
+def test_unfit_settings_are_told_in_one_line() -> None:
+    run = _run("--render=huge")
+    assert (run.returncode, run.stderr) == (2, "sandbox: render must be one of full, tiny\n")
+    with pytest.raises(SandboxServerError, match="there is no setting 'job_second'"):
+        SandboxServer(job_second=3).start()
+
+
+def test_without_pyav_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "av.py").write_text("raise ImportError('no av', name='av')")
+    run = _run(PYTHONPATH=str(tmp_path))
+    assert run.returncode == 1
+    assert run.stderr == "The sandbox needs av: install airflow-provider-scenario[sandbox].\n"
+
+
+def test_it_stops_with_the_process_that_started_it() -> None:
+    program = (
+        "from airflow_provider_scenario.sandbox.server import SandboxServer; import os;"
+        "server = SandboxServer().start(); print(server.control_url, flush=True); os._exit(0)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE_ROOT, timeout=60, check=True
+    )
+    # The pipe of the dead process is closed; a second is plenty for the server to notice.
+    for _ in range(100):
+        try:
+            httpx.get(f"{run.stdout.strip()}/health", timeout=1)
+        except httpx.TransportError:
+            return
+    raise AssertionError("the server outlived its owner")
+
+
+def test_keys(api: httpx.Client, quick: SandboxServer) -> None:
+    url = f"{quick.base_url}/jobs"
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, auth=(quick.api_key, "wrong")).status_code == 401
+    assert httpx.get(url, headers={"Authorization": "Basic %%%"}).status_code == 401
+    assert httpx.get(url, headers={"Authorization": "Bearer token"}).status_code == 401
+    assert api.get("jobs", params={"projectId": "proj_other"}).status_code == 403
+    assert api.get("nowhere").status_code == 404
+    assert api.delete("jobs").status_code == 405
+
+
+def test_requests_are_counted_by_route(api: httpx.Client, quick: SandboxServer) -> None:
+    submitted(api)
+    api.get("jobs/job_one")
+    api.get("jobs/job_two")
+    found = quick.requests()
+    assert found["counts"] == {"POST /v1/generate/custom/{modelId}": 1, "GET /v1/jobs/{jobId}": 2}
+    assert [visit["status"] for visit in found["recent"]] == [200, 404, 404]
+    assert "authorization" not in json.dumps(found).lower()
+
+
+def test_settings_change_while_it_runs_and_reset_takes_them_back(quick: SandboxServer) -> None:
+    assert quick.configure(parallel_jobs=7)["parallel_jobs"] == 7
+    for bad in ({"parallel_jobs": -1}, {"render": "huge"}, {"nonsense": 1}, {"short_pages": 1}, {"failure_share": 2}):
+        with pytest.raises(SandboxServerError):
+            quick.configure(**bad)
+    quick.reset()
+    assert quick.settings()["parallel_jobs"] == 20
+
+
+def test_reset_forgets_everything_but_the_keys(api: httpx.Client, quick: SandboxServer, clip_id: str) -> None:
+    submitted(api)
+    quick.add_fault("status", times=None)
+    quick.reset()
+    assert quick.ledger() == {"entries": [], "totals": {"jobs": 0, "charged": 0, "refunded": 0}}
+    assert (quick.requests()["counts"], quick.faults()) == ({}, [])
+    assert api.get("jobs").json() == {"jobs": []}
+    assert api.get(f"assets/{clip_id}").status_code == 404
+
+
+def test_work_under_way_at_a_reset_leaves_no_trace(api: httpx.Client, quick: SandboxServer) -> None:
+    quick.configure(render="full")
+    submit(api, "model_wan-2-5-t2v", {"prompt": "long", "size": "1920*1080"})
+    quick.reset()
+    quick.configure(job_seconds=0, render="tiny")
+    found = None
+    job_id = submitted(api)
+    while not found:
+        found = api.get(f"jobs/{job_id}").json()["job"]["metadata"].get("assetIds")
+    assert [asset["id"] for asset in api.get("assets").json()["assets"]] == found
+
+
+def test_the_catalogue_can_be_added_to_and_be_away(api: httpx.Client, quick: SandboxServer) -> None:
+    entry = {"name": "prompt", "type": "string", "required": {"always": True}, "maxLength": 5}
+    quick.add_model({"id": "model_new", "inputs": [entry, {"name": "sourceVideo", "type": "file"}]})
+    assert api.get("models/model_new").json()["model"]["inputs"][1]["kind"] == "video"
+    assert submit(api, "model_new", {"prompt": "123456"}).status_code == 400
+    assert submit(api, "model_new", {"prompt": "12345"}).status_code == 200
+    quick.configure(models_unavailable=True)
+    assert api.get(f"models/{TEXT_MODEL}").status_code == 503
+    assert submit(api, TEXT_MODEL, SHORT).status_code == 200
+
+
+def test_assets_can_be_late(api: httpx.Client, quick: SandboxServer) -> None:
+    quick.configure(asset_pending_seconds=60)
+    job_id = submitted(api)
+    while not (ids := api.get(f"jobs/{job_id}").json()["job"]["metadata"].get("assetIds")):
+        pass
+    assert original(api, ids[0])["status"] == "pending"

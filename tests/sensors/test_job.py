@@ -1,0 +1,253 @@
+"""Waiting for a job that was bought elsewhere, in a worker, in many short looks, or in the triggerer."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_scenario import waiting
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.sensors import job as sensor_module
+from airflow_provider_scenario.sensors.job import ScenarioJobSensor
+from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+from tests.task_run import TaskRun, deferral, resumed
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.quick_scenario import Log
+
+WAYS: dict[str, dict[str, Any]] = {
+    "poke": {},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+every_way = pytest.mark.parametrize("way", WAYS)
+
+
+def sensing(job_id: Any, **arguments: Any) -> ScenarioJobSensor:
+    return ScenarioJobSensor(**{"task_id": "wait", "job_id": job_id, "poke_interval": 0.1, **arguments})
+
+
+def run_through(job_id: str, run: TaskRun, **arguments: Any) -> Any:
+    """Run a sensor to its end, however often Airflow starts it anew for that."""
+    while True:
+        try:
+            return sensing(job_id, **arguments).execute(run.context)
+        except AirflowRescheduleException as again:
+            run.ti.first_reschedule = run.ti.first_reschedule or datetime.datetime.now(datetime.UTC)
+            time.sleep(max(0.0, again.reschedule_date.timestamp() - time.time()))
+        except TaskDeferred as deferred:
+            return resumed(sensing(job_id, **arguments), deferred, run.context)
+
+
+@every_way
+def test_returns_what_the_operator_returns(scenario: SandboxServer, way: str) -> None:
+    scenario.configure(job_seconds=0.5)
+    bought = ScenarioGenerateOperator(
+        task_id="buy", model_id="model_wan-2-1-1-3b", inputs={"prompt": "A boat"}, wait_for_completion=False
+    )
+    run = TaskRun()
+    job_id = bought.execute(run.context)["job_id"]
+    found = run_through(job_id, TaskRun(), **WAYS[way])
+    bought.wait_for_completion = True
+    assert found == bought.execute(run.retry())
+    assert found["asset_id"]
+    assert scenario.ledger()["totals"]["jobs"] == 1
+
+
+@every_way
+def test_makes_job_and_link_known_before_the_wait(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    run = TaskRun()
+    with pytest.raises((AirflowSensorTimeout, AirflowRescheduleException, TaskDeferred)):
+        sensing(job_id, timeout=0, **WAYS[way]).execute(run.context)
+    assert run.xcoms["job_id"] == job_id
+    assert job_id in run.xcoms["_link_ScenarioJobLink"]
+    assert sensing(job_id).multiple_outputs is True
+
+
+def test_gives_its_place_free_between_two_looks(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    with pytest.raises(AirflowRescheduleException) as caught:
+        sensing(job_id, mode="reschedule", poke_interval=600).execute(TaskRun().context)
+    assert caught.value.reschedule_date.timestamp() == pytest.approx(time.time() + 600, abs=10)
+
+
+def test_defers_to_a_trigger_that_never_cancels(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    deferred = deferral(sensing(job_id, deferrable=True, timeout=300), TaskRun().context)
+    assert isinstance(deferred.trigger, ScenarioJobTrigger)
+    stored = deferred.trigger.serialize()[1]
+    assert isinstance(stored.pop("since", None), float | None)
+    assert stored == {
+        "job_id": job_id,
+        "scenario_conn_id": "scenario_default",
+        "project_id": None,
+        "deadline": pytest.approx(time.time() + 300, abs=5),
+        "poll_interval": 0.1,
+        "cancel_on_kill": False,
+    }
+    assert deferred.timeout == datetime.timedelta(seconds=360)
+
+
+@every_way
+def test_a_finished_job_is_told_of_at_once(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    with ScenarioHook().get_conn() as client:
+        while not client.send(calls.get_job(job_id)).is_finished:  # Its video is still being drawn.
+            time.sleep(0.02)
+    looks = scenario.requests()["counts"]["GET /v1/jobs/{jobId}"]
+    result = sensing(job_id, **WAYS[way]).execute(TaskRun().context)
+    assert result["job_id"] == job_id
+    assert scenario.requests()["counts"]["GET /v1/jobs/{jobId}"] == looks + 1
+
+
+@every_way
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("failure", "It broke. Mend it."), ("canceled", "was canceled at Scenario")],
+)
+def test_a_job_that_ended_badly_fails_without_retries(
+    scenario: SandboxServer, way: str, late: bool, status: str, said: str
+) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=0.3 if late else None)
+    if late:
+        odd = {"jobId": job_id, "status": "in-progress", "progress": 0.5}
+        scenario.add_fault(
+            {"type": "status", "code": 200, "body": {"job": odd, "jobs": [odd]}}, path="/v1/jobs", times=2
+        )
+    scenario.set_job(job_id, status, error="It broke.", hint="Mend it.")
+    with pytest.raises(AirflowFailException, match=said) as caught:
+        run_through(job_id, TaskRun(), **WAYS[way])
+    assert job_id in str(caught.value)
+
+
+@every_way
+@pytest.mark.parametrize("late", [False, True])
+def test_fails_softly_on_request(scenario: SandboxServer, way: str, late: bool) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    if late:
+        odd = {"jobId": job_id, "status": "in-progress", "progress": 0.5}
+        scenario.add_fault(
+            {"type": "status", "code": 200, "body": {"job": odd, "jobs": [odd]}}, path="/v1/jobs", times=1
+        )
+    scenario.set_job(job_id, "failure", error="It broke.")
+    with pytest.raises(AirflowSkipException):
+        run_through(job_id, TaskRun(), soft_fail=True, **WAYS[way])
+
+
+@every_way
+def test_times_out(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    with pytest.raises(AirflowSensorTimeout):
+        run_through(job_id, TaskRun(), timeout=0.4, **WAYS[way])
+
+
+@every_way
+def test_times_out_softly_on_request(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    with pytest.raises(AirflowSkipException):
+        run_through(job_id, TaskRun(), timeout=0.4, soft_fail=True, **WAYS[way])
+
+
+def test_the_triggerers_timeout_says_what_becomes_of_the_job(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    with pytest.raises(AirflowSensorTimeout, match=f"Job {job_id} was not finished within 0.4 s.*runs on"):
+        run_through(job_id, TaskRun(), timeout=0.4, deferrable=True)
+
+
+def test_a_silent_triggerer_is_a_timeout_too(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    with pytest.raises(AirflowSensorTimeout):
+        sensing(job_id).resume_execution("__fail__", {"error": "Trigger timeout"}, TaskRun().context)
+
+
+@every_way
+def test_an_unknown_status_is_waited_on(scenario: SandboxServer, log: Log, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    odd = {"jobId": job_id, "status": "polishing", "progress": 0.5}
+    scenario.add_fault({"type": "status", "code": 200, "body": {"job": odd, "jobs": [odd]}}, path="/v1/jobs", times=3)
+    assert run_through(job_id, TaskRun(), **WAYS[way])["job_id"] == job_id
+    assert "has a status this provider does not know" in log.text
+    assert "polishing" in log.text
+
+
+@every_way
+def test_errors_on_the_way_do_not_end_the_wait(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    scenario.add_fault("status", path="/v1/jobs", times=7)
+    assert run_through(job_id, TaskRun(), **WAYS[way])["job_id"] == job_id
+
+
+@every_way
+def test_a_job_that_stays_unknown_fails(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """In reschedule mode too, where each look is made by a process that knows nothing of the last one."""
+    monkeypatch.setattr(waiting, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(sensor_module, "VANISHED_AFTER", 0.4)
+    started = time.monotonic()
+    with pytest.raises(AirflowFailException, match="job_nowhere"):
+        run_through("job_nowhere", TaskRun(), timeout=20, **WAYS[way])
+    assert 0.4 <= time.monotonic() - started < 10
+
+
+@every_way
+def test_a_job_that_is_unknown_at_first_is_waited_for(scenario: SandboxServer, way: str) -> None:
+    scenario.configure(not_found_seconds=0.5)
+    (job_id,) = scenario.make_jobs(1, status="success")
+    assert run_through(job_id, TaskRun(), **WAYS[way])["job_id"] == job_id
+
+
+@every_way
+def test_a_wrong_key_fails_at_once(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    wrong = {**scenario.connection(), "password": "not-the-secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(wrong))
+    with pytest.raises(AirflowFailException, match="Check the login"):
+        sensing("job_x", **WAYS[way]).execute(TaskRun().context)
+
+
+@every_way
+@pytest.mark.parametrize("job_id", ["", None, ["job_1", "job_2"]])
+def test_what_is_no_job_id_fails_at_once(scenario: SandboxServer, way: str, job_id: Any) -> None:
+    with pytest.raises(AirflowFailException, match=r"job_id must be the id of one job, not .*map the sensor"):
+        sensing(job_id, **WAYS[way]).execute(TaskRun().context)
+    assert scenario.requests()["counts"] == {}
+
+
+def test_a_stale_event_defers_again(scenario: SandboxServer, log: Log) -> None:
+    stale = {"job_id": "job_other", "job": {"job_id": "job_other", "status": "success"}}
+    with pytest.raises(TaskDeferred) as caught:
+        sensing("job_mine", deferrable=True).execute_complete(TaskRun().context, stale)
+    assert caught.value.trigger.serialize()[1]["job_id"] == "job_mine"
+    assert "is stale" in log.text
+
+
+def test_tells_progress(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=0.8)
+    run = TaskRun()
+    sensing(job_id).execute(run.context)
+    assert run.ti.pushed.count("progress") >= 3
+    assert run.xcoms["progress"] == {"status": "success", "percent": 100}
+
+
+def test_takes_the_job_of_another_task() -> None:
+    with DAG("chain", schedule=None):
+        bought = ScenarioGenerateOperator(task_id="buy", model_id="model_x", wait_for_completion=False)
+        waits = sensing(bought.output["job_id"])
+        mapped = ScenarioJobSensor.partial(task_id="many", deferrable=True).expand(job_id=["job_1", "job_2"])
+    assert waits.upstream_task_ids == {"buy"}
+    assert mapped.unmap({"job_id": "job_2"}).job_id == "job_2"

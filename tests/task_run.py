@@ -1,0 +1,136 @@
+"""One task instance over its tries, as operators and sensors know it: what Airflow keeps, and what it wipes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.triggers.base import BaseTrigger
+
+STATE_KEY = "scenario_submission"
+
+
+class StateStore:
+    """Keeps JSON, as ``context["task_state_store"]`` does."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.retentions: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.rows[key]) if key in self.rows else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.rows[key] = json.dumps(value)
+        self.retentions[key] = retention
+
+
+class TaskInstance:
+    """Pulls XComs as Airflow's own task instance does, from a shelf that all instances of the task share."""
+
+    dag_id, run_id = "nightly", "run_1"
+    xcom_pull = RuntimeTaskInstance.xcom_pull
+    _normalize_xcom_pull_params = RuntimeTaskInstance._normalize_xcom_pull_params
+
+    def __init__(self, task_id: str, map_index: int, max_tries: int, shelf: dict[int, dict[str, Any]]) -> None:
+        self.task_id, self.map_index, self.max_tries, self.try_number = task_id, map_index, max_tries, 1
+        self.first_reschedule: datetime.datetime | None = None
+        self.shelf = shelf
+        self.pushed: list[str] = []
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        return self.shelf.setdefault(self.map_index, {})
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+        self.pushed.append(key)
+
+    def get_first_reschedule_date(self, context: Any) -> datetime.datetime | None:
+        return self.first_reschedule
+
+
+class TaskRun:
+    """A task instance, from its first try to its last."""
+
+    def __init__(
+        self, *, retries: int = 2, map_index: int = -1, shelf: dict[int, dict[str, Any]] | None = None
+    ) -> None:
+        self.retries = retries
+        self.store = StateStore()
+        self.ti = TaskInstance("generate", map_index, retries, {} if shelf is None else shelf)
+
+    @property
+    def context(self) -> Any:
+        return {"ti": self.ti, "task_instance": self.ti, "task_state_store": self.store}
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        return self.ti.xcoms
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return dict(self.store.get(STATE_KEY))
+
+    def retry(self) -> Any:
+        self.ti.try_number += 1
+        self.xcoms.clear()
+        return self.context
+
+    def clear(self) -> Any:
+        self.ti.max_tries = self.ti.try_number + self.retries
+        return self.retry()
+
+
+class XComDouble:
+    """What Airflow's task instance pulls from, over the shelf of one task instance."""
+
+    def __init__(self, shelf: dict[int, dict[str, Any]]) -> None:
+        self.shelf = shelf
+
+    def get_all(self, *, key: str, **_: Any) -> list[Any] | None:
+        return [row[key] for _, row in sorted(self.shelf.items()) if key in row] or None
+
+    def get_one(self, *, key: str, map_index: int | None = None, **_: Any) -> Any:
+        return self.shelf.get(-1 if map_index is None else map_index, {}).get(key)
+
+
+def deferral(operator: BaseOperator, context: Any) -> TaskDeferred:
+    """Run an operator up to its deferral."""
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    return caught.value
+
+
+def restored(trigger: BaseTrigger) -> BaseTrigger:
+    """Give the trigger that another triggerer makes of what Airflow stores, which is JSON."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    made: BaseTrigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    return made
+
+
+async def events_of(trigger: BaseTrigger) -> list[Any]:
+    """Give the payloads of all events of a trigger, as JSON brings them to the task."""
+    return [json.loads(json.dumps(event.payload)) async for event in trigger.run()]
+
+
+def event_of(deferred: TaskDeferred) -> dict[str, Any]:
+    """Give the one event of a deferred task's trigger."""
+    (event,) = asyncio.run(events_of(restored(deferred.trigger)))
+    return dict(event)
+
+
+def resumed(operator: BaseOperator, deferred: TaskDeferred, context: Any) -> Any:
+    """Go on as Airflow does: a new instance of the operator, and the trigger's event."""
+    kwargs = {**(deferred.kwargs or {}), "event": event_of(deferred)}
+    return operator.resume_execution(deferred.method_name, kwargs, context)

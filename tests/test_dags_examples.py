@@ -1,0 +1,75 @@
+"""The example DAGs, parsed as Airflow's DAG processor parses them. That they run is shown in tests/e2e."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "dags_examples").glob("*.py"))
+
+
+def parsed(file: Path) -> DAG:
+    """Import a file, and give its one DAG."""
+    spec = importlib.util.spec_from_file_location(f"example_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spec.loader.exec_module(module)
+    (dag,) = {id(one): one for one in vars(module).values() if isinstance(one, DAG)}.values() or [_last_dag(module)]
+    return dag
+
+
+def _last_dag(module: object) -> DAG:
+    """Give the DAG of a file that has no name for it."""
+    tasks = [one for one in vars(module).values() if hasattr(one, "dag") and hasattr(one, "task_id")]
+    return next(iter({id(one.dag): one.dag for one in tasks}.values()))
+
+
+def test_the_examples_are_all_here() -> None:
+    assert [file.stem for file in EXAMPLES] == [
+        "any_model",
+        "image_to_video",
+        "outpaint_then_reframe",
+        "reframe_for_every_screen",
+        "text_to_video",
+    ]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_parses_and_is_ready_to_use(file: Path) -> None:
+    dag = parsed(file)
+    assert dag.dag_id == file.stem
+    assert dag.doc_md
+    assert "scenario" in dag.tags
+    assert all(task.retries >= 1 for task in dag.tasks)
+    for name in dag.params:
+        assert dag.params.get_param(name).resolve() is not None, f"{name} has no default"
+    assert "destination" in dag.params
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_survives_airflows_database(file: Path) -> None:
+    dag = parsed(file)
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert sorted(stored.task_ids) == sorted(dag.task_ids)
+
+
+def test_the_main_job_is_a_chain() -> None:
+    (file,) = [one for one in EXAMPLES if one.stem == "outpaint_then_reframe"]
+    dag = parsed(file)
+    follows = {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
+    assert follows == {
+        "upload": set(),
+        "outpaint": {"upload"},
+        "wait_for_outpaint": {"outpaint"},
+        "reframe": {"wait_for_outpaint"},
+        "wait_for_reframe": {"reframe"},
+        "save": {"wait_for_reframe"},
+    }

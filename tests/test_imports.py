@@ -1,0 +1,122 @@
+"""What the package may import: from whom, and what it must not make every DAG parse pay for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_scenario
+
+PACKAGE = "airflow_provider_scenario"
+ROOT = Path(airflow_provider_scenario.__file__).parent
+FILES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in sorted(ROOT.rglob("*.py"))
+}
+
+BELOW = {"api", "exceptions"}
+ABOVE = {"get_provider_info", "hooks", "links", "operators", "retries", "sensors", "transfers", "triggers"}
+APART = {"__init__", "sandbox"}
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0] or "__init__"
+
+
+DECIDING = {room(module) for module in FILES} - BELOW - ABOVE - APART
+"""What to do next, when to wait, what it means: rooms that stand on the API alone and know no Airflow."""
+
+TOP = frozenset({"airflow", "hooks", "links", "retries", "triggers", *BELOW, *DECIDING})
+
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    # A room, and what it may import beside itself: rooms of the package, and "airflow" where it may know Airflow.
+    "__init__": frozenset(),
+    "sandbox": frozenset(),
+    "get_provider_info": frozenset(),
+    "exceptions": frozenset(),
+    "api": frozenset({"exceptions"}),
+    **dict.fromkeys(DECIDING, frozenset(BELOW | DECIDING)),
+    "hooks": frozenset({"airflow", *BELOW}),
+    "retries": frozenset({"airflow", "exceptions"}),
+    "links": frozenset({"airflow", *DECIDING}),
+    "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
+    "operators": TOP,
+    "sensors": TOP,
+    "transfers": TOP,
+}
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield every module that a file imports, at its top or in a function, for types only or for good."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            assert node.module
+            yield node.module
+            # A name may be a module: from package import module.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == PACKAGE)
+
+
+def test_the_rooms_are_all_here() -> None:
+    assert {"outcome", "purchase", "slots", "submission", "waiting"} <= DECIDING
+    assert {room(module) for module in FILES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_arrows_point_down_only(module: str) -> None:
+    own = room(module)
+    allowed = MAY_IMPORT[own] | {own}
+    for name in imported(FILES[module]):
+        top, _, rest = name.partition(".")
+        if top == PACKAGE and rest:
+            assert room(rest) in allowed, f"{module} imports {name}"
+        elif top == "airflow":
+            assert "airflow" in allowed, f"{module} imports {name}"
+
+
+def test_no_two_rooms_import_each_other() -> None:
+    """Else "down" would mean nothing."""
+    left: dict[str, set[str]] = {}
+    for module, file in FILES.items():
+        names = {name.removeprefix(f"{PACKAGE}.") for name in imported(file) if name.startswith(f"{PACKAGE}.")}
+        left.setdefault(room(module), set()).update({room(name) for name in names} & set(MAY_IMPORT) - {room(module)})
+    while left:
+        ground = {own for own, below in left.items() if not below & set(left)}
+        assert ground, f"these import each other: {sorted(left)}"
+        left = {own: below for own, below in left.items() if own not in ground}
+
+
+def test_the_official_client_is_for_tests_only() -> None:
+    assert not [module for module, file in FILES.items() if any("scenario_sdk" in name for name in imported(file))]
+
+
+def test_a_dag_parse_pays_for_no_client(tmp_path: Path) -> None:
+    """Airflow imports the package anew at every parse of a DAG and at every start of a task."""
+    modules = [
+        f"{PACKAGE}.{module}"
+        for module in FILES
+        if room(module) in ("operators", "sensors", "transfers", "triggers", "links", "get_provider_info")
+    ]
+    code = (
+        "import importlib, json, sys\n"
+        "import airflow.sdk\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, timeout=120
+    ).stdout
+    loaded = set(json.loads(printed.splitlines()[-1]))
+    assert set(modules) <= loaded
+    assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}

@@ -1,0 +1,59 @@
+"""The links from a task to its job and its output in Scenario's web app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time.xcom import XCom
+
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.outcome import asset_page, job_page
+from airflow_provider_scenario.sensors.job import ScenarioJobSensor
+from tests.task_run import TaskInstance, XComDouble
+
+OPERATOR = ScenarioGenerateOperator(task_id="generate", model_id="model_x")
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, Any]]:
+    """What the instances of a mapped task have pushed."""
+    rows: dict[int, dict[str, Any]] = {}
+    monkeypatch.setattr(XCom, "get_one", XComDouble(rows).get_one)
+    return rows
+
+
+def link(kind: type[ScenarioJobLink | ScenarioAssetLink], map_index: int = -1) -> str:
+    task_instance: Any = TaskInstance("generate", map_index, 0, {})
+    return kind().get_link(OPERATOR, ti_key=task_instance)
+
+
+def test_lead_to_job_and_asset(shelf: dict[int, dict[str, Any]]) -> None:
+    shelf[-1] = {"job_id": "job_1", "asset_id": "asset_1"}
+    assert link(ScenarioJobLink) == job_page("job_1")
+    assert link(ScenarioAssetLink) == asset_page("asset_1")
+    for page, its_id in ((job_page("job_1"), "job_1"), (asset_page("asset_1"), "asset_1")):
+        assert page.startswith("https://app.scenario.com/")
+        assert its_id in page
+
+
+@pytest.mark.parametrize("kind", [ScenarioJobLink, ScenarioAssetLink])
+def test_are_empty_before_there_is_anything(
+    shelf: dict[int, dict[str, Any]], kind: type[ScenarioJobLink | ScenarioAssetLink]
+) -> None:
+    assert link(kind) == ""
+    shelf[-1] = {"job_id": None, "asset_id": None}
+    assert link(kind) == ""
+
+
+def test_each_mapped_instance_has_its_own(shelf: dict[int, dict[str, Any]]) -> None:
+    shelf.update({0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}})
+    assert link(ScenarioJobLink, 1) == job_page("job_one")
+    assert link(ScenarioJobLink, 0) == job_page("job_zero")
+    assert link(ScenarioJobLink, 2) == ""
+
+
+@pytest.mark.parametrize("task", [OPERATOR, ScenarioJobSensor(task_id="wait", job_id="job_x")])
+def test_operators_and_sensor_have_them(task: ScenarioGenerateOperator | ScenarioJobSensor) -> None:
+    assert [one.name for one in task.operator_extra_links] == ["Scenario job", "Scenario asset"]

@@ -1,0 +1,273 @@
+"""No key, secret or signed URL reaches a log, a repr, an exception, an XCom, a trigger, an event or a record."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, TaskDeferred
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.exceptions import ScenarioError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
+from airflow_provider_scenario.sandbox.clip import draw_clip
+from airflow_provider_scenario.sandbox.server import SandboxServer
+from airflow_provider_scenario.sensors.job import ScenarioJobSensor
+from airflow_provider_scenario.transfers import download, upload
+from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+from tests.quick_scenario import Log, log, scenario, video_id
+from tests.task_run import TaskRun, event_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+__all__ = ["log", "scenario", "video_id"]
+
+KEY = "api_KEYthatNobodyShallSee"
+SECRET = "SECRETthatNobodyShallSee"
+PAIR = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+SIGNED = "https://cdn.cloud.scenario.com/a/b.mp4?Policy=eyJTdG&Signature=SiGnAtUrE&Key-Pair-Id=K2PAIR"
+TELLTALES = re.compile(
+    "|".join(
+        (
+            *(re.escape(text) for text in (KEY, SECRET, PAIR, "SiGnAtUrE")),
+            # Where a name stands, only "…" or "***" may stand for its value.
+            r"(?:Policy|Signature|Key-Pair-Id)=(?!…)",
+            r"(?i:authorization)\W{1,6}(?!Basic \*\*\*)\w",
+        )
+    )
+)
+
+Evidence = list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def guarded_server() -> Iterator[SandboxServer]:
+    """A sandbox whose key and secret can be told from any other text."""
+    with SandboxServer(api_key=KEY, api_secret=SECRET) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(guarded_server: SandboxServer) -> SandboxServer:
+    """Stands in for the sandbox that all tests share."""
+    guarded_server.reset()
+    assert (guarded_server.api_key, guarded_server.api_secret) == (KEY, SECRET)
+    return guarded_server
+
+
+@pytest.fixture(autouse=True)
+def short_transfers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transfers repeat soon."""
+    hurried = Patience(attempts=3, first_wait=0.02, longest_wait=0.1)
+    monkeypatch.setattr(download, "PATIENCE", hurried)
+    monkeypatch.setattr(upload, "PATIENCE", hurried)
+
+
+def text_of(error: BaseException) -> str:
+    """Give all that a log may show of an error, with what it was raised from and what was handled meanwhile."""
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+
+
+def run_and_tell(operator: BaseOperator, run: TaskRun) -> Evidence:
+    """Run a task to its end, and give all that it left behind."""
+    evidence: Evidence = []
+    try:
+        result = operator.execute(run.context)
+    except TaskDeferred as deferred:
+        evidence.append(("trigger", json.dumps(deferred.trigger.serialize()) + repr(deferred.trigger)))
+        evidence.append(("deferral", repr(deferred.kwargs)))
+        event = event_of(deferred)
+        evidence.append(("event", json.dumps(event)))
+        try:
+            result = operator.resume_execution(deferred.method_name, {"event": event}, run.context)
+        except (ScenarioError, AirflowException) as error:
+            return [*evidence, ("error", text_of(error)), *left_behind(operator, run)]
+    except (ScenarioError, AirflowException) as error:
+        return [("error", text_of(error)), *left_behind(operator, run)]
+    return [*evidence, ("result", json.dumps(result)), *left_behind(operator, run)]
+
+
+def left_behind(operator: BaseOperator, run: TaskRun) -> Evidence:
+    client = getattr(operator, "_client", None)
+    return [
+        ("XComs", json.dumps(run.xcoms)),
+        ("task state store", json.dumps(run.store.rows)),
+        ("operator", repr(operator) + repr(client) + (repr(vars(client)) if client else "")),
+    ]
+
+
+def check(evidence: Evidence) -> None:
+    assert evidence
+    for where, text in evidence:
+        found = TELLTALES.search(text)
+        assert found is None, f"{where} holds a secret: {text[max(0, found.start() - 500) : found.end() + 200]}"
+
+
+def generating(prompt: str = "A boat", **arguments: Any) -> ScenarioGenerateOperator:
+    return ScenarioGenerateOperator(
+        **{"task_id": "generate", "model_id": "model_wan-2-1-1-3b", "poll_interval": 0.1, **arguments},
+        inputs={"prompt": prompt},
+    )
+
+
+TALKATIVE = {
+    "type": "status",
+    "code": 400,
+    "body": {"reason": f"Refused. You sent Authorization: Basic {PAIR} for {SIGNED}", "trace_id": SIGNED},
+}
+FAULTS: dict[str, Callable[[SandboxServer], object]] = {
+    "none": lambda _: None,
+    "a lost submission": lambda it: it.add_fault("drop_after", method="POST", path="/generate/"),
+    "errors on the way": lambda it: it.add_fault("status", method="GET", path="/v1/jobs", times=6),
+    "cut replies": lambda it: it.add_fault("cut_body", method="GET", path="/v1/jobs", times=2),
+    "a refusal that quotes": lambda it: it.add_fault({**TALKATIVE}, method="POST", path="/generate/"),
+    "an error that quotes": lambda it: it.add_fault({**TALKATIVE, "code": 503}, path="/models/", times=None),
+    "a busy reply that quotes": lambda it: it.add_fault({**TALKATIVE, "code": 429}, path="/generate/", times=None),
+    "a forbidden job": lambda it: it.add_fault({**TALKATIVE, "code": 403}, method="GET", path="/v1/jobs"),
+}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_generating(scenario: SandboxServer, log: Log, fault: str, deferrable: bool) -> None:
+    model = {"model_id": "model_nobody-has"} if fault == "an error that quotes" else {}
+    FAULTS[fault](scenario)
+    evidence = run_and_tell(generating(deferrable=deferrable, slot_timeout=0.3, timeout=20, **model), TaskRun())
+    check([*evidence, ("log", log.text)])
+    assert scenario.leaks() == []
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("prompt", ["[fail]", "forbidden", "[cancel]", "[stuck]"])
+def test_jobs_that_end_badly(scenario: SandboxServer, log: Log, prompt: str, deferrable: bool) -> None:
+    evidence = run_and_tell(generating(prompt, deferrable=deferrable, timeout=0.5), TaskRun())
+    check([*evidence, ("log", log.text)])
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_wrong_secret(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log, deferrable: bool) -> None:
+    wrong = {**scenario.connection(), "password": SECRET + "Wrong"}
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(wrong))
+    evidence = run_and_tell(generating(deferrable=deferrable), TaskRun())
+    check([*evidence, ("log", log.text)])
+    assert "Check the login" in evidence[0][1]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_nobody_answers(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log, deferrable: bool) -> None:
+    away = {**scenario.connection(), "host": "http://127.0.0.1:1/v1"}
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(away))
+    evidence = run_and_tell(generating(deferrable=deferrable, model_id="model_nobody-has"), TaskRun())
+    check([*evidence, ("log", log.text)])
+    assert "could not be reached" in evidence[0][1]
+
+
+def test_a_host_with_credentials_is_refused_without_repeating_them(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    host = f"https://{KEY}:{SECRET}@api.cloud.scenario.com/v1"
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps({**scenario.connection(), "host": host}))
+    check([*run_and_tell(generating(), TaskRun()), ("log", log.text)])
+
+
+def test_a_signed_url_as_input_is_refused_without_repeating_it(scenario: SandboxServer, log: Log) -> None:
+    operator = ScenarioWan22ReframeOperator(task_id="reframe", video_url=SIGNED)
+    evidence = run_and_tell(operator, TaskRun())
+    check([*evidence, ("log", log.text)])
+    assert "must be the id of a Scenario asset" in evidence[0][1]
+
+
+@pytest.mark.parametrize("way", [{}, {"mode": "reschedule"}, {"deferrable": True}])
+@pytest.mark.parametrize("status", ["success", "failure", "canceled", "in-progress"])
+def test_sensing(scenario: SandboxServer, log: Log, way: dict[str, Any], status: str) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    scenario.set_job(job_id, status, error=f"Can't read {SIGNED}", hint=f"Basic {PAIR} for {SIGNED}")
+    sensor = ScenarioJobSensor(task_id="wait", job_id=job_id, poke_interval=0.1, timeout=0.3, **way)
+    check([*run_and_tell(sensor, TaskRun()), ("log", log.text)])
+
+
+def test_kills(scenario: SandboxServer, log: Log) -> None:
+    scenario.add_fault({**TALKATIVE}, path="/action", times=None)
+    run = TaskRun()
+    operator = generating("[stuck]", timeout=0.3)
+    evidence = run_and_tell(operator, run)
+    operator.on_kill()
+    with pytest.raises(TaskDeferred) as deferred:
+        generating("[stuck]", deferrable=True).execute(run.retry())
+    asyncio.run(deferred.value.trigger.on_kill())
+    said = log.text
+    assert said.count("runs on and is charged") >= 2
+    check([*evidence, ("log", said)])
+
+
+TRANSFER_FAULTS: dict[str, Callable[[SandboxServer], object]] = {
+    "none": lambda _: None,
+    "a cut download": lambda it: it.add_fault("cut_body", path="/cdn/", times=1),
+    "expired addresses": lambda it: it.add_fault({**TALKATIVE, "code": 403}, path="/cdn/", times=1),
+    "a CDN that refuses": lambda it: it.add_fault({**TALKATIVE, "code": 403}, path="/cdn/", times=None),
+    "a CDN out of reach": lambda it: it.add_fault("drop_before", path="/cdn/", times=None),
+}
+
+
+@pytest.mark.parametrize("fault", TRANSFER_FAULTS)
+def test_saving(scenario: SandboxServer, log: Log, video_id: str, tmp_path: Path, fault: str) -> None:
+    TRANSFER_FAULTS[fault](scenario)
+    saver = ScenarioToObjectStorageOperator(
+        task_id="save", asset_ids=video_id, destination=tmp_path.as_uri(), timeout=5
+    )
+    check([*run_and_tell(saver, TaskRun()), ("log", log.text)])
+    if fault != "none":
+        assert scenario.faults()[0]["hits"] >= 1
+    assert scenario.leaks() == []
+
+
+@pytest.mark.parametrize("fault", [None, "drop_before", {**TALKATIVE, "code": 403}])
+def test_uploading(scenario: SandboxServer, log: Log, tmp_path: Path, fault: Any) -> None:
+    clip = draw_clip(tmp_path / "clip.mp4", seconds=0.5, width=64, height=64)
+    if fault is not None:
+        scenario.add_fault(fault, method="PUT", times=None)
+    uploader = ObjectStorageToScenarioOperator(task_id="upload", source=clip.as_uri(), poll_interval=0.1, timeout=5)
+    check([*run_and_tell(uploader, TaskRun()), ("log", log.text)])
+    if fault is not None:
+        assert scenario.faults()[0]["hits"] >= 1
+    assert scenario.leaks() == []
+
+
+def test_representations(scenario: SandboxServer, video_id: str) -> None:
+    hook = ScenarioHook()
+    with hook.get_conn() as client:
+        asset = client.send(calls.get_asset(video_id))
+        assert asset.url
+        assert "Signature=" in asset.url
+        with client.open_file(asset.url) as stream:
+            shown = [repr(stream), str(stream)]
+        shown += [repr(one) + str(one) for one in (hook, client, client.access, asset, calls.get_asset(video_id))]
+        shown.append(repr(vars(client)))
+    check([("repr", text) for text in shown])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(KEY, SECRET, PAIR, SIGNED),
+        *SIGNED.partition("?")[2].split("&"),
+        f"Authorization: Basic {PAIR}",
+        "{'Authorization': 'Bearer abcdef'}",
+    ],
+)
+def test_a_secret_is_found_where_there_is_one(text: str) -> None:
+    """Else every test above would pass whatever happens."""
+    with pytest.raises(AssertionError, match="log holds a secret"):
+        check([("log", f"... {text} ...")])

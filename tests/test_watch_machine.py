@@ -1,0 +1,241 @@
+"""Hypothesis against the watcher: whatever Scenario does for a while, everybody hears how the job ended, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.waiting import Ending, JobWait
+from airflow_provider_scenario.watch import JobWatcher
+from tests.virtual_time import START, clock, run
+from tests.watched_scenario import Moment, Trouble, WatchedScenario
+
+HORIZON = 400.0
+LATEST = 25.0
+"""Seconds after which an end must be known where the list tells of it."""
+
+LIST_TROUBLES = (403, 404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+JOB_TROUBLES = (404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+OPEN_TROUBLES = ("unreachable", "bug")
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """One job and who waits for it; seconds count from the beginning.
+
+    :param ran_for: How long before its registration the waiter last saw the job run; ``None``: it does not say.
+    :param leaves_after: Seconds after which the waiter goes away, or ``None``.
+    """
+
+    start: float
+    runs_for: float
+    changes: tuple[float, ...]
+    status: str
+    registers: float
+    ran_for: float | None
+    every: float
+    leaves_after: float | None
+    is_listed: bool
+
+    @property
+    def end(self) -> float:
+        return self.start + self.runs_for
+
+    @property
+    def since(self) -> float | None:
+        """When the job was last known to run."""
+        if self.ran_for is None:
+            return None
+        return START + max(self.start, min(self.registers - self.ran_for, self.end - 0.01))
+
+    def life(self) -> list[Moment]:
+        running: list[Moment] = [(START + self.start, "pending", 0.0)]
+        for share in self.changes:
+            running.append((START + self.start + share * self.runs_for, "in-progress", share))
+        return sorted([*running, (START + self.end, self.status, 1.0)])
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How Scenario behaves."""
+
+    skew: float = 0.0
+    lag: float = 0.0
+    empty_pages: int = 0
+    page_size: int = 100
+    tells_time: bool = True
+    others: int = 0
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def clears_up(self) -> float:
+        """Seconds from the beginning after which nothing goes wrong any more: what hangs then is let go later."""
+        return max((trouble.end - START + 21.0 for trouble in self.troubles), default=0.0)
+
+
+seconds = st.floats(0.0, HORIZON, allow_nan=False).map(lambda number: round(number, 2))
+
+
+@st.composite
+def waiters(draw: st.DrawFn, *, may_be_unlisted: bool) -> Waiter:
+    start = draw(st.floats(-3000.0, HORIZON).map(lambda number: round(number, 2)))
+    runs_for = draw(st.floats(0.1, 1000.0).map(lambda number: round(number, 2)))
+    return Waiter(
+        start=start,
+        runs_for=runs_for,
+        changes=tuple(draw(st.lists(st.floats(0.01, 0.99), max_size=4))),
+        status=draw(st.sampled_from(["success", "success", "failure", "canceled"])),
+        registers=max(0.0, start) + draw(seconds),
+        ran_for=draw(st.one_of(st.none(), st.floats(0.0, 3000.0))),
+        every=draw(st.sampled_from([2.0, 10.0, 10.0, 10.0])),
+        leaves_after=draw(st.one_of(st.none(), st.none(), seconds)),
+        is_listed=not may_be_unlisted or draw(st.integers(0, 5)) > 0,
+    )
+
+
+@st.composite
+def troubles(draw: st.DrawFn) -> Trouble:
+    requests = draw(st.sampled_from(["list", "list", "job", "open"]))
+    kinds = {"list": LIST_TROUBLES, "job": JOB_TROUBLES, "open": OPEN_TROUBLES}[requests]
+    kind = draw(st.sampled_from(kinds))
+    start = START + draw(seconds)
+    # A single job that Scenario does not know for a minute is given up, as it should be.
+    length = draw(st.floats(0.1, 30.0 if kind == 404 and requests == "job" else 120.0))
+    headers = {"retry-after": str(draw(st.integers(1, 40)))} if kind == 429 else {}
+    return Trouble(requests, kind, start, start + length, headers)
+
+
+@st.composite
+def weathers(draw: st.DrawFn) -> Weather:
+    found = draw(st.lists(troubles(), max_size=4))
+    # Two spells in which jobs are unknown could follow one another without a good look between them.
+    unknown = [trouble for trouble in found if trouble.kind == 404 and trouble.requests == "job"]
+    return Weather(
+        skew=draw(st.floats(-90.0, 90.0)),
+        lag=draw(st.floats(0.0, 5.0)),
+        empty_pages=draw(st.integers(0, 2)),
+        page_size=draw(st.sampled_from([2, 7, 100])),
+        tells_time=draw(st.booleans()),
+        others=draw(st.sampled_from([0, 0, 50])),
+        troubles=tuple(trouble for trouble in found if trouble not in unknown[1:]),
+    )
+
+
+class Watch:
+    """One run of it all in virtual time."""
+
+    def __init__(self, weather: Weather, people: list[Waiter]) -> None:
+        self.weather = weather
+        self.people = people
+        self.heard: dict[int, tuple[float, Ending]] = {}
+        self.scenario = WatchedScenario(
+            clock,
+            clock_ahead=weather.skew,
+            list_lag=weather.lag,
+            empty_pages=weather.empty_pages,
+            page_size=weather.page_size,
+            tells_time=weather.tells_time,
+            troubles=list(weather.troubles),
+        )
+        for number, waiter in enumerate(people):
+            self.scenario.add(f"job_{number}", *waiter.life())
+            if not waiter.is_listed:
+                self.scenario.unlisted.add(f"job_{number}")
+        for number in range(weather.others):
+            moments = [(START + number * 0.1 + step * 9.0, "in-progress", 0.1) for step in range(60)]
+            self.scenario.add(f"other_{number}", *moments)
+
+    async def run(self) -> None:
+        watcher = JobWatcher(self.scenario.open, clock=clock)
+        async with asyncio.TaskGroup() as group:
+            for number, waiter in enumerate(self.people):
+                group.create_task(self._wait(watcher, number, waiter))
+        await asyncio.sleep(1.0)
+        assert watcher.is_idle
+        assert self.scenario.opened == self.scenario.closed
+
+    async def _wait(self, watcher: JobWatcher, number: int, waiter: Waiter) -> None:
+        await asyncio.sleep(waiter.registers)
+        try:
+            async with asyncio.timeout(waiter.leaves_after):
+                ending = await self._ending(watcher, f"job_{number}", waiter)
+        except TimeoutError:
+            return
+        self.heard[number] = (clock() - START, ending)
+
+    async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> Ending:
+        wait = JobWait(job_id, deadline=START + 10_000)
+        async with watcher.follow(job_id, waiter.since, waiter.every) as follower:
+            while True:
+                look = await follower.next(wait.deadline - clock()) or await watcher.look(follower, 30.0)
+                ending = wait.saw(look, clock()) if isinstance(look, Job) else wait.missed(look, clock())
+                if ending is not None:
+                    return ending
+
+    def latest(self, waiter: Waiter) -> float:
+        """When the waiter must know at the latest."""
+        known = max(waiter.end, waiter.registers)
+        if self.weather.clears_up >= known - LATEST:
+            known = max(known, self.weather.clears_up + 40.0)  # and what 429 asked for
+        pages = 1 + len(self.people) // self.weather.page_size + self.weather.others // self.weather.page_size
+        slow = pages * (1 + self.weather.empty_pages) * 0.05 * 3
+        singles = 0.3 * len(self.people)
+        silence = 0.0 if waiter.is_listed else 600.0 + 60.0
+        return known + LATEST + self.weather.lag + slow + singles + silence
+
+    def check(self) -> None:
+        for number, waiter in enumerate(self.people):
+            if number not in self.heard:
+                assert waiter.leaves_after is not None
+                assert waiter.registers + waiter.leaves_after <= self.latest(waiter)
+                continue
+            at, ending = self.heard[number]
+            assert ending.error is None, ending
+            assert ending.job is not None
+            assert ending.job.status.value == waiter.status
+            assert at >= waiter.end - 0.001
+            assert at <= self.latest(waiter), f"{waiter} heard at {at}, not by {self.latest(waiter)}"
+        self.check_singles()
+
+    def check_singles(self) -> None:
+        reads = self.scenario.times("job")
+        for first, sixth in zip(reads, reads[6:], strict=False):
+            assert sixth - first >= 0.99, "more than five single reads a second"
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(weathers(), st.lists(waiters(may_be_unlisted=True), min_size=1, max_size=12), st.integers(0, 2**32))
+def test_everybody_hears_how_the_job_ended(weather: Weather, people: list[Waiter], seed: int) -> None:
+    random.seed(seed)
+    watch = Watch(weather, people)
+    run(watch.run())
+    watch.check()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(waiters(may_be_unlisted=False), min_size=1, max_size=12),
+    st.floats(-90.0, 90.0),
+    st.floats(0.0, 5.0),
+    st.integers(0, 2),
+    st.integers(0, 2**32),
+)
+def test_in_fine_weather_a_tick_costs_one_look(
+    people: list[Waiter], skew: float, lag: float, empty: int, seed: int
+) -> None:
+    random.seed(seed)
+    watch = Watch(Weather(skew=skew, lag=lag, empty_pages=empty), people)
+    run(watch.run())
+    watch.check()
+    quickest = min(waiter.every for waiter in people)
+    waited = [(one.registers, watch.heard[number][0]) for number, one in enumerate(people) if number in watch.heard]
+    ends = [end for _, end in waited] + [one.registers + (one.leaves_after or 0.0) for one in people]
+    ticks = (max(ends) - min(one.registers for one in people)) / (0.95 * quickest) + len(people) + 1
+    assert len(watch.scenario.times("list")) <= ticks * (1 + empty)
+    reads_each = 1 + (HORIZON + 2000.0) / 600.0
+    assert len(watch.scenario.times("job")) <= len(people) * reads_each + 60

@@ -1,0 +1,61 @@
+"""What the tests of transfers share: short waits, a task's context, and no leak in any of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+
+from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.sandbox.server import SandboxServer
+from airflow_provider_scenario.transfers import asset_source, download, upload
+
+
+class StateStore:
+    """A task state store in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience(attempts=4, first_wait=0.02, longest_wait=0.1)
+    monkeypatch.setattr(download, "PATIENCE", patience)
+    monkeypatch.setattr(upload, "PATIENCE", patience)
+    monkeypatch.setattr(asset_source, "FIRST_LOOK", 0.1)
+
+
+@pytest.fixture
+def scenario(sandbox: SandboxServer, scenario_connection: str) -> Iterator[SandboxServer]:
+    """The sandbox, with a connection that leads to it; at the end no key may have gone where it must not go."""
+    yield sandbox
+    assert sandbox.leaks() == []
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    return {"task_state_store": StateStore(), "outlet_events": {}}
+
+
+@pytest.fixture
+def bucket() -> ObjectStoragePath:
+    """A fresh folder of a storage that is not this machine's file system."""
+    attach("memory", fs=fsspec.filesystem("memory"))
+    return ObjectStoragePath(f"memory://bucket-{uuid.uuid4().hex}/clips")
+
+
+def requests_to(server: SandboxServer, beginning: str) -> int:
+    """How many requests went to a route, such as ``"GET /cdn/"``."""
+    return sum(count for route, count in server.requests()["counts"].items() if route.startswith(beginning))

@@ -1,0 +1,99 @@
+"""Which bytes are taken, and when they are all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider_scenario.api.asset import Asset
+from airflow_provider_scenario.exceptions import ScenarioTransferError
+from airflow_provider_scenario.transfers.arrival import Arrival, StaleUrlError
+from airflow_provider_scenario.transfers.progress import Progress
+from tests.transfers.test_pure_parts import Lines
+
+CONTENT = bytes(range(100))
+
+
+@dataclass
+class Head:
+    """The head of a reply."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def whole(tag: str = "a", size: int = 100) -> Head:
+    return Head(200, {"content-length": str(size), "etag": tag})
+
+
+def rest(first: int, tag: str = "a", size: int = 100) -> Head:
+    return Head(206, {"content-range": f"bytes {first}-{size - 1}/{size}", "etag": tag})
+
+
+def an_arrival(size: int | None = 100) -> tuple[Arrival, io.BytesIO]:
+    file = io.BytesIO()
+    asset = Asset(id="asset_1", url="", kind="video", mime_type="video/mp4", size=size)
+    return Arrival(asset, file, Progress(Lines(), "asset_1", size)), file
+
+
+@pytest.mark.parametrize("size", [100, None])
+def test_a_cut_file_is_put_together(size: int | None) -> None:
+    arrival, file = an_arrival(size)
+    arrival.begin(whole())
+    arrival.add(CONTENT[:40])
+    with pytest.raises(ScenarioTransferError, match="40 of 100 bytes"):
+        arrival.finish()
+    arrival.begin(rest(40))
+    arrival.add(CONTENT[40:])
+    received = arrival.finish()
+    assert (received.sha256, received.size) == (hashlib.sha256(CONTENT).hexdigest(), 100)
+    assert file.getvalue() == CONTENT
+
+
+@pytest.mark.parametrize("head", [whole(), whole("b")])
+def test_a_reply_from_the_beginning_replaces_what_came(head: Head) -> None:
+    arrival, file = an_arrival()
+    arrival.begin(whole())
+    arrival.add(b"x" * 40)
+    arrival.begin(head)
+    arrival.add(CONTENT)
+    assert arrival.finish().sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert file.getvalue() == CONTENT
+
+
+@pytest.mark.parametrize("head", [rest(40, "b"), rest(10), Head(206), Head(206, {"content-range": "bytes x"})])
+def test_bytes_of_another_file_or_place_are_not_taken(head: Head) -> None:
+    arrival, file = an_arrival()
+    arrival.begin(whole())
+    arrival.add(CONTENT[:40])
+    with pytest.raises(ScenarioTransferError, match="another part"):
+        arrival.begin(head)
+    assert arrival.position == 0
+    assert file.getvalue() == b""
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, StaleUrlError), (404, StaleUrlError), (416, StaleUrlError), (500, ScenarioTransferError)]
+)
+def test_refusals(status: int, kind: type[Exception]) -> None:
+    arrival, _ = an_arrival()
+    with pytest.raises(kind, match=f"HTTP {status}"):
+        arrival.begin(Head(status))
+
+
+def test_another_size_than_scenario_recorded_is_refused_before_any_byte() -> None:
+    arrival, _ = an_arrival(size=99)
+    with pytest.raises(StaleUrlError, match="offers 100 bytes for asset_1, whose record says 99"):
+        arrival.begin(whole())
+
+
+@pytest.mark.parametrize(("size", "sent"), [(100, 99), (100, 101), (None, 0)])
+def test_a_length_nobody_announced_is_still_counted(size: int | None, sent: int) -> None:
+    arrival, _ = an_arrival(size)
+    arrival.begin(Head(200))
+    arrival.add(b"x" * sent)
+    with pytest.raises(ScenarioTransferError):
+        arrival.finish()

@@ -1,0 +1,250 @@
+"""From files to Scenario, over real HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.asset import Asset
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioFileError,
+    ScenarioInputError,
+    ScenarioTimeoutError,
+    ScenarioTransferError,
+)
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
+from airflow_provider_scenario.sandbox.server import SandboxServer
+from airflow_provider_scenario.transfers import upload
+from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
+from tests.transfers.conftest import requests_to
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+BIG = 20_000_000
+
+
+def send(context: dict[str, Any], **arguments: Any) -> str:
+    return ObjectStorageToScenarioOperator(task_id="send", poll_interval=0.05, **arguments).execute(context)
+
+
+def asset_at_scenario(asset_id: str) -> Asset:
+    with ScenarioHook().get_conn() as client:
+        return client.send(calls.get_asset(asset_id, original=True))
+
+
+def pad(path: Path, size: int) -> Path:
+    """Make a clip as long as ``size`` with a box that players skip."""
+    padding = size - path.stat().st_size
+    with path.open("ab") as file:
+        file.write((1).to_bytes(4, "big") + b"free" + padding.to_bytes(8, "big"))
+        file.truncate(size)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=0.5, width=64, height=64)
+
+
+@pytest.fixture
+def clip(tmp_path: Path, small_clip: Path) -> Path:
+    path = tmp_path / "a clip für alle.mp4"
+    path.write_bytes(small_clip.read_bytes())
+    return path
+
+
+def test_an_image_goes_in_one_call(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
+    image = draw_image(tmp_path / "image.png", width=64, height=48)
+    asset = asset_at_scenario(send(context, source=str(image)))
+    assert (asset.kind, asset.mime_type, asset.size) == ("image", "image/png", image.stat().st_size)
+    assert requests_to(scenario, "POST /v1/uploads") == 0
+
+
+def test_a_clip_goes_in_parts(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
+    asset = asset_at_scenario(send(context, source=f"file://{clip}"))
+    assert (asset.kind, asset.mime_type, asset.size) == ("video", "video/mp4", clip.stat().st_size)
+    assert requests_to(scenario, "PUT /bucket/") == 1
+
+
+def test_a_large_clip_arrives_whole(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path
+) -> None:
+    pad(clip, BIG)
+    scenario.add_fault({"type": "status", "code": 503}, method="PUT", path="/bucket/", skip=1, times=1)
+    scenario.add_fault("drop_before", method="PUT", path="/bucket/", skip=1, times=1)
+    scenario.add_fault({"type": "status", "code": 500}, method="GET", path="/v1/uploads/", times=1)
+    asset_id = send(context, source=str(clip))
+    assert requests_to(scenario, "PUT /bucket/") == 5
+    [fact] = ScenarioToObjectStorageOperator(
+        task_id="save", asset_ids=asset_id, destination=str(tmp_path / "back"), original=True
+    ).execute(context)
+    assert fact["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
+
+
+def test_a_large_image_goes_in_parts(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "LARGEST_DIRECT_IMAGE", 100)
+    image = draw_image(tmp_path / "image.jpg", width=64, height=48)
+    asset = asset_at_scenario(send(context, source=str(image)))
+    assert (asset.kind, asset.size) == ("image", image.stat().st_size)
+    assert requests_to(scenario, "POST /v1/uploads") > 0
+
+
+def test_a_clip_of_another_storage(
+    scenario: SandboxServer, context: dict[str, Any], bucket: ObjectStoragePath, small_clip: Path
+) -> None:
+    source = bucket / "clip.mp4"
+    source.write_bytes(small_clip.read_bytes())
+    assert asset_at_scenario(send(context, source=source)).size == small_clip.stat().st_size
+    assert asset_at_scenario(send(context, source=str(source))).kind == "video"
+
+
+def test_the_name(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
+    send(context, source=str(clip), name="the opening")
+    send({}, source=str(clip))
+    listed = [visit["path"] for visit in scenario.requests()["recent"] if visit["method"] == "POST"]
+    assert len([path for path in listed if path == "/v1/uploads"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: folder / "gone.mp4", "There is no file"),
+        (lambda folder: folder / "no" / "gone.mp4", "There is no file"),
+        (lambda folder: folder, "is a folder"),
+        (lambda folder: (folder / "empty.mp4", (folder / "empty.mp4").touch())[0], "is empty"),
+        (lambda folder: (folder / "notes.txt", (folder / "notes.txt").write_text("hello"))[0], "is no video"),
+        (lambda folder: "nosuch://bucket/clip.mp4", "nosuch://"),
+        (lambda folder: "clip.mp4", "neither a URI nor an absolute path"),
+        (lambda folder: "", "source is empty"),
+        (lambda folder: "/dev/null", "no regular file"),
+    ],
+)
+def test_a_source_that_cannot_be_sent(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, make: Any, says: str
+) -> None:
+    with pytest.raises(ScenarioFileError) as refusal:
+        send(context, source=str(make(tmp_path)))
+    assert says in str(refusal.value)
+    assert scenario.requests()["counts"] == {}
+
+
+def test_a_missing_object_of_another_storage(
+    scenario: SandboxServer, context: dict[str, Any], bucket: ObjectStoragePath
+) -> None:
+    with pytest.raises(ScenarioFileError, match="There is no file"):
+        send(context, source=bucket / "gone.mp4")
+    assert scenario.requests()["counts"] == {}
+
+
+def test_what_scenario_cannot_import(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "noise.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(range(256)) * 40)
+    with pytest.raises(ScenarioFileError, match=r"Scenario could not import noise\.mp4: \S+"):
+        send(context, source=str(tmp_path / "noise.mp4"))
+    assert context["task_state_store"].get("scenario_uploads") == {}
+
+
+def test_an_image_scenario_refuses(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"noise" * 40)
+    with pytest.raises(ScenarioInputError, match=r"upload noise\.png"):
+        send(context, source=str(tmp_path / "noise.png"))
+
+
+@pytest.mark.parametrize("kind", ["clip", "image"])
+def test_a_retry_does_not_send_again(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path, kind: str
+) -> None:
+    source = clip if kind == "clip" else draw_image(tmp_path / "image.png")
+    asset_id = send(context, source=str(source))
+    before = requests_to(scenario, "POST ") + requests_to(scenario, "PUT ")
+    assert send(context, source=str(source)) == asset_id
+    assert requests_to(scenario, "POST ") + requests_to(scenario, "PUT ") == before
+
+
+def test_other_bytes_of_the_same_size_are_sent(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
+    first = send(context, source=str(pad(clip, 100_000)))
+    with clip.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"x")
+    assert send(context, source=str(clip)) != first
+
+
+def test_an_asset_that_is_gone_is_sent_anew(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
+    first = send(context, source=str(clip))
+    scenario.add_fault(
+        {"type": "status", "code": 404, "body": {"reason": "Asset not found"}}, path=f"/v1/assets/{first}", times=1
+    )
+    assert send(context, source=str(clip)) != first
+
+
+def test_without_a_state_store_everything_is_sent(scenario: SandboxServer, clip: Path) -> None:
+    assert send({}, source=str(clip)) != send({}, source=str(clip))
+
+
+def test_a_slow_import_is_rejoined(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
+    scenario.configure(upload_seconds=1)
+    with pytest.raises(ScenarioTimeoutError, match="the next try looks for it first"):
+        send(context, source=str(clip), timeout=0.1)
+    assert asset_at_scenario(send(context, source=str(clip))).size == clip.stat().st_size
+    assert requests_to(scenario, "PUT /bucket/") == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "puts"),
+    [({"type": "status", "code": 500}, 4), ("drop_before", 4), ({"type": "status", "code": 403}, 1)],
+    ids=str,
+)
+def test_a_part_that_never_gets_through(
+    scenario: SandboxServer,
+    context: dict[str, Any],
+    clip: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    action: Any,
+    puts: int,
+) -> None:
+    scenario.add_fault(action, method="PUT", path="/bucket/", times=None)
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ScenarioTransferError, match=r"Part 1 of .* did not get") as failure,
+    ):
+        send(context, source=str(clip))
+    assert requests_to(scenario, "PUT /bucket/") == puts
+    told = str(failure.value) + caplog.text + "".join(capsys.readouterr())
+    assert re.findall(r"(?:Signature|Policy)=[^…]", told) == []
+    assert scenario.api_secret not in told
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_that_changes_while_it_is_read(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, monkeypatch: pytest.MonkeyPatch, change: int
+) -> None:
+    found = find_source(str(clip))
+    changed = SourceFile(found.path, found.name, found.size + change, found.media)
+    monkeypatch.setattr(
+        "airflow_provider_scenario.transfers.object_storage_to_scenario.find_source", lambda given: changed
+    )
+    with pytest.raises(ScenarioFileError, match="changed while it was read"):
+        send(context, source=str(clip))
+    assert requests_to(scenario, "POST /v1/uploads/") == 0
+
+
+@pytest.mark.parametrize("numbers", [{"timeout": -1}, {"timeout": float("nan")}])
+def test_numbers_out_of_range(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, numbers: dict[str, float]
+) -> None:
+    with pytest.raises(ScenarioConfigurationError):
+        send(context, source=str(clip), **numbers)
+    assert scenario.requests()["counts"] == {}
