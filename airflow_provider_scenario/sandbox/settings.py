@@ -51,6 +51,10 @@ class Settings:
     no_refund_models: tuple[str, ...] = _setting([], "model ids whose failed jobs are not refunded")
     fail_next_jobs: int = _setting(0, "how many of the next jobs fail; counts down")
     failure_share: float = _setting(0.0, "share of jobs that fail, 0 to 1", maximum=1)
+    price_factor: float = _setting(1.0, "what every price is multiplied by; prices are rounded to hundredths")
+    discount_share: float = _setting(0.0, "share of each price that is taken off as a discount, 0 to 1", maximum=1)
+    quality_gate_units: float = _setting(0.0, "creative units charged for an add-on, the quality gate, of each job")
+    dry_run_ignored: bool = _setting(False, "a dry run is taken for a purchase, as behind a proxy that drops the query")
     creative_units: float = _setting(1_000_000.0, "creative units the team may spend; beyond that 402")
 
     def changed(self, values: Mapping[str, object]) -> Settings:

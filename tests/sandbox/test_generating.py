@@ -277,3 +277,50 @@ def test_bodies_that_are_no_objects(api: httpx.Client) -> None:
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b"{").status_code == 400
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b"[]").status_code == 400
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b" " * 10_000_001).status_code == 413
+
+
+# --- Fractions, discounts, add-ons
+
+
+def test_discounts_and_add_ons_stand_apart_and_sum_up_to_the_last_digit(
+    api: httpx.Client, quick: SandboxServer
+) -> None:
+    quick.configure(price_factor=1.1, discount_share=0.15, quality_gate_units=0.1)
+    prices = {
+        "creativeUnitsCost": 2.68,
+        "creativeUnitsDiscount": 0.45,
+        "costDetails": {"custom-generation": 2.58, "quality-gate": 0.1},
+    }
+    told = submit(api, TEXT_MODEL, SHORT, dryRun="api").json()
+    assert told == {"job": {}, **prices}
+    bought = submit(api, TEXT_MODEL, SHORT).json()
+    assert {name: bought[name] for name in prices} == prices
+    billing = {"cuCost": 2.58, "cuDiscount": 0.45, "cuCostDetails": {"quality-gate": 0.1}}
+    assert ended_job(api, bought["job"]["jobId"])["billing"] == billing
+    assert quick.ledger()["totals"] == {"jobs": 1, "charged": 2.68, "refunded": 0}
+
+
+@pytest.mark.parametrize(("prompt", "left", "refunded"), [("[fail]", 0, 2.95), ("[fail no refund]", 0.2, 0)])
+def test_after_a_refund_add_ons_read_nothing_and_the_cost_stays(
+    api: httpx.Client, quick: SandboxServer, prompt: str, left: float, refunded: float
+) -> None:
+    quick.configure(quality_gate_units=0.2)
+    failed = ended_job(api, submitted(api, TEXT_MODEL, {**SHORT, "prompt": prompt}))
+    assert failed["billing"]["cuCost"] == 2.75
+    assert failed["billing"]["cuCostDetails"] == {"quality-gate": left}
+    assert quick.ledger()["totals"] == {"jobs": 1, "charged": 2.95, "refunded": refunded}
+
+
+def test_a_dry_run_that_is_ignored_buys(api: httpx.Client, quick: SandboxServer) -> None:
+    quick.configure(dry_run_ignored=True)
+    reply = submit(api, TEXT_MODEL, SHORT, dryRun="api")
+    assert reply.status_code == 200
+    assert reply.json()["job"]["jobId"] == quick.ledger()["entries"][0]["jobId"]
+
+
+def test_a_model_tells_how_long_its_jobs_take(api: httpx.Client, quick: SandboxServer) -> None:
+    quick.configure(job_seconds=20)
+    stats = api.get(f"models/{TEXT_MODEL}").json()["model"]["performanceStats"]
+    assert stats["default"] == "txt2video"
+    (variant,) = stats["variants"]
+    assert (variant["inferenceLatencyP50Sec"], variant["totalLatencyP50Sec"]) == (17.0, 20.0)

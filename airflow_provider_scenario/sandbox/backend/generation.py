@@ -10,13 +10,12 @@ from airflow_provider_scenario.sandbox.backend import intake, scenes, timeline
 from airflow_provider_scenario.sandbox.backend.identifiers import new_seed
 from airflow_provider_scenario.sandbox.backend.inputs import Understood, echoed, understand
 from airflow_provider_scenario.sandbox.backend.jobs import Job
-from airflow_provider_scenario.sandbox.backend.prices import price
+from airflow_provider_scenario.sandbox.backend.prices import Bill, bill
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError, not_found
 from airflow_provider_scenario.sandbox.studio.rendering import Order, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
     from airflow_provider_scenario.sandbox.backend.assets import Asset
     from airflow_provider_scenario.sandbox.backend.scenes import Scene
@@ -32,7 +31,7 @@ class Request:
     record: Mapping[str, Any]
     understood: Understood
     order: Order
-    cost: Decimal
+    bill: Bill
 
     @property
     def capability(self) -> str:
@@ -62,7 +61,7 @@ def judge(world: World, model_id: str, body: Mapping[str, Any], *, dry_run: bool
     seed = understood.complete.get("seed")
     sources = tuple(SourceFile(name, asset.path, asset.facts) for name, asset in understood.files if asset.facts)
     order = Order(model_id, understood.complete, new_seed() if seed is None else int(seed), sources)
-    return Request(record, understood, order, price(order, record["capabilities"][0]))
+    return Request(record, understood, order, bill(order, record["capabilities"][0], world.settings))
 
 
 def _fits(record: Mapping[str, Any], name: str, value: Any, find_asset: Any) -> bool:
@@ -79,7 +78,7 @@ def accept(world: World, request: Request, received: dict[str, Any]) -> tuple[Jo
     """Make the job of a judged request and charge it; refuses when the team may not run one more, or cannot pay."""
     now = world.clock.now()
     _check_capacity(world, now)
-    if world.ledger.spent(now) + request.cost > world.settings.creative_units:
+    if world.ledger.spent(now) + request.bill.total > world.settings.creative_units:
         raise RefusalError(402, "Not enough creative units to run this generation.")
     scene = _cast(world, str(request.understood.complete.get("prompt", "")))
     seconds = world.settings.job_seconds * scene.slowness
@@ -91,7 +90,7 @@ def accept(world: World, request: Request, received: dict[str, Any]) -> tuple[Jo
         model_id=request.order.model_id,
         received=received,
         echo=_echo(world, request),
-        cost=request.cost,
+        bill=request.bill,
         disable_refund=not scene.refunded or request.order.model_id in world.settings.no_refund_models,
         error=scene.error,
         hint=scene.hint,

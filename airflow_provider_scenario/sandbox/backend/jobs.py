@@ -10,11 +10,11 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.sandbox.backend import timeline
 from airflow_provider_scenario.sandbox.backend.identifiers import new_id
+from airflow_provider_scenario.sandbox.backend.prices import NOTHING, Bill
 from airflow_provider_scenario.sandbox.backend.refusal import not_found
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Job:
     """The body as it was received."""
     echo: dict[str, Any] = field(default_factory=dict)
     """``metadata.input``."""
-    cost: Decimal = Decimal(0)
+    bill: Bill = NOTHING
     disable_refund: bool = False
     charged: bool = False
     asset_ids: list[str] = field(default_factory=list)
@@ -67,6 +67,10 @@ class Job:
     def ended_by(self, time: float) -> bool:
         """Whether the job has ended at a time."""
         return self.status_at(time) in timeline.TERMINAL
+
+    def is_refunded_by(self, time: float) -> bool:
+        """Whether what it cost has come back: if it failed or was canceled, unless refunds are disabled for it."""
+        return self.status_at(time) in (timeline.FAILURE, timeline.CANCELED) and not self.disable_refund
 
     @property
     def listed_moment(self) -> Moment:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.sandbox.backend.prices import as_number
-from airflow_provider_scenario.sandbox.backend.timeline import CANCELED, FAILURE
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.backend.clock import Clock
@@ -26,10 +25,10 @@ class Ledger:
 
     def spent(self, now: float) -> Decimal:
         """Tell what was charged and not refunded."""
-        return sum((job.cost - refund(job, now) for job in self._jobs), Decimal(0))
+        return sum((job.bill.total - refund(job, now) for job in self._jobs), Decimal(0))
 
     def as_json(self, clock: Clock) -> dict[str, Any]:
-        """All entries and their totals; amounts are numbers in quarters, which JSON carries exactly."""
+        """All entries and their totals; amounts are numbers in hundredths, printed as they are."""
         now = clock.now()
         refunds = [refund(job, now) for job in self._jobs]
         entries = [
@@ -37,16 +36,16 @@ class Ledger:
                 "jobId": job.job_id,
                 "modelId": job.model_id,
                 "inputs": job.received,
-                "cost": as_number(job.cost),
-                "discount": 0,
-                "charged": as_number(job.cost),
+                "cost": as_number(job.bill.total),
+                "discount": as_number(job.bill.discount),
+                "charged": as_number(job.bill.total),
                 "refunded": as_number(refunded),
                 "status": job.status_at(now),
                 "createdAt": clock.stamp(job.created_at),
             }
             for job, refunded in zip(self._jobs, refunds, strict=True)
         ]
-        charged = sum((job.cost for job in self._jobs), Decimal(0))
+        charged = sum((job.bill.total for job in self._jobs), Decimal(0))
         totals = {
             "jobs": len(entries),
             "charged": as_number(charged),
@@ -56,6 +55,5 @@ class Ledger:
 
 
 def refund(job: Job, now: float) -> Decimal:
-    """Tell what has come back for a job: all of it if it failed or was canceled, unless refunds are disabled for it."""
-    lost = job.status_at(now) in (FAILURE, CANCELED) and not job.disable_refund
-    return job.cost if lost else Decimal(0)
+    """Tell what has come back for a job: all of it or nothing."""
+    return job.bill.total if job.is_refunded_by(now) else Decimal(0)

@@ -20,6 +20,10 @@ _STEPS = (
 )
 
 
+RUNNING_SHARE = 1.0 - next(share for share, status, _ in _STEPS if status == IN_PROGRESS)
+"""What is left of a job's time once it is through the queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """From ``time`` on (seconds since 1970) the job has this status and this progress, 0 to 1."""

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.sandbox.backend import generation, production
-from airflow_provider_scenario.sandbox.backend.prices import as_number
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError
 from airflow_provider_scenario.sandbox.backend.timeline import SUCCESS
 from airflow_provider_scenario.sandbox.web.exchange import body_of, reply, world_of
@@ -27,10 +26,9 @@ async def generate(request: Request) -> Response:
     dry_run = request.query_params.get("dryRun")
     if dry_run not in (None, "true", "api", "false"):
         raise RefusalError(400, '"dryRun" must be one of [true, api]')
-    estimating = dry_run in ("true", "api")
+    estimating = dry_run in ("true", "api") and not world.settings.dry_run_ignored
     judged = generation.judge(world, model_id, body, dry_run=estimating)
-    cost = as_number(judged.cost)
-    prices = {"creativeUnitsCost": cost, "creativeUnitsDiscount": 0, "costDetails": {"custom-generation": cost}}
+    prices = judged.bill.as_reply()
     if estimating:
         return reply({"job": {}, **prices}, ESTIMATE_STATUS)
     job, scene = generation.accept(world, judged, body)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.sandbox.backend import timeline
 from airflow_provider_scenario.sandbox.backend.jobs import Job, JobFilter
-from airflow_provider_scenario.sandbox.backend.prices import as_number
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError, not_found
 from airflow_provider_scenario.sandbox.web.exchange import body_of, reply, world_of
 from airflow_provider_scenario.sandbox.web.paging import page
@@ -81,8 +80,7 @@ def job_record(world: World, job: Job, time: float) -> dict[str, Any]:
         "ownerId": world.project_id,
         "metadata": _metadata(job, now.status),
         "billing": {
-            "cuCost": as_number(job.cost),
-            "cuDiscount": 0,
+            **job.bill.as_billing(refunded=job.is_refunded_by(time)),
             **({"disableRefund": True} if job.disable_refund else {}),
         },
     }

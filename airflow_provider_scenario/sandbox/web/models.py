@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError
+from airflow_provider_scenario.sandbox.backend.timeline import RUNNING_SHARE
 from airflow_provider_scenario.sandbox.web.exchange import body_of, page_size, reply, world_of
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from airflow_provider_scenario.sandbox.backend.catalogue import Catalogue
+    from airflow_provider_scenario.sandbox.backend.world import World
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_LIMIT = 500
@@ -25,8 +27,25 @@ def _catalogue(request: Request) -> Catalogue:
 
 
 async def get_model(request: Request) -> Response:
-    """GET /v1/models/{modelId}: the only place that tells a model's inputs."""
-    return reply({"model": _catalogue(request).get(request.path_params["modelId"])})
+    """GET /v1/models/{modelId}: the only place that tells a model's inputs, and how long its jobs take."""
+    record = _catalogue(request).get(request.path_params["modelId"])
+    stats = performance_stats(record["capabilities"][0], world_of(request))
+    return reply({"model": {"performanceStats": stats, **record}})
+
+
+def performance_stats(capability: str, world: World) -> dict[str, Any]:
+    """Tell how long the sandbox's jobs usually take, as a live record does: medians and upper quartiles."""
+    seconds = world.settings.job_seconds
+    variant = {
+        "capability": capability,
+        "variantKey": capability,
+        "computedAt": world.clock.stamp(world.started_at),
+        "inferenceLatencyP50Sec": round(seconds * RUNNING_SHARE, 3),
+        "inferenceLatencyP75Sec": round(seconds * RUNNING_SHARE, 3),
+        "totalLatencyP50Sec": seconds,
+        "totalLatencyP75Sec": seconds,
+    }
+    return {"default": capability, "variants": [variant]}
 
 
 async def list_models(request: Request) -> Response:
