@@ -93,6 +93,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         if start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
         self._wait: JobWait | None = None
+        self._seen_at: float | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
@@ -171,7 +172,8 @@ class ScenarioJobSensor(BaseSensorOperator):
             except ScenarioError as error:
                 ending = wait.missed(error, time.time()) or self._refused_for_long(error, context)
             else:
-                ending = wait.saw(job, time.time())
+                self._seen_at = time.time()
+                ending = wait.saw(job, self._seen_at)
         said, progress = wait.news()
         for line in said:
             self.log.info(line)
@@ -199,6 +201,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
                 cancel_on_kill=False,
+                since=self._seen_at,
             ),
             method_name="execute_complete",
             timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),

@@ -1,0 +1,122 @@
+"""Two hundred tasks wait in one triggerer of a real Airflow, and Scenario is asked as if it were one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_scenario.sandbox.server import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.airflow_server import AirflowServer
+
+pytestmark = pytest.mark.e2e
+
+DAG_ID, CONNECTION = "two_hundred_wait", "scenario_watched"
+JOBS, FROM_WORKER = 200, 20
+STEADY_SECONDS = 25.0
+TICK = 10.0
+START_SECONDS, END_SECONDS = 150.0, 150.0
+LIST, SINGLE = "GET /v1/jobs", "GET /v1/jobs/{jobId}"
+
+
+@dataclass
+class Story:
+    """What was seen: the requests of each part of the run, how long it lasted, and what it left."""
+
+    starting: Counter[str]
+    waiting: Counter[str]
+    ending: Counter[str]
+    seconds_to_end: float
+    jobs: list[str]
+    instances: list[dict[str, Any]]
+    state: str
+    run_id: str
+
+
+def counts(sandbox: SandboxServer) -> Counter[str]:
+    return Counter(sandbox.requests()["counts"])
+
+
+@pytest.fixture(scope="module")
+def story(busy_airflow: AirflowServer) -> Iterator[Story]:
+    with SandboxServer(render="tiny") as sandbox:
+        busy_airflow.api("POST", "connections", {**sandbox.connection(), "connection_id": CONNECTION})
+        busy_airflow.wait_for_dag(DAG_ID)
+        jobs = sandbox.make_jobs(JOBS)
+        run_id = busy_airflow.trigger(DAG_ID, {"jobs": jobs, "connection": CONNECTION})
+        all_wait(busy_airflow, run_id)
+        time.sleep(2 * TICK)  # The last of them has come to its first look, and the watcher to its pace.
+        asked_before = counts(sandbox)
+        time.sleep(STEADY_SECONDS)
+        asked = counts(sandbox)
+        ended = time.monotonic()
+        for job_id in jobs:
+            sandbox.set_job(job_id)
+        *_, (run, instances) = busy_airflow.watch(DAG_ID, run_id, END_SECONDS, every=2.0)
+        yield Story(
+            starting=asked_before,
+            waiting=asked - asked_before,
+            ending=counts(sandbox) - asked,
+            seconds_to_end=time.monotonic() - ended,
+            jobs=jobs,
+            instances=instances,
+            state=run["state"],
+            run_id=run_id,
+        )
+        busy_airflow.api("DELETE", f"connections/{CONNECTION}")
+
+
+def all_wait(airflow: AirflowServer, run_id: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        states = Counter(each["state"] for each in airflow.task_instances(DAG_ID, run_id))
+        if states == {"deferred": JOBS}:
+            return
+        assert time.monotonic() < deadline, states
+        time.sleep(1.0)
+
+
+def test_all_end_well_at_their_first_try(story: Story) -> None:
+    assert story.state == "success"
+    ended = Counter((each["state"], each["try_number"]) for each in story.instances)
+    assert ended.total() == JOBS
+    assert {state for state, _ in ended} == {"success"}
+    assert max(number for _, number in ended) <= 1
+
+
+def test_each_returns_its_own_job(story: Story, busy_airflow: AirflowServer) -> None:
+    for place in (0, 7, 179):
+        result = busy_airflow.xcom(DAG_ID, story.run_id, f"wait_{place:03d}", "return_value")
+        assert result["job_id"] == story.jobs[place]
+        assert result["asset_id"]
+    mapped = busy_airflow.xcom(DAG_ID, story.run_id, "wait_mapped", "return_value", 3)
+    assert mapped["job_id"] == story.jobs[JOBS - FROM_WORKER + 3]
+
+
+def test_no_worker_had_a_part_in_who_started_in_the_triggerer(story: Story) -> None:
+    from_trigger = [each for each in story.instances if each["map_index"] < 0]
+    assert len(from_trigger) == JOBS - FROM_WORKER
+    assert all(each["pid"] is None for each in from_trigger)
+
+
+def test_while_they_wait_there_is_one_request_a_tick(story: Story) -> None:
+    assert set(story.waiting) == {LIST}
+    assert 1 <= story.waiting[LIST] <= STEADY_SECONDS / TICK + 2
+
+
+def test_who_begins_to_wait_is_not_asked_for_singly(story: Story) -> None:
+    """A sensor in a worker looks once before it defers; the rest comes by the list, in pages of a hundred."""
+    assert story.starting[SINGLE] <= FROM_WORKER + 5
+    assert story.starting[LIST] <= 40
+
+
+def test_all_endings_come_by_the_list(story: Story) -> None:
+    assert story.ending[SINGLE] == 0
+    assert story.ending[LIST] <= 3 * (story.seconds_to_end / TICK + 2), "three pages hold all two hundred"
