@@ -117,6 +117,14 @@ class ScenarioSubmissionError(ScenarioPermanentError):
     """It can't be told whether a job was bought, and the settings say not to risk buying it twice."""
 
 
+class ScenarioPriceError(ScenarioPermanentError):
+    """What is about to be bought costs more than the author allows. Nothing was bought."""
+
+
+class ScenarioDryRunError(ScenarioPermanentError):
+    """Scenario was asked for a price only, but made a job, which it charges."""
+
+
 class ScenarioFileError(ScenarioPermanentError):
     """A file can't be read, written or imported, for a reason that will stay."""
 

@@ -87,7 +87,7 @@ def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETR
     :param then: What the task can do about it.
     """
     stood = f"it is {job.status.value} at {job.progress:.0%}" if job else "it could not be read"
-    charge = f" and is charged {_price(job.cost)}" if job and job.cost is not None else ""
+    charge = f" and is charged {creative_units(job.cost)}" if job and job.cost is not None else ""
     return ScenarioTimeoutError(
         f"Job {job_id} was not finished within {timeout:g} s: {stood}. It was not cancelled: it runs on{charge}. "
         f"{then}; to wait longer, raise timeout. {job_page(job_id)}",
@@ -100,6 +100,11 @@ def amount(units: Decimal) -> str:
     return f"{units.normalize():f}" if units else "0"
 
 
+def creative_units(cost: Decimal) -> str:
+    """Return creative units in words: ``1 creative unit``, ``7.25 creative units``."""
+    return f"{amount(cost)} creative {'unit' if cost == 1 else 'units'}"
+
+
 def _about(job: Job) -> str:
     facts = [job.model_id] if job.model_id else []
     facts += [f"seed {job.seed}"] if job.seed is not None else []
@@ -109,7 +114,7 @@ def _about(job: Job) -> str:
 def _refund(job: Job) -> str:
     if job.cost == 0:
         return "It cost nothing."
-    price = "what it charged" if job.cost is None else f"its {_price(job.cost)}"
+    price = "what it charged" if job.cost is None else f"its {creative_units(job.cost)}"
     if job.refund_disabled:
         return f"Scenario keeps {price}: refunds are disabled for this job."
     return f"Scenario refunds {price}."
@@ -119,8 +124,4 @@ def _charge(job: Job) -> str:
     if job.cost == 0:
         return "It cost nothing."
     doubt = "Scenario does not say whether it refunds a canceled job."
-    return doubt if job.cost is None else f"It was charged {_price(job.cost)}; {doubt}"
-
-
-def _price(cost: Decimal) -> str:
-    return f"{amount(cost)} creative {'unit' if cost == 1 else 'units'}"
+    return doubt if job.cost is None else f"It was charged {creative_units(job.cost)}; {doubt}"

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import (
     ScenarioConnectionError,
+    ScenarioDryRunError,
     ScenarioError,
     ScenarioNotFoundError,
     ScenarioServerError,
@@ -40,6 +41,12 @@ T = TypeVar("T")
 
 _MOST_SUBMISSIONS = 3
 _MOST_PAGES = 200
+
+_KEPT = (
+    "It is kept as this task's job, and nothing else was bought: clear the task to take what {job_id} makes without "
+    "paying again (with durable=False or below Airflow 3.3 a clear would buy anew). Leave out max_cost until that is "
+    "mended."
+)
 
 
 class Sender(Protocol):
@@ -80,6 +87,7 @@ class Purchase:
     :param store: Keeps the record.
     :param rules: The author's wishes for doubtful cases.
     :param before_buying: Checks what has to be right before a submission; raises if it is not.
+    :param check_price: Asks what a submission of these inputs would cost, and raises if that is too much.
     :param claimed: Returns the ids of jobs known to be other tasks'. Asked only when a seed can't tell.
     :param log: Where to say what is done.
     :param clock: Returns seconds of the epoch.
@@ -93,6 +101,7 @@ class Purchase:
         rules: Rules,
         *,
         before_buying: Callable[[], None] = lambda: None,
+        check_price: Callable[[Mapping[str, Any]], None] = lambda _: None,
         claimed: Callable[[], Collection[str]] = tuple,
         log: Any = None,
         clock: Callable[[], float] = time.time,
@@ -102,6 +111,7 @@ class Purchase:
         self._store = store
         self._rules = rules
         self._before_buying = before_buying
+        self._check_price = check_price
         self._claimed = claimed
         self._submissions = 0
         self._log = log or logging.getLogger(__name__)
@@ -130,9 +140,11 @@ class Purchase:
                     answer = self._search(record, request, same_try=same_try)
                 case Submit(take, why):
                     self._before_buying()
+                    draft = self._draft(request, take, max_tries, _jobs_so_far(record, answer))
+                    self._price(draft, request.inputs)
                     self._submissions += 1
                     self._log.info("Submitting take %d to %s: %s.", take, request.model_id, why)
-                    record = self._intend(request, take, max_tries, _jobs_so_far(record, answer))
+                    record = self._intend(draft, request)
                     try:
                         return self._submit(record, request)
                     except (ScenarioConnectionError, ScenarioServerError) as error:
@@ -152,20 +164,34 @@ class Purchase:
         except ScenarioNotFoundError:
             return Gone(self._clock() - (record.intended_at or 0.0))
 
-    def _intend(self, request: Request, take: int, max_tries: int, earlier_jobs: list[str]) -> Record:
-        # Not from random: a DAG file that calls random.seed() would draw the same seed for all its tasks.
-        seed = 1 + secrets.randbelow(request.largest_seed) if request.needs_our_seed else request.inputs.get("seed")
-        record = Record(
+    def _draft(self, request: Request, take: int, max_tries: int, earlier_jobs: list[str]) -> Record:
+        return Record(
             take=take,
             fingerprint=request.fingerprint,
             input_digests=request.digests,
-            seed=seed,
-            seed_is_ours=request.needs_our_seed,
-            intended_at=self._clock(),
+            seed=request.inputs.get("seed"),
+            seed_is_ours=False,
+            intended_at=None,
             job_id=None,
             max_tries=max_tries,
             earlier_jobs=earlier_jobs,
         )
+
+    def _price(self, draft: Record, inputs: Mapping[str, Any]) -> None:
+        """Check the price. A job that the dry run made is this task's from then on: it is paid for."""
+        try:
+            self._check_price(inputs)
+        except ScenarioDryRunError as alarm:
+            self._store.save(dataclasses.replace(draft, intended_at=self._clock(), job_id=alarm.job_id))
+            message = f"{alarm} {_KEPT.format(job_id=alarm.job_id)}"
+            raise ScenarioDryRunError(message, said=alarm.said, job_id=alarm.job_id) from None
+
+    def _intend(self, draft: Record, request: Request) -> Record:
+        record = dataclasses.replace(draft, intended_at=self._clock())
+        if request.needs_our_seed:
+            # Not from random: a DAG file that calls random.seed() would draw the same seed for all its tasks.
+            seed = 1 + secrets.randbelow(request.largest_seed)
+            record = dataclasses.replace(record, seed=seed, seed_is_ours=True)
         self._store.save(record)
         return record
 

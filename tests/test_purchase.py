@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,13 @@ from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioCapacityError,
     ScenarioConnectionError,
+    ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
     ScenarioNotFoundError,
     ScenarioPaymentError,
     ScenarioPermissionError,
+    ScenarioPriceError,
     ScenarioServerError,
     ScenarioSubmissionError,
 )
@@ -555,3 +557,56 @@ def test_the_job_is_in_the_log_and_the_prompt_is_not(caplog: pytest.LogCaptureFi
         worker.settle()
     assert "job_1" in caplog.text
     assert "a cat" not in caplog.text
+
+
+# --- The price before a purchase
+
+
+class Priced(Worker):
+    """A worker whose purchases are priced first, as told."""
+
+    def __init__(self, end: ScenarioError | None = None) -> None:
+        super().__init__()
+        self.asked: list[dict[str, Any]] = []
+        self.end = end
+
+    def settle(self, max_tries: int = 2) -> Bought:
+        purchase = Purchase(
+            self.line,
+            self.store,
+            self.rules,
+            check_price=self.price,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+        return purchase.settle(self.request, max_tries=max_tries)
+
+    def price(self, inputs: Mapping[str, Any]) -> None:
+        self.asked.append(dict(inputs))
+        if self.end is not None:
+            raise self.end
+
+
+def test_the_price_is_asked_once_before_anything_is_written_down() -> None:
+    worker = Priced(ScenarioPriceError("too dear"))
+    with pytest.raises(ScenarioPriceError):
+        worker.settle()
+    assert worker.store.record is None
+    assert worker.paid == []
+    worker.end = None
+    bought = worker.settle()
+    assert worker.settle().job.id == bought.job.id
+    assert worker.asked == [dict(REQUEST.inputs)] * 2
+
+
+@pytest.mark.parametrize("max_tries", [2, 3])
+def test_a_job_that_a_dry_run_made_is_kept_and_rejoined_by_whoever_comes_next(max_tries: int) -> None:
+    worker = Priced()
+    unasked = worker.scenario.accept("dry run", "model_1", dict(REQUEST.inputs))
+    worker.end = ScenarioDryRunError("It bought.", job_id=unasked.id)
+    with pytest.raises(ScenarioDryRunError, match=rf"^It bought\. It is kept as this task's job.*{unasked.id}"):
+        worker.settle()
+    assert (worker.record.job_id, worker.record.seed_is_ours) == (unasked.id, False)
+    assert worker.settle(max_tries).job.id == unasked.id
+    assert worker.paid == [unasked.id]
+    assert len(worker.asked) == 1

@@ -19,7 +19,7 @@ from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.price import Price
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.api.upload import Upload
-from airflow_provider_scenario.exceptions import ScenarioInputError, ScenarioSaid, ScenarioSubmissionError
+from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError, ScenarioSaid
 
 T = TypeVar("T")
 
@@ -74,6 +74,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
 
     :param model_id: The model.
     :param inputs: Values by the API's names; the price is for just these.
+    :raises ScenarioDryRunError: on reading the reply, if it names a job: then it was bought.
     """
 
     def read(reply: Reply) -> Price:
@@ -81,8 +82,9 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
         job = document.get("job")
         job_id = job.get("jobId") if isinstance(job, Mapping) else None
         if job_id:
-            raise ScenarioSubmissionError(
-                f"Scenario was asked for the price of {model_id} only, but made the job {job_id}, which is charged.",
+            raise ScenarioDryRunError(
+                f"Scenario was asked for the price of {model_id} only, but made the job {job_id}, which is charged: "
+                "something between here and Scenario drops the query of a request, or the API has changed.",
                 said=ScenarioSaid(status=reply.status),
                 job_id=str(job_id),
             )
@@ -94,7 +96,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
         f"/generate/custom/{_id(model_id)}",
         read,
         repeatable=False,  # A proxy that drops the query would make it a purchase.
-        query={"dryRun": "true"},  # In the body it would be ignored, and the job would run.
+        query={"dryRun": "api"},  # In the body it would be ignored, and the job would run.
         body=dict(inputs),
     )
 

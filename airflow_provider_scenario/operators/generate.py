@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import dataclasses
 import datetime
-import json
-import math
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pendulum
@@ -24,13 +21,16 @@ from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
     ScenarioConfigurationError,
+    ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
 from airflow_provider_scenario.operators.record_store import record_store
 from airflow_provider_scenario.outcome import error_of, job_page, result_of
+from airflow_provider_scenario.pricing import check_price, limit_of
 from airflow_provider_scenario.purchase import Bought, Purchase
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
 from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Request, Rules
@@ -60,6 +60,10 @@ class ScenarioGenerateOperator(BaseOperator):
         that templating turns into text are turned back. Inputs that take files take ids of Scenario assets.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
     :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :param max_cost: The most creative units that one purchase may cost: an ``int``, a ``Decimal`` or the text of a
+        number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Then each purchase is
+        preceded by a dry run, and above the limit the task ends without paying and without retries. A retry that
+        rejoins its job asks for no price. Default: no limit, and no dry run. Templated.
     :param wait_for_completion: Whether to wait. ``False`` submits and returns at once, without assets; a
         ``ScenarioJobSensor`` can wait later. Default ``True``.
     :param deferrable: Whether to wait in the triggerer instead of in a worker. Default: Airflow's
@@ -80,10 +84,12 @@ class ScenarioGenerateOperator(BaseOperator):
         worker is stopped or ``execution_timeout`` passes. Scenario refuses that for video models: the log then says
         that the job runs on. Default ``True``.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
+    :raises ScenarioPriceError: if it would cost more than ``max_cost``. Nothing is paid.
+    :raises ScenarioDryRunError: if Scenario took the dry run for a purchase. The job is kept as this task's own.
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
     """
 
-    template_fields: Sequence[str] = ("model_id", "inputs", "scenario_conn_id", "project_id")
+    template_fields: Sequence[str] = ("model_id", "inputs", "scenario_conn_id", "project_id", "max_cost")
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
     operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
@@ -95,6 +101,7 @@ class ScenarioGenerateOperator(BaseOperator):
         inputs: Mapping[str, Any] | None = None,
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
+        max_cost: Decimal | float | str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | datetime.timedelta = 10.0,
@@ -113,11 +120,12 @@ class ScenarioGenerateOperator(BaseOperator):
         self.inputs = inputs
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
+        self.max_cost = max_cost
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = _seconds("poll_interval", poll_interval)
-        self.timeout = _seconds("timeout", timeout)
-        self.slot_timeout = _seconds("slot_timeout", slot_timeout)
+        self.poll_interval = seconds_of("poll_interval", poll_interval)
+        self.timeout = seconds_of("timeout", timeout)
+        self.slot_timeout = seconds_of("slot_timeout", slot_timeout)
         self.durable = durable
         self.on_lost_submission = on_lost_submission
         self.on_stale = on_stale
@@ -132,7 +140,7 @@ class ScenarioGenerateOperator(BaseOperator):
         """Return the author's inputs by the API's names."""
         inputs = self.inputs or {}
         if isinstance(inputs, str):
-            inputs = _literal(inputs)
+            inputs = turned_back(inputs)
         if not isinstance(inputs, Mapping):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
         return dict(inputs)
@@ -140,26 +148,36 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy the generation, or rejoin the one already bought, and wait for it."""
-        rules = self._rules()
+        rules, limit = self._rules(), limit_of("max_cost", self.max_cost)
         client = self._client = ScenarioHook(self.scenario_conn_id, self.project_id).get_conn()
         records = self._records(context)
         record = records.load()
         bought_before = record.job_id if record is not None else None
         model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
         request = checked_request(model, self.given_inputs(), client.access, label=self.input_label)
+
+        def within_limit(inputs: Mapping[str, Any]) -> None:
+            if limit is not None:
+                check_price(client, model, inputs, limit, label=self.input_label, log=self.log)
+
         purchase = Purchase(
             client,
             records,
             rules,
             before_buying=lambda: check_assets(client, model, request.inputs, label=self.input_label),
+            check_price=within_limit,
             claimed=lambda: self._jobs_of_siblings(context),
             log=self.log,
         )
         if bought_before is not None:
             # A retry begins with its XComs wiped, and mapped siblings go by them.
             context["ti"].xcom_push(key="job_id", value=bought_before)
-        bought = self._settle(purchase, request, context)
-        self._announce(context, bought.job)
+        try:
+            bought = self._settle(purchase, request, context)
+        except ScenarioDryRunError as alarm:
+            self._announce(context, alarm.job_id)
+            raise
+        self._announce(context, bought.job.id)
         if not self.wait_for_completion:
             error = error_of(bought.job)
             if error is not None:
@@ -271,13 +289,14 @@ class ScenarioGenerateOperator(BaseOperator):
             timeout=datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN),
         )
 
-    def _announce(self, context: Context, job: Job) -> None:
+    def _announce(self, context: Context, job_id: str | None) -> None:
         """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
-        self._job_id = job.id
+        assert job_id is not None  # noqa: S101 - there is one
+        self._job_id = job_id
         ti = context["ti"]
-        ti.xcom_push(key="job_id", value=job.id)
-        ti.xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(job.id))
-        self.log.info("Job %s: %s", job.id, job_page(job.id))
+        ti.xcom_push(key="job_id", value=job_id)
+        ti.xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(job_id))
+        self.log.info("Job %s: %s", job_id, job_page(job_id))
 
     def _wait(self, context: Context, bought: Bought) -> dict[str, Any]:
         job, record = bought.job, bought.record
@@ -353,25 +372,6 @@ class ScenarioGenerateOperator(BaseOperator):
         result = result_of(dataclasses.replace(job, model_id=job.model_id or self.model_id))
         self.log.info("Job %s: %s, assets %s.", job.id, job.status.value, ", ".join(job.asset_ids) or "none yet")
         return result
-
-
-def _seconds(name: str, given: object) -> float:
-    """Return an argument in seconds, before anything is paid."""
-    try:
-        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise ScenarioConfigurationError(f"{name} must be a number of seconds above 0, not {given!r}.")
-    return seconds
-
-
-def _literal(text: str) -> Any:
-    """Return the mapping that templating turned into text, as JSON or as Python wrote it; else the text."""
-    for read in (json.loads, ast.literal_eval):
-        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return read(text)
-    return text
 
 
 def _clock_time(epoch: float) -> str:

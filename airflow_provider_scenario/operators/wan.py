@@ -28,7 +28,7 @@ class _WanOperator(ScenarioGenerateOperator):
             return  # A subclass of an operator below: its own arguments are no inputs.
         parameters = inspect.signature(cls.__init__).parameters.values()
         cls.input_names = tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
-        cls.template_fields = (*cls.input_names, "scenario_conn_id", "project_id")
+        cls.template_fields = (*cls.input_names, "scenario_conn_id", "project_id", "max_cost")
         cls.template_fields_renderers = {}
 
     def __init__(self, **kwargs: Any) -> None:
@@ -64,7 +64,7 @@ class ScenarioWan21TextToVideoOperator(_WanOperator):
         Default ``6``.
     :param sample_shift: Shift of the sampling schedule, 0 to 20: 8 to 12 is sensible. Default ``8``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
-    :param kwargs: ``scenario_conn_id``, ``deferrable``, ``timeout``, ... and what every Airflow operator takes.
+    :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
     model = "model_wan-2-1-1-3b"
@@ -106,7 +106,7 @@ class ScenarioWan22ImageToVideoOperator(_WanOperator):
     :param sample_steps: Sampling steps: more of them look better and take longer; 1 to 50. Default ``30``.
     :param sample_shift: Shift of the sampling schedule, 1 to 20: more makes more motion. Default ``5``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
-    :param kwargs: ``scenario_conn_id``, ``deferrable``, ``timeout``, ... and what every Airflow operator takes.
+    :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
     model = "model_wan-2-2-i2v-a14b"
@@ -151,7 +151,7 @@ class ScenarioWan25TextToVideoOperator(_WanOperator):
     :param duration: Length in seconds: ``5``, ``10``. Default ``5``.
     :param enable_prompt_expansion: Whether Scenario may enrich the prompt. Default ``True``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
-    :param kwargs: ``scenario_conn_id``, ``deferrable``, ``timeout``, ... and what every Airflow operator takes.
+    :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
     model = "model_wan-2-5-t2v"
@@ -214,7 +214,7 @@ class ScenarioWan22ReframeOperator(_WanOperator):
     :param temporal_downsample_factor: Frames to leave out between each two, to be drawn again afterwards: 0 to 5.
         Default ``0``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
-    :param kwargs: ``scenario_conn_id``, ``deferrable``, ``timeout``, ... and what every Airflow operator takes.
+    :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
     model = "model_wan-2-2-vace-fun-a14b-reframe"
@@ -307,7 +307,7 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
     :param num_interpolated_frames: Frames to draw between each two made by the model: 0 to 5. Default ``1``.
     :param interpolator_model: What draws the frames between: ``"film"``, ``"rife"``. Default ``"film"``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
-    :param kwargs: ``scenario_conn_id``, ``deferrable``, ``timeout``, ... and what every Airflow operator takes.
+    :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
     model = "model_wan-2-2-vace-fun-a14b-outpainting"

@@ -23,12 +23,12 @@ from airflow_provider_scenario.api.upload import UploadStatus
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioCapacityError,
+    ScenarioDryRunError,
     ScenarioInputError,
     ScenarioNotFoundError,
     ScenarioPaymentError,
     ScenarioPermissionError,
     ScenarioServerError,
-    ScenarioSubmissionError,
 )
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.api.conftest import Carrier
@@ -326,7 +326,7 @@ def test_a_paid_job_is_known_even_if_its_price_is_not(beside: bytes) -> None:
 
 def test_an_estimate_that_made_a_job_says_so() -> None:
     body = b'{"job": {"jobId": "job_1"}, "creativeUnitsCost": 11}'
-    with pytest.raises(ScenarioSubmissionError, match="made the job job_1") as caught:
+    with pytest.raises(ScenarioDryRunError, match="made the job job_1") as caught:
         calls.estimate(MODEL_ID, {}).read(_reply(body))
     assert caught.value.job_id == "job_1"
 
@@ -374,7 +374,7 @@ def test_only_what_buys_or_leaves_something_is_not_repeatable() -> None:
         "upload a",
     ]
     # A dry run is one only by its query: in the body it is ignored, and the job runs.
-    assert [dict(call.query) for call in every if call.path.startswith("/generate")] == [{}, {"dryRun": "true"}]
+    assert [dict(call.query) for call in every if call.path.startswith("/generate")] == [{}, {"dryRun": "api"}]
 
 
 def test_a_call_shows_no_inputs() -> None:

@@ -107,7 +107,7 @@ def test_each_input_is_documented_with_its_limits(operator: type[ScenarioGenerat
 
 @every_operator
 def test_every_input_is_a_template_field(operator: type[ScenarioGenerateOperator]) -> None:
-    assert operator.template_fields == (*arguments(operator), "scenario_conn_id", "project_id")
+    assert operator.template_fields == (*arguments(operator), "scenario_conn_id", "project_id", "max_cost")
     assert set(operator.template_fields_renderers) <= set(operator.template_fields)
 
 

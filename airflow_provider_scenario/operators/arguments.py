@@ -1,0 +1,36 @@
+"""What authors give as arguments, and what templating makes of them."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import datetime
+import json
+import math
+from typing import Any
+
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError
+
+
+def seconds_of(name: str, given: object) -> float:
+    """Return an argument in seconds, before anything is paid.
+
+    :param name: The argument's name, for the message.
+    :param given: A number, the text of one, or a ``timedelta``; more than 0.
+    :raises ScenarioConfigurationError: if it is none of these.
+    """
+    try:
+        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ScenarioConfigurationError(f"{name} must be a number of seconds above 0, not {given!r}.")
+    return seconds
+
+
+def turned_back(text: str) -> Any:
+    """Return the mapping or list that templating turned into text, as JSON or as Python wrote it; else the text."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return read(text)
+    return text
