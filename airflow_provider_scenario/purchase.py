@@ -86,7 +86,8 @@ class Purchase:
     :param client: Carries the calls.
     :param store: Keeps the record.
     :param rules: The author's wishes for doubtful cases.
-    :param before_buying: Checks what has to be right before a submission; raises if it is not.
+    :param before_buying: Checks what has to be right before a submission; raises if it is not. Returns the inputs to
+        send, or ``None`` to send the request's own.
     :param check_price: Asks what a submission of these inputs would cost, and raises if that is too much.
     :param claimed: Returns the ids of jobs known to be other tasks'. Asked only when a seed can't tell.
     :param log: Where to say what is done.
@@ -100,7 +101,7 @@ class Purchase:
         store: RecordStore,
         rules: Rules,
         *,
-        before_buying: Callable[[], None] = lambda: None,
+        before_buying: Callable[[], Mapping[str, Any] | None] = lambda: None,
         check_price: Callable[[Mapping[str, Any]], None] = lambda _: None,
         claimed: Callable[[], Collection[str]] = tuple,
         log: Any = None,
@@ -139,14 +140,15 @@ class Purchase:
                     assert record is not None  # noqa: S101 - a search follows an intent
                     answer = self._search(record, request, same_try=same_try)
                 case Submit(take, why):
-                    self._before_buying()
+                    ready = self._before_buying()
+                    inputs = request.inputs if ready is None else ready
                     draft = self._draft(request, take, max_tries, _jobs_so_far(record, answer))
-                    self._price(draft, request.inputs)
+                    self._price(draft, inputs)
                     self._submissions += 1
                     self._log.info("Submitting take %d to %s: %s.", take, request.model_id, why)
                     record = self._intend(draft, request)
                     try:
-                        return self._submit(record, request)
+                        return self._submit(record, request.model_id, inputs)
                     except (ScenarioConnectionError, ScenarioServerError) as error:
                         if self._submissions >= _MOST_SUBMISSIONS or not _is_ambiguous(error):
                             raise
@@ -195,11 +197,11 @@ class Purchase:
         self._store.save(record)
         return record
 
-    def _submit(self, record: Record, request: Request) -> Bought:
+    def _submit(self, record: Record, model_id: str, inputs: Mapping[str, Any]) -> Bought:
         """Send the paid POST, once."""
         seed = {"seed": record.seed} if record.seed_is_ours else {}
         try:
-            submission = self._client.send(calls.submit(request.model_id, {**request.inputs, **seed}))
+            submission = self._client.send(calls.submit(model_id, {**inputs, **seed}))
         except ScenarioError as error:
             if not _is_ambiguous(error):
                 self._store.save(dataclasses.replace(record, intended_at=None))

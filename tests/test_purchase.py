@@ -610,3 +610,31 @@ def test_a_job_that_a_dry_run_made_is_kept_and_rejoined_by_whoever_comes_next(ma
     assert worker.settle(max_tries).job.id == unasked.id
     assert worker.paid == [unasked.id]
     assert len(worker.asked) == 1
+
+
+# --- What is made ready just before a purchase
+
+
+def test_what_is_made_ready_before_buying_is_sent_but_does_not_change_what_was_asked_for() -> None:
+    """A file becomes an asset only when it is needed, and is another one after the next upload."""
+    worker = Worker(Request("model_1", {"image": "s3://clips/still.png"}, largest_seed=LARGEST_SEED))
+    uploads, priced = itertools.count(1), list[str]()
+
+    def settle() -> Bought:
+        purchase = Purchase(
+            worker.line,
+            worker.store,
+            worker.rules,
+            before_buying=lambda: {"image": f"asset_{next(uploads)}"},
+            check_price=lambda inputs: priced.append(inputs["image"]),
+            clock=worker.clock,
+            sleep=worker.clock.sleep,
+        )
+        return purchase.settle(worker.request, max_tries=2)
+
+    bought = settle()
+    assert settle().job.id == bought.job.id
+    assert next(uploads) == 2, "a job that was bought needs no file"
+    (job,) = worker.scenario.jobs
+    assert job.inputs["image"] == "asset_1" == priced[0]
+    assert worker.record.fingerprint == worker.request.fingerprint
