@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Asset, Param
 
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator, ScenarioWan25TextToVideoOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -29,5 +29,8 @@ with DAG(
     draft >> final  # the draft shows whether the prompt is worth the price
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=final.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="save",
+        asset_ids=final.output["asset_ids"],
+        destination="{{ params.destination }}",
+        outlets=[Asset("scenario_videos")],  # starts page_for_new_videos
     )

@@ -56,6 +56,7 @@ class Asset:
     :param height: Pixels, for images and videos.
     :param duration: Seconds, for videos and audio.
     :param frame_rate: Frames a second, for videos.
+    :param job_id: The job that made it, where Scenario says it: an upload has none.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Asset:
     height: int | None = None
     duration: float | None = None
     frame_rate: float | None = None
+    job_id: str | None = None
 
     @property
     def extension(self) -> str:
@@ -79,6 +81,7 @@ class Asset:
     def read(cls, document: Mapping[str, Any]) -> Asset:
         """Read the ``asset`` object of a reply."""
         properties = document.get("properties") or {}
+        job_id = (document.get("metadata") or {}).get("parentJobId")
         return cls(
             id=document["id"],
             url=document.get("url") or "",
@@ -90,6 +93,7 @@ class Asset:
             height=_number(properties.get("height"), int),
             duration=_number(properties.get("duration"), float),
             frame_rate=_number(properties.get("frameRate"), float),
+            job_id=job_id if isinstance(job_id, str) and job_id else None,
         )
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_scenario.api.asset import Asset
@@ -14,6 +15,7 @@ from airflow_provider_scenario.transfers.arrival import Received
 from airflow_provider_scenario.transfers.asset_source import AssetSource
 from airflow_provider_scenario.transfers.download import Downloader
 from airflow_provider_scenario.transfers.folder import Folder
+from airflow_provider_scenario.transfers.manifest_file import ManifestFile
 from airflow_provider_scenario.transfers.naming import file_names, template_fields_of
 from airflow_provider_scenario.transfers.progress import Log, megabytes, speed
 from airflow_provider_scenario.transfers.saved_file import SavedFile
@@ -33,6 +35,7 @@ class Delivery:
 
     :param client: Who asks Scenario.
     :param folder: Where files go; it must be prepared.
+    :param manifest: The manifest of what stands there: withdrawn before a file changes.
     :param template: How they are called, as :func:`~.naming.split_destination` returned it.
     :param log: The task's logger.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.
@@ -43,6 +46,7 @@ class Delivery:
         self,
         client: ScenarioClient,
         folder: Folder,
+        manifest: ManifestFile,
         template: str,
         log: Log,
         *,
@@ -52,6 +56,7 @@ class Delivery:
         self._stop = threading.Event()
         self._source = AssetSource(client, original=original, timeout=timeout, stop=self._stop)
         self._folder = folder
+        self._manifest = manifest
         self._template = template
         self._downloader = Downloader(self._source, log)
         self._log = log
@@ -66,15 +71,17 @@ class Delivery:
         If some can't be saved, the others still are.
 
         :param asset_ids: The assets, each once.
-        :param facts: ``job_id`` and ``model_id`` for the template.
+        :param facts: ``job_id`` and ``model_id`` of the job that made them all, where it is known.
         :return: One fact sheet a file, in order.
         :raises ScenarioError: the error of the first that could not be saved; a passing one goes first, so that the
             task's retries bring what they can.
         """
+        facts = facts or {}
         pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario-download")
         try:
             assets, missing = _outcomes(pool, self._source.fresh, dict(enumerate(asset_ids, start=1)))
-            names = file_names(self._template, assets, facts or {})
+            reserved = () if self._manifest.name is None else (self._manifest.name,)
+            names = file_names(self._template, assets, facts, reserved)
             files, unsaved = _outcomes(pool, lambda item: self._save(*item), _zipped(assets, names))
         except BaseException:
             self.stop()
@@ -82,12 +89,14 @@ class Delivery:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         _raise_worst([*missing.values(), *unsaved.values()], len(asset_ids))
-        return [files[place] for place in sorted(files)]
+        made_by = facts.get("job_id")
+        return [replace(file, job_id=made_by or file.job_id) for _, file in sorted(files.items())]
 
     def _save(self, asset: Asset, name: str) -> SavedFile:
         uri = self._folder.uri(name)
         received = self._already_there(asset, name)
         if received is None:
+            self._manifest.withdraw()
             began = time.monotonic()
             received = self._folder.store(name, lambda file: self._downloader.fetch(asset, file))
             pace = speed(received.size, time.monotonic() - began)
@@ -103,6 +112,7 @@ class Delivery:
             duration=asset.duration,
             frame_rate=asset.frame_rate,
             kind=asset.kind,
+            job_id=asset.job_id,
         )
 
     def _already_there(self, asset: Asset, name: str) -> Received | None:

@@ -46,6 +46,12 @@ class Folder(Protocol):
     def sha256(self, name: str) -> str:
         """Return the digest of the file that stands there."""
 
+    def remove(self, name: str) -> None:
+        """Remove the file that stands there, if there is one.
+
+        :raises ScenarioError: if it can't be removed.
+        """
+
     def store(self, name: str, fill: Callable[[BinaryIO], T]) -> T:
         """Save a file: all of it, or nothing.
 
@@ -93,6 +99,13 @@ class LocalFolder:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise reading_error(error, self.uri(name)) from error
+
+    def remove(self, name: str) -> None:
+        """Remove the file, if there is one."""
+        try:
+            (self.root / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise writing_error(error, str(self.root)) from error
 
     def store(self, name: str, fill: Callable[[BinaryIO], T]) -> T:
         """Write beside the final name, then rename."""
@@ -156,6 +169,17 @@ class RemoteFolder:
                 return _digest(file)
         except Exception as error:
             raise reading_error(error, self.uri(name)) from error
+
+    def remove(self, name: str) -> None:
+        """Remove the object, if there is one."""
+        if self.size(name) is None:
+            return
+        try:
+            self._storage.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise writing_error(error, str(self.root)) from error
 
     def store(self, name: str, fill: Callable[[BinaryIO], T]) -> T:
         """Make the file complete in the machine's folder for temporary files, then put it in one go."""

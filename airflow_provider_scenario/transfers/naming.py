@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from airflow_provider_scenario.api.asset import Asset
@@ -13,6 +14,7 @@ from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 DEFAULT_TEMPLATE = "{asset_id}{ext}"
 """How a file is called where the destination is a plain folder."""
 
+_FIELDS_OF_JOB = frozenset({"job_id", "model_id"})
 _FIELDS = ("asset_id", "ext", "index", "kind", "job_id", "model_id")
 
 
@@ -46,25 +48,53 @@ def template_fields_of(template: str) -> frozenset[str]:
     return frozenset(field for _, field, _, _ in string.Formatter().parse(template) if field is not None)
 
 
-def file_names(template: str, assets: Mapping[int, Asset], facts: Mapping[str, str | None]) -> dict[int, str]:
+def common_folder(template: str) -> str:
+    """Return the beginning of a template that is the same for every file of a job: folders, and a slash after each.
+
+    >>> common_folder("{job_id}/{kind}/{asset_id}{ext}")
+    '{job_id}/'
+    """
+    folders = template.split("/")[:-1]
+    common = itertools.takewhile(lambda folder: template_fields_of(folder) <= _FIELDS_OF_JOB, folders)
+    return "".join(f"{folder}/" for folder in common)
+
+
+def file_names(
+    template: str,
+    assets: Mapping[int, Asset],
+    facts: Mapping[str, str | None],
+    reserved: Collection[str] = (),
+) -> dict[int, str]:
     """Name each asset's file.
 
     :param template: What :func:`split_destination` returned.
     :param assets: The assets by their place, from 1.
     :param facts: ``job_id`` and ``model_id``, where they are known.
+    :param reserved: Names that no file may have.
     :return: By place, a path relative to the folder. A name that would come twice, also in capitals, gets ``-2``,
         ``-3``, ... before its ending.
     :raises ScenarioConfigurationError: if the template asks for a fact that isn't known.
     """
-    known = {key: value for key, value in facts.items() if value}
     names: dict[int, str] = {}
-    taken: set[str] = set()
+    taken = {_same(name) for name in reserved}
     for place, asset in sorted(assets.items()):
-        values = {**known, "asset_id": asset.id, "kind": asset.kind}
-        name = _fill(template, {key: _flat(value) for key, value in values.items()}, place, asset.extension)
+        values = {**facts, "asset_id": asset.id, "kind": asset.kind}
+        name = _fill(template, _parts_of_names(values), place, asset.extension)
         names[place] = _free(name, taken)
         taken.add(_same(names[place]))
     return names
+
+
+def name_in_common_folder(template: str, name: str, facts: Mapping[str, str | None]) -> str:
+    """Return the path, relative to the folder, of a file that stands for all: beside them, in their common folder.
+
+    :param template: What :func:`split_destination` returned.
+    :param name: How the file is called.
+    :param facts: ``job_id`` and ``model_id``, where they are known.
+    :raises ScenarioConfigurationError: if the template asks for a fact that isn't known.
+    """
+    folder = common_folder(template)
+    return _fill(folder + "x", _parts_of_names(facts), 0, "")[:-1] + name if folder else name
 
 
 def asset_ids_of(given: object) -> list[str]:
@@ -105,6 +135,7 @@ def _from_text(text: str) -> list[str]:
 def _check_template(template: str) -> None:
     try:
         unknown = sorted(template_fields_of(template) - set(_FIELDS))
+        common_folder(template)
         if not unknown:
             _fill(template, dict.fromkeys(_FIELDS, "x"), 1, ".mp4")
     except ValueError as error:
@@ -131,6 +162,10 @@ def _fill(template: str, values: Mapping[str, str], place: int, extension: str) 
             f"The file name {name!r} of destination would leave its folder or is incomplete. Use plain names."
         )
     return name
+
+
+def _parts_of_names(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: _flat(value) for key, value in values.items() if value is not None}
 
 
 def _flat(value: str) -> str:

@@ -1,8 +1,7 @@
-"""A file that was saved: its facts, as JSON for XComs and for the extra of Airflow assets."""
+"""A file that was saved, and its facts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ class SavedFile:
     :param duration: Seconds, for videos and audio.
     :param frame_rate: Frames a second, for videos.
     :param kind: ``video``, ``image``, ``audio``, ...
+    :param job_id: The job that made it, if it is known.
     """
 
     uri: str
@@ -33,29 +33,8 @@ class SavedFile:
     duration: float | None = None
     frame_rate: float | None = None
     kind: str = ""
+    job_id: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return the facts as JSON."""
         return asdict(self)
-
-
-def event_extra(files: Sequence[SavedFile], folder: str, job_id: str | None) -> dict[str, Any]:
-    """Return the flat facts that go with an Airflow asset's event.
-
-    :param files: What was saved, one at least.
-    :param folder: Where.
-    :param job_id: The job they come from, if known.
-    :return: For one file its facts. For several ``uri`` is the folder, ``uris`` and ``asset_ids`` name them in order,
-        ``bytes`` is their sum. What isn't known is left out.
-    """
-    if len(files) == 1:
-        extra = files[0].facts()
-    else:
-        extra = {
-            "uri": folder,
-            "uris": [file.uri for file in files],
-            "asset_ids": [file.asset_id for file in files],
-            "bytes": sum(file.bytes for file in files),
-        }
-    extra = {**extra, "files": len(files), "job_id": job_id}
-    return {key: value for key, value in extra.items() if value is not None}

@@ -16,8 +16,10 @@ from airflow_provider_scenario.retries import permanent_errors_end_the_task, wit
 from airflow_provider_scenario.transfers.delivery import Delivery
 from airflow_provider_scenario.transfers.folder import folder_at
 from airflow_provider_scenario.transfers.location import object_path
-from airflow_provider_scenario.transfers.naming import asset_ids_of, split_destination
-from airflow_provider_scenario.transfers.saved_file import SavedFile, event_extra
+from airflow_provider_scenario.transfers.manifest import Manifest, manifest_name
+from airflow_provider_scenario.transfers.manifest_file import ManifestFile
+from airflow_provider_scenario.transfers.naming import asset_ids_of, name_in_common_folder, split_destination
+from airflow_provider_scenario.transfers.origin import jobs_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,8 +31,12 @@ class ScenarioToObjectStorageOperator(BaseOperator):
     """Save files of Scenario in a folder, each whole or not at all.
 
     Files are streamed, counted, digested, and resumed after a cut. A file that is there and right is not fetched
-    again, if its name holds the asset's id. Every :class:`~airflow.sdk.Asset` in ``outlets`` gets the facts of what
-    was saved as its event's extra; every :class:`~airflow.sdk.AssetAlias` gets one Airflow asset a file.
+    again, if its name holds the asset's id.
+
+    Last comes the manifest: JSON beside the files that names each, and the jobs they come from with their inputs, seed
+    and cost. It is gone while files change, so a folder that has it is complete. It is also the XCom ``manifest``.
+    Every :class:`~airflow.sdk.Asset` in ``outlets`` gets it flat as its event's extra; every
+    :class:`~airflow.sdk.AssetAlias` gets one Airflow asset a file.
 
     :param asset_ids: The Scenario assets to save: one id or a list. Either this or ``job_id``.
     :param job_id: The job whose outputs to save; it must have ended in ``success``.
@@ -39,19 +45,29 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         ``/data/clips/{index:03d}-{asset_id}{ext}``. Its fields: ``asset_id``, ``ext`` (the ending with its dot, from
         the MIME type), ``index`` (place among the files, from 1), ``kind`` (``video``, ...), and with ``job_id`` also
         ``job_id`` and ``model_id``. Default name: ``{asset_id}{ext}``.
+    :param manifest: ``True`` (default) for a manifest called ``manifest.json``, in an instance of a mapped task
+        ``manifest-<map index>.json`` unless the template gives each ``job_id`` its folder; ``False`` for none, or a
+        name. Tasks that save into one folder need names of their own.
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
     :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.
     :param timeout: Seconds to wait for assets that Scenario is still making, 0 or more. Default 600.
     :return: One dict a file, in order: ``uri``, ``asset_id``, ``sha256``, ``bytes``, ``mime_type``, ``width`` and
-        ``height`` (pixels), ``duration`` (seconds), ``frame_rate`` (frames a second) and ``kind``.
+        ``height`` (pixels), ``duration`` (seconds), ``frame_rate`` (frames a second), ``kind`` and ``job_id``.
     :raises ScenarioFileError: if a file can't be written (no space, no permission, unknown scheme), or if Scenario has
         none for an asset.
     :raises ScenarioTransferError: if a file did not arrive whole, or the job has not ended yet.
     :raises ScenarioConfigurationError: if an argument can't be used as it stands.
     """
 
-    template_fields: Sequence[str] = ("asset_ids", "job_id", "destination", "scenario_conn_id", "project_id")
+    template_fields: Sequence[str] = (
+        "asset_ids",
+        "job_id",
+        "destination",
+        "manifest",
+        "scenario_conn_id",
+        "project_id",
+    )
     ui_color = "#d7ecf4"
 
     def __init__(
@@ -60,6 +76,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         asset_ids: Sequence[str] | str | None = None,
         job_id: str | None = None,
         destination: str | ObjectStoragePath,
+        manifest: str | bool = True,
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
         original: bool = False,
@@ -70,6 +87,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         self.asset_ids = asset_ids
         self.job_id = job_id
         self.destination = destination
+        self.manifest = manifest
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.original = original
@@ -83,15 +101,22 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             raise ScenarioConfigurationError(f"Give asset_ids or job_id to {self.task_id}: one of them, not both.")
         given_ids = None if self.asset_ids is None else asset_ids_of(self.asset_ids)
         root, template = split_destination(str(self.destination))
+        called = manifest_name(self.manifest, template, context["ti"].map_index)
         path = object_path(root, "destination")
         folder = folder_at(path)
         folder.prepare()
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             job = None if self.job_id is None else _finished_job(client, str(self.job_id))
-            self._delivery = Delivery(client, folder, template, self.log, original=self.original, timeout=self.timeout)
             facts = {"job_id": job.id, "model_id": job.model_id} if job else {}
+            beside = ManifestFile(folder, called and name_in_common_folder(template, called, facts))
+            self._delivery = Delivery(
+                client, folder, beside, template, self.log, original=self.original, timeout=self.timeout
+            )
             files = self._delivery.deliver(given_ids or list(job.asset_ids if job else ()), facts)
-        _announce(context, self.outlets, files, str(path), job)
+            manifest = Manifest(str(path), files, jobs_of(files, job, client, self.log), beside.uri)
+        beside.write(manifest)
+        context["ti"].xcom_push(key="manifest", value=manifest.document())
+        _announce(context, self.outlets, manifest)
         return [file.facts() for file in files]
 
     def on_kill(self) -> None:
@@ -117,13 +142,12 @@ def _finished_job(client: ScenarioClient, job_id: str) -> Job:
     )
 
 
-def _announce(context: Context, outlets: Sequence[Any], files: list[SavedFile], folder: str, job: Job | None) -> None:
+def _announce(context: Context, outlets: Sequence[Any], manifest: Manifest) -> None:
     """Tell Airflow's assets what was saved."""
-    job_id = job.id if job else None
     for outlet in outlets:
         if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = event_extra(files, folder, job_id)
+            context["outlet_events"][outlet].extra = manifest.event_extra()
         elif isinstance(outlet, AssetAlias):
-            for file in files:
-                uri = quote(file.uri, safe=":/@")
-                context["outlet_events"][outlet].add(Asset(uri=uri), extra=event_extra([file], folder, job_id))
+            for one in manifest.of_each_file():
+                uri = quote(one.files[0].uri, safe=":/@")
+                context["outlet_events"][outlet].add(Asset(uri=uri), extra=one.event_extra())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,23 @@ def test_text_to_video(runs: Runs) -> None:
     facts = probe(path)
     assert (facts.width, facts.height) == (1280, 720)
     assert facts.duration == pytest.approx(5.0, abs=0.2)
+
+
+def test_page_for_new_videos(runs: Runs) -> None:
+    """Nobody triggers it: the asset that text_to_video updates does."""
+    runs.finished("text_to_video")
+    deadline = time.monotonic() + RUN_SECONDS
+    while not (started := runs.airflow.api("GET", "dags/page_for_new_videos/dagRuns")["dag_runs"]):
+        assert time.monotonic() < deadline, "the asset started no run"
+        time.sleep(0.5)
+    run_id = started[0]["dag_run_id"]
+    assert runs.airflow.wait_for_run("page_for_new_videos", run_id, timeout=RUN_SECONDS)["state"] == "success"
+    (page,) = runs.airflow.xcom("page_for_new_videos", run_id, "write_page")
+    made = runs.xcom("text_to_video", "final")
+    assert page == (runs.folder / "text_to_video" / f"{made['job_id']}.html").as_uri()
+    written = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
+    for told in (f"{made['asset_id']}.mp4", "A paper boat", f"seed {made['seed']}", f"{made['cost']} creative units"):
+        assert told in written
 
 
 def test_image_to_video(runs: Runs) -> None:

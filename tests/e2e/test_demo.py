@@ -41,7 +41,7 @@ def test_the_users_clip_is_widened_reframed_and_saved(tmp_path: Path) -> None:
     done = run_demo(tmp_path, VIDEO=str(clip))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    [saved] = (tmp_path / "output").iterdir()
+    [saved] = (tmp_path / "output").glob("*.mp4")
     facts = probe(saved)
     assert facts.width is not None
     assert facts.height is not None

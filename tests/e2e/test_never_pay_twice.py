@@ -148,7 +148,8 @@ def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:
     assert float(made["cost"]) == paid["charged"]
     (saved,) = runs.xcom(case, "save")
     assert saved["asset_id"] == made["asset_id"]
-    (path,) = runs.saved(case).iterdir()
+    manifest, path = sorted(runs.saved(case).iterdir(), key=lambda path: path.suffix)
+    assert json.loads(manifest.read_bytes()) == runs.xcom(case, "save", "manifest")
     assert path.as_uri() == saved["uri"]
     assert path.stat().st_size == saved["bytes"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,17 @@ class StateStore:
         self.values[key] = value
 
 
+class TaskInstance:
+    """A task instance that keeps its XComs."""
+
+    def __init__(self, map_index: int = -1) -> None:
+        self.map_index = map_index
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(attempts=4, first_wait=0.02, longest_wait=0.1)
@@ -46,7 +58,7 @@ def scenario(sandbox: SandboxServer, scenario_connection: str) -> Iterator[Sandb
 
 @pytest.fixture
 def context() -> dict[str, Any]:
-    return {"task_state_store": StateStore(), "outlet_events": {}}
+    return {"task_state_store": StateStore(), "outlet_events": {}, "ti": TaskInstance()}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small pure parts: locations, progress, part sizes, facts of saved files, words for storage errors."""
+"""Small pure parts: locations, progress, part sizes, words for storage errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.transfers.location import object_path
 from airflow_provider_scenario.transfers.progress import Progress
-from airflow_provider_scenario.transfers.saved_file import SavedFile, event_extra
 from airflow_provider_scenario.transfers.storage_error import reading_error, writing_error
 from airflow_provider_scenario.transfers.upload import LARGEST_PART, SMALLEST_PART, part_size_of
 
@@ -71,35 +70,6 @@ def test_progress_speaks_every_five_seconds_at_most() -> None:
 )
 def test_parts_grow_with_the_file(size: int, part: int) -> None:
     assert part_size_of(size) == part
-
-
-def a_file(asset_id: str) -> SavedFile:
-    return SavedFile(f"file:///data/{asset_id}.mp4", asset_id, "00", 5, "video/mp4", width=16, height=9)
-
-
-def test_the_extra_of_one_file() -> None:
-    assert event_extra([a_file("a")], "/data", "job_1") == {
-        "uri": "file:///data/a.mp4",
-        "asset_id": "a",
-        "sha256": "00",
-        "bytes": 5,
-        "mime_type": "video/mp4",
-        "width": 16,
-        "height": 9,
-        "kind": "",
-        "files": 1,
-        "job_id": "job_1",
-    }
-
-
-def test_the_extra_of_several_files() -> None:
-    assert event_extra([a_file("a"), a_file("b")], "/data", None) == {
-        "uri": "/data",
-        "uris": ["file:///data/a.mp4", "file:///data/b.mp4"],
-        "asset_ids": ["a", "b"],
-        "bytes": 10,
-        "files": 2,
-    }
 
 
 @pytest.mark.parametrize(
