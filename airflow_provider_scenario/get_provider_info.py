@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Scenario",
                 "python-modules": [
+                    "airflow_provider_scenario.operators.estimate",
                     "airflow_provider_scenario.operators.generate",
                     "airflow_provider_scenario.operators.wan",
                 ],

@@ -1,0 +1,130 @@
+"""Asks what generations would cost, and buys nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_scenario.budget import Estimate, checked_sets, estimate, refuse_above
+from airflow_provider_scenario.checking import read_model
+from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.arguments import turned_back
+from airflow_provider_scenario.outcome import amount
+from airflow_provider_scenario.pricing import limit_of
+from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ALARM_KEY = "scenario_dry_run_alarm"
+"""The key in the task's state store under which a job is kept that a dry run made."""
+
+
+class ScenarioEstimateCostOperator(BaseOperator):
+    """Ask what one generation or many would cost, without paying, and stop the DAG above a budget.
+
+    The inputs are checked against the model's record first. Prices are Scenario's own, from dry runs for just these
+    inputs; equal sets are asked for once. They are no promise: the purchase itself is held to ``max_cost`` only.
+
+    Returns a list with ``{"inputs": {...}, "cost": "7.25"}`` for each set, in order, so that a mapped stage can be
+    expanded over what was priced: ``.expand(inputs=estimate.output.map(lambda priced: priced["inputs"]))``. The XCom
+    ``total`` holds their sum and ``count`` their number: ``{{ ti.xcom_pull(task_ids="estimate", key="total") }}`` puts
+    the price into the question of an ``ApprovalOperator``. Amounts are creative units as exact decimal text.
+
+    A file must be at Scenario to be priced: inputs that take files take ids of Scenario assets here, nothing else.
+
+    :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
+    :param inputs: One set of inputs by the API's names, or a list of sets: what a mapped stage is going to run.
+        Templated; values that templating turns into text are turned back.
+    :param max_total: The most creative units that all sets may cost together: an ``int``, a ``Decimal`` or the text of
+        a number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Above it the task ends
+        without retries. Default: no limit. Templated.
+    :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
+    :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :raises ScenarioInputError: if inputs are wrong, naming the set and the input.
+    :raises ScenarioPriceError: if the sum is above ``max_total``. Nothing was bought.
+    :raises ScenarioDryRunError: if Scenario took a dry run for a purchase. It is not asked again by this task until a
+        person deletes the entry ``scenario_dry_run_alarm`` in its Task State Store (Airflow 3.3).
+    :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
+    """
+
+    template_fields: Sequence[str] = ("model_id", "inputs", "max_total", "scenario_conn_id", "project_id")
+    template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
+    ui_color = "#e8e4ff"
+
+    def __init__(
+        self,
+        *,
+        model_id: str,
+        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str,
+        max_total: Decimal | float | str | None = None,
+        scenario_conn_id: str = ScenarioHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**with_retry_policy(kwargs))
+        self.model_id = model_id
+        self.inputs = inputs
+        self.max_total = max_total
+        self.scenario_conn_id = scenario_conn_id
+        self.project_id = project_id
+
+    @permanent_errors_end_the_task()
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Ask for the prices, tell their sum, and refuse it above the limit."""
+        limit, sets = limit_of("max_total", self.max_total), self._sets()
+        self._refuse_after_an_alarm(context)
+        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+            model = read_model(client, self.model_id, self.log, is_bought=False)
+            try:
+                found = estimate(client, model, checked_sets(model, sets), self.log)
+            except ScenarioDryRunError as alarm:
+                self._keep(context, alarm)
+                raise
+        self._tell(context, found, limit)
+        refuse_above(limit, found, model)
+        return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
+
+    def _sets(self) -> list[Mapping[str, Any]]:
+        given = turned_back(self.inputs) if isinstance(self.inputs, str) else self.inputs
+        one_or_more = [given] if isinstance(given, Mapping) else given
+        if isinstance(one_or_more, str | bytes) or not isinstance(one_or_more, Sequence):
+            raise ScenarioInputError(
+                f"inputs must be a mapping of input names to values, or a list of them: {given!r}."
+            )
+        sets = [turned_back(one) if isinstance(one, str) else one for one in one_or_more]
+        for i, one in enumerate(sets):
+            if not isinstance(one, Mapping):
+                raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")
+        return sets
+
+    def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
+        allowed = "" if limit is None else f"; max_total={amount(limit)}"
+        self.log.info("%s with %s%s. Nothing was bought.", found, self.model_id, allowed)
+        context["ti"].xcom_push(key="total", value=amount(found.total))
+        context["ti"].xcom_push(key="count", value=len(found.costs))
+
+    def _keep(self, context: Context, alarm: ScenarioDryRunError) -> None:
+        """Remember a job that a dry run made, for as long as the DAG run is kept."""
+        context["ti"].xcom_push(key="job_id", value=alarm.job_id)
+        store = context.get("task_state_store")
+        if store is not None:
+            from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
+
+            store.set(ALARM_KEY, str(alarm.job_id), retention=NEVER_EXPIRE)
+
+    def _refuse_after_an_alarm(self, context: Context) -> None:
+        store = context.get("task_state_store")
+        job_id = store.get(ALARM_KEY) if store is not None else None
+        if job_id is not None:
+            context["ti"].xcom_push(key="job_id", value=job_id)
+            raise ScenarioDryRunError(
+                f"An earlier dry run of this task made the job {job_id}, which is charged, so no price is asked for "
+                f"again. Once that is mended, delete the entry {ALARM_KEY} in this task's Task State Store, then clear "
+                "the task.",
+                job_id=str(job_id),
+            )

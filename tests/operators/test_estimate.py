@@ -1,0 +1,180 @@
+"""The price of a whole stage, known, logged and refused before anything is bought. Over HTTP, judged by the ledger."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG, NEVER_EXPIRE
+
+from airflow_provider_scenario import exceptions
+from airflow_provider_scenario.operators.estimate import ALARM_KEY, ScenarioEstimateCostOperator
+from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from tests.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.quick_scenario import Log
+
+TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
+SHORT, LONG = {"prompt": "A boat", "frameNum": 17}, {"prompt": "A boat"}
+GENERATE = "POST /v1/generate/custom/{modelId}"
+
+
+def estimating(inputs: Any, **arguments: Any) -> ScenarioEstimateCostOperator:
+    return ScenarioEstimateCostOperator(
+        **{"task_id": "estimate", "model_id": TEXT_TO_VIDEO, "inputs": inputs, **arguments}
+    )
+
+
+def posts(scenario: SandboxServer) -> int:
+    return int(scenario.requests()["counts"].get(GENERATE, 0))
+
+
+def paid_jobs(scenario: SandboxServer) -> int:
+    return int(scenario.ledger()["totals"]["jobs"])
+
+
+def test_one_set_of_inputs(scenario: SandboxServer, log: Log) -> None:
+    run = TaskRun()
+    assert estimating(SHORT).execute(run.context) == [{"inputs": SHORT, "cost": "2.75"}]
+    assert run.xcoms == {"total": "2.75", "count": 1}
+    assert "1 generation would cost 2.75 creative units with model_wan-2-1-1-3b. Nothing was bought." in log.text
+    assert paid_jobs(scenario) == 0
+
+
+def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: SandboxServer, log: Log) -> None:
+    scenario.configure(price_factor=0.1)
+    run = TaskRun()
+    sets = [LONG, SHORT, {**LONG, "prompt": "A ship"}, SHORT]
+    priced = estimating(sets, max_total="3.16").execute(run.context)
+    assert priced == [
+        {"inputs": one, "cost": cost} for one, cost in zip(sets, ["1.3", "0.28", "1.3", "0.28"], strict=True)
+    ]
+    assert run.xcoms == {"total": "3.16", "count": 4}
+    assert (
+        "4 generations would cost 3.16 creative units in all (2 at 0.28, 2 at 1.3) with model_wan-2-1-1-3b; "
+        "max_total=3.16. Nothing was bought." in log.text
+    )
+    assert (posts(scenario), paid_jobs(scenario)) == (3, 0), "equal sets are asked for once"
+
+
+def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: SandboxServer, log: Log) -> None:
+    run = TaskRun()
+    with pytest.raises(exceptions.ScenarioPriceError) as caught:
+        estimating([LONG, SHORT], max_total=15).execute(run.context)
+    assert str(caught.value) == (
+        "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b, more than "
+        "max_total=15 allows. Nothing was bought. Raise max_total or ask for less, then clear the task."
+    )
+    assert ScenarioRetryPolicy().evaluate(caught.value, try_number=1, max_tries=2).action.value == "fail"
+    assert run.xcoms == {"total": "15.75", "count": 2}
+    assert "would cost 15.75 creative units in all" in log.text
+    assert paid_jobs(scenario) == 0
+
+
+def test_nothing_costs_nothing(scenario: SandboxServer, log: Log) -> None:
+    run = TaskRun()
+    assert estimating([], max_total=0).execute(run.context) == []
+    assert run.xcoms == {"total": "0", "count": 0}
+    assert "0 generations would cost 0 creative units in all with" in log.text
+
+
+@pytest.mark.parametrize("max_total", ["", -1, "cheap"])
+def test_a_limit_that_is_none_is_a_mistake(scenario: SandboxServer, max_total: Any) -> None:
+    with pytest.raises(exceptions.ScenarioConfigurationError, match=r"^max_total must be a number of creative units"):
+        estimating(SHORT, max_total=max_total).execute(TaskRun().context)
+    assert scenario.requests()["counts"] == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'prompt': 'A boat', 'frameNum': 17}", '[{"prompt": "A boat", "frameNum": "17"}]', "[\"{'prompt': 'A boat'}\"]"],
+)
+def test_what_templating_turned_into_text_is_turned_back(scenario: SandboxServer, text: str) -> None:
+    operator = estimating("{{ sets }}", max_total="{{ limit }}")
+    operator.render_template_fields({**TaskRun().context, "sets": text, "limit": "13"})
+    assert len(operator.execute(TaskRun().context)) == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ("a boat", "inputs must be a mapping of input names to values, or a list of them: 'a boat'."),
+        (7, "inputs must be a mapping of input names to values, or a list of them: 7."),
+        ([SHORT, "a boat"], "inputs[1] must be a mapping of input names to values, not 'a boat'."),
+    ],
+)
+def test_what_is_no_inputs_is_named(scenario: SandboxServer, inputs: Any, said: str) -> None:
+    with pytest.raises(exceptions.ScenarioInputError) as caught:
+        estimating(inputs).execute(TaskRun().context)
+    assert str(caught.value) == said
+
+
+def test_every_fault_of_every_set_is_named_before_a_price_is_asked(scenario: SandboxServer) -> None:
+    sets = [SHORT, {"frameNum": 18, "prompt": "A boat"}, {"speed": 2}, *({} for _ in range(30))]
+    with pytest.raises(exceptions.ScenarioInputError) as caught:
+        estimating(sets).execute(TaskRun().context)
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith("can't be used, so no price was asked and nothing charged:")
+    assert lines[1].startswith("- inputs[1].frameNum: must be one of 17, 33")
+    assert lines[2].startswith("- inputs[2].speed: ")
+    assert lines[3] == "- inputs[2].prompt: is required."
+    assert (len(lines), lines[-1]) == (22, "- and 13 faults more.")
+    assert posts(scenario) == 0
+
+
+def test_an_asset_that_is_not_there_is_named(scenario: SandboxServer) -> None:
+    reframing = [{"videoUrl": scenario.make_asset(20_000)}, {"videoUrl": "asset_nowhere"}]
+    with pytest.raises(exceptions.ScenarioInputError, match=r"- inputs\[1\].videoUrl: there is no asset asset_nowhere"):
+        estimating(reframing, model_id="model_wan-2-2-vace-fun-a14b-reframe").execute(TaskRun().context)
+
+
+def test_a_price_that_cannot_be_had_is_a_passing_error(scenario: SandboxServer, log: Log) -> None:
+    scenario.add_fault({"type": "status", "code": 503}, method="POST", path="/generate/", skip=1)
+    with pytest.raises(exceptions.ScenarioServerError):
+        estimating([SHORT, LONG]).execute(TaskRun().context)
+    assert "Scenario did not tell the price" in log.text
+
+
+def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxServer) -> None:
+    scenario.configure(dry_run_ignored=True)
+    run = TaskRun()
+    with pytest.raises(exceptions.ScenarioDryRunError) as caught:
+        estimating([SHORT, LONG]).execute(run.context)
+    (entry,) = scenario.ledger()["entries"]
+    job_id = entry["jobId"]
+    assert str(caught.value) == (
+        f"Scenario was asked for the price of model_wan-2-1-1-3b only, but made the job {job_id}, which is charged: "
+        "something between here and Scenario drops the query of a request, or the API has changed. No further price "
+        "was asked for, and nothing else was bought. Ask for no price until that is mended. "
+        f"https://app.scenario.com/create?restartGeneration={job_id}"
+    )
+    assert run.xcoms == {"job_id": job_id}
+    assert run.store.retentions[ALARM_KEY] is NEVER_EXPIRE
+    for context in (run.retry(), run.clear()):
+        with pytest.raises(exceptions.ScenarioDryRunError) as caught:
+            estimating([SHORT, LONG]).execute(context)
+        assert str(caught.value) == (
+            f"An earlier dry run of this task made the job {job_id}, which is charged, so no price is asked for again. "
+            f"Once that is mended, delete the entry {ALARM_KEY} in this task's Task State Store, then clear the task."
+        )
+        assert run.xcoms == {"job_id": job_id}
+    assert (posts(scenario), paid_jobs(scenario)) == (1, 1)
+
+
+def test_it_works_without_a_task_state_store(scenario: SandboxServer) -> None:
+    """As below Airflow 3.3."""
+    context = {"ti": TaskRun().ti}
+    assert estimating(SHORT).execute(context)[0]["cost"] == "2.75"
+    scenario.configure(dry_run_ignored=True)
+    with pytest.raises(exceptions.ScenarioDryRunError):
+        estimating(SHORT).execute(context)
+
+
+def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
+    with DAG("decimals", schedule=None):
+        operator = estimating(SHORT, max_total=Decimal("2.7499999999999999999"))
+    with pytest.raises(exceptions.ScenarioPriceError, match=r"max_total=2\.7499999999999999999 allows"):
+        operator.execute(TaskRun().context)
