@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
+from tests.scheduling import rank_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from xdist.scheduler import Scheduling
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
@@ -21,6 +25,19 @@ os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)
 # A loaded machine is no failure of the code.
 hypothesis.settings.register_profile("without_deadline", deadline=None)
 hypothesis.settings.load_profile("without_deadline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the end-to-end tests: who is done with them goes on with the quick ones."""
+    items.sort(key=lambda item: rank_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Hand out tests so that those of one Airflow stay together."""
+    from tests.scheduling import ByAirflow
+
+    return ByAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

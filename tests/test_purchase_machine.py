@@ -385,7 +385,7 @@ TestBuyingWithProof = BuyingWithProof.TestCase
 TestBuyingWithoutProof = BuyingWithoutProof.TestCase
 TestBuyingWithProof.settings = TestBuyingWithoutProof.settings = settings(
     derandomize=True,
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

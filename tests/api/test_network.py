@@ -184,7 +184,7 @@ def test_key_and_secret_arrive_as_they_are(carry: Carrier, key: str, secret: str
         (
             calls.estimate("model/1", {"prompt": "été"}),
             "POST",
-            "/v1/generate/custom/model%2F1?dryRun=true&projectId=proj+1%26x",
+            "/v1/generate/custom/model%2F1?dryRun=api&projectId=proj+1%26x",
             {"prompt": "été"},
         ),
         (

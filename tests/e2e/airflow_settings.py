@@ -102,7 +102,7 @@ def settings(
         },
         "api_auth": {"jwt_secret": secrets.token_hex(64)},
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.1,
+            "scheduler_idle_sleep_time": 0.3,
             "scheduler_heartbeat_sec": 1,
             "trigger_timeout_check_interval": 1,
         },

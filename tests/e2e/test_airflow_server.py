@@ -10,19 +10,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-from tests.e2e.airflow_server import COMPONENTS, AirflowServer
-from tests.e2e.postgres_server import install_postgresql
+from tests.e2e.airflow_server import COMPONENTS
 from tests.e2e.process_group import process_ids_in_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.e2e
+    from tests.e2e.airflow_server import AirflowServer
 
-CHECKS = Path(__file__).with_name("dags")
+pytestmark = pytest.mark.e2e
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 15.0) -> None:
@@ -111,25 +109,6 @@ def test_a_killed_triggerer_comes_back(airflow: AirflowServer) -> None:
     airflow.start("triggerer")
     assert airflow.processes["triggerer"].pid != former
     assert process_ids_in_session(former) == []
-
-
-def test_postgresql_serves_and_nothing_is_left_running() -> None:
-    try:
-        install_postgresql()
-    except RuntimeError as error:
-        pytest.skip(str(error))
-    with AirflowServer(CHECKS, database="postgresql") as server:
-        server.wait_for_dag("check_mapping")
-        server.start_triggerer("second-triggerer")
-        run_id = server.trigger("check_mapping")
-        assert server.wait_for_run("check_mapping", run_id)["state"] == "success"
-        home = server.home
-        sessions = [process.pid for process in server.processes.values()]
-        assert len(sessions) == len(COMPONENTS) + 1
-        assert all(process_ids_in_session(session) for session in sessions)
-    assert [process_ids_in_session(session) for session in sessions] == [[]] * len(sessions)
-    assert not home.exists()
-    assert "postgres" not in {child.name() for child in psutil.Process().children(recursive=True)}
 
 
 OWNER = """

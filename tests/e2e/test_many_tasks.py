@@ -1,7 +1,7 @@
 """Many mapped tasks that ask for the same thing: forty whose workers die, and sixty that share two slots.
 
 Both runs go on at once on one Airflow: the sixty mostly wait, which is the point of them. No slot comes free before
-all of them wait, so that what is seen does not hang on how fast a machine is.
+all but the two that found one wait, so that what is seen does not hang on how fast a machine is.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def let_go(sandbox: SandboxServer) -> None:
 
 
 def all_wait(states: Counter[str]) -> bool:
-    """Whether every task has come to its first wait."""
-    return set(states) == {"deferred"}
+    """Whether every task that found no slot has come to its first wait."""
+    return states == {"success": SLOTS, "deferred": 60 - SLOTS}
 
 
 # Forty that crash
@@ -160,14 +160,13 @@ def test_sixty_on_two_slots_all_succeed_at_their_first_try(stories: Stories, bus
     assert story.state == "success", story.looks[-1]
     assert Counter((each["state"], each["try_number"]) for each in story.instances) == {("success", 1): 60}
     assert len(story.paid()) == 60
-    assert len(set(story.xcoms(busy_airflow, "asset_id"))) == 60
+    assert len(set(story.xcoms(busy_airflow, "job_id"))) == 60
 
 
 def test_who_waits_for_a_slot_holds_no_worker(stories: Stories) -> None:
-    """From the look on at which the last of the sixty has come to its first wait."""
+    """From the look on at which the last of those without a slot has come to its first wait."""
     looks = stories.queueing.looks
     queue = looks[next(number for number, states in enumerate(looks) if all_wait(states)) :]
-    assert queue[0]["deferred"] == 60, "all had to wait"
     unfinished = sum(states.total() - states["success"] for states in queue)
     assert sum(states["deferred"] for states in queue) > 0.8 * unfinished
     assert sum(states["running"] for states in queue) < 0.15 * unfinished

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
-from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.airflow_server import COMPONENTS, AirflowServer
 from tests.e2e.conftest import TEST_DAGS
+from tests.e2e.process_group import process_ids_in_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,3 +143,20 @@ def test_a_triggerer_stalls_and_another_takes_over(airflow: AirflowServer, purch
     purchases.end_jobs(*others)
     purchases.assert_each_succeeded_and_was_paid_once()
     purchases.assert_nothing_was_cancelled()
+
+
+def test_nothing_is_left_running(airflow: AirflowServer) -> None:
+    """The last test: PostgreSQL, the second triggerer and what was killed and started anew go too."""
+    home = airflow.home
+    sessions = [process.pid for process in airflow.processes.values()]
+    assert len(sessions) >= len(COMPONENTS)
+    assert all(process_ids_in_session(session) for session in sessions)
+    before = postgres_processes()
+    airflow.stop_all()
+    assert [process_ids_in_session(session) for session in sessions] == [[]] * len(sessions)
+    assert not home.exists()
+    assert len(postgres_processes()) < len(before)
+
+
+def postgres_processes() -> list[int]:
+    return [child.pid for child in psutil.Process().children(recursive=True) if child.name() == "postgres"]

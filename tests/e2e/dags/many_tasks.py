@@ -71,6 +71,6 @@ with DAG(
         task_id="buy",
         model_id=MODEL,
         scenario_conn_id="{{ params.connection }}",
+        wait_for_completion=False,
         deferrable=True,
-        poll_interval=1,
     ).expand(inputs=[INPUTS] * 60)
