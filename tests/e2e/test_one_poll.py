@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
+from tests.e2e.airflow_api import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,14 +60,14 @@ def story(busy_airflow: AirflowServer) -> Iterator[Story]:
         ended = time.monotonic()
         for job_id in jobs:
             sandbox.set_job(job_id)
-        *_, (run, instances) = busy_airflow.watch(DAG_ID, run_id, END_SECONDS, every=2.0)
+        run = all_are_over(busy_airflow, run_id)
         yield Story(
             starting=asked_before,
             waiting=asked - asked_before,
             ending=counts(sandbox) - asked,
             seconds_to_end=time.monotonic() - ended,
             jobs=jobs,
-            instances=instances,
+            instances=busy_airflow.task_instances(DAG_ID, run_id),
             state=run["state"],
             run_id=run_id,
         )
@@ -75,12 +76,18 @@ def story(busy_airflow: AirflowServer) -> Iterator[Story]:
 
 def all_wait(airflow: AirflowServer, run_id: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        states = Counter(each["state"] for each in airflow.task_instances(DAG_ID, run_id))
-        if states == {"deferred": JOBS}:
-            return
-        assert time.monotonic() < deadline, states
+    path = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+    while (number := airflow.api("GET", path, state="deferred", limit=1)["total_entries"]) < JOBS:
+        assert time.monotonic() < deadline, f"{number} wait"
         time.sleep(1.0)
+
+
+def all_are_over(airflow: AirflowServer, run_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + END_SECONDS
+    while (run := airflow.run(DAG_ID, run_id))["state"] not in FINISHED:
+        assert time.monotonic() < deadline, run
+        time.sleep(1.0)
+    return run
 
 
 def test_all_end_well_at_their_first_try(story: Story) -> None:
