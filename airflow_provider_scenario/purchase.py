@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_scenario.api import calls
@@ -22,6 +23,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioSubmissionError,
 )
 from airflow_provider_scenario.lost_submission import candidates, search_from, settled_at
+from airflow_provider_scenario.outcome import amount, creative_units
 from airflow_provider_scenario.submission import (
     Answer,
     Found,
@@ -206,10 +208,11 @@ class Purchase:
             if not _is_ambiguous(error):
                 self._store.save(dataclasses.replace(record, intended_at=None))
             raise
-        bought = dataclasses.replace(record, job_id=submission.job.id)
+        cost = submission.cost
+        bought = dataclasses.replace(record, job_id=submission.job.id, charged=_text(cost))
         self._store.save(bought)
-        cost = submission.price.cost
-        self._log.info("Scenario accepted job %s for %s creative units.", submission.job.id, cost)
+        price = "a price it did not tell" if cost is None else creative_units(cost)
+        self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
         return Bought(submission.job, bought, is_new=True)
 
     def _search(self, record: Record, request: Request, *, same_try: bool) -> Found:
@@ -260,7 +263,10 @@ class Purchase:
             case _:
                 job = self._unseen(record)
         self._log.info("Rejoining job %s (%s), which this task has already bought.", job.id, job.status.value)
-        rejoined = dataclasses.replace(record, job_id=job.id, max_tries=max_tries)
+        charged = record.charged if record.job_id == job.id else None
+        if charged is None and not job.has_ended_badly:
+            charged = _text(job.cost)
+        rejoined = dataclasses.replace(record, job_id=job.id, max_tries=max_tries, charged=charged)
         if rejoined != record:
             self._store.save(rejoined)
         return Bought(job, rejoined, is_new=False)
@@ -278,6 +284,10 @@ def _jobs_so_far(record: Record | None, answer: Answer) -> list[str]:
     found = [job.id for job in answer.jobs] if isinstance(answer, Found) else []
     jobs = [*record.earlier_jobs, *([record.job_id] if record.job_id else found)]
     return list(dict.fromkeys(jobs))
+
+
+def _text(cost: Decimal | None) -> str | None:
+    return None if cost is None else amount(cost)
 
 
 def _is_ambiguous(error: ScenarioError) -> bool:

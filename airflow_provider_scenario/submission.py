@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.job import Job
 
 PROVING_SEEDS = 2**20
 """How many seeds a model must take at least for a drawn one to prove whose job it is."""
@@ -101,6 +101,8 @@ class Record:
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     :param landed: Whether the task has handed on the result.
     :param earlier_jobs: The jobs of earlier takes: none of them is what a lost submission of this take became.
+    :param charged: What the job was charged when it was bought, in creative units as decimal text: after a refund the
+        job itself no longer tells all of it. ``None`` if it is not known.
     """
 
     take: int
@@ -113,6 +115,12 @@ class Record:
     max_tries: int
     landed: bool = False
     earlier_jobs: list[str] = field(default_factory=list)
+    charged: str | None = None
+
+    @property
+    def all_jobs(self) -> list[str]:
+        """Every job this task instance is known to have bought, the last one last."""
+        return [*self.earlier_jobs, *([self.job_id] if self.job_id else [])]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -231,7 +239,7 @@ def decide(
     if record.job_id is None and record.intended_at is None:
         return Submit(record.take, "the last submission was not accepted")
     cleared = max_tries != record.max_tries
-    if record.job_id is not None and isinstance(answer, Job) and _ended_badly(answer):
+    if record.job_id is not None and isinstance(answer, Job) and answer.has_ended_badly:
         unchanged = not changed_inputs(record, request)
         return _after_failure(record, answer, cleared=cleared, unchanged=unchanged)
     changed = changed_inputs(record, request)
@@ -271,7 +279,7 @@ def _after_search(record: Record, found: Found, rules: Rules, *, cleared: bool, 
             "Nothing further was bought. Look at them in Scenario. If one is this task's, write its id as job_id into "
             "the task's entry in its Task State Store; if none is, delete the entry. Then clear the task."
         )
-    if found.jobs and same_try and _ended_badly(found.jobs[0]):
+    if found.jobs and same_try and found.jobs[0].has_ended_badly:
         return Wait(found.jobs[0].id)
     if found.jobs:
         return _known(record, found.jobs[0], rules, cleared=cleared)
@@ -298,7 +306,7 @@ def _after_vanishing(record: Record, gone: Gone, *, cleared: bool) -> Decision:
 def _known(record: Record, job: Job, rules: Rules, *, cleared: bool) -> Decision:
     if not job.is_finished:
         return Wait(job.id)
-    if _ended_badly(job):
+    if job.has_ended_badly:
         return _after_failure(record, job, cleared=cleared, unchanged=True)
     if cleared and record.landed and rules.on_clear is OnClear.REGENERATE:
         return Submit(record.take + 1, "the task was cleared after it had succeeded (on_clear='regenerate')")
@@ -310,10 +318,6 @@ def _after_failure(record: Record, job: Job, *, cleared: bool, unchanged: bool) 
     if job.is_moderated and unchanged and not cleared:
         return Land(job)
     return Submit(record.take + 1, f"job {job.id} ended in {job.status.value}")
-
-
-def _ended_badly(job: Job) -> bool:
-    return job.is_finished and job.status is not JobStatus.SUCCESS
 
 
 def changed_inputs(record: Record, request: Request) -> list[str]:

@@ -22,7 +22,7 @@ FILES = {
 }
 
 BELOW = {"api", "exceptions"}
-ABOVE = {"get_provider_info", "hooks", "links", "operators", "retries", "sensors", "transfers", "triggers"}
+ABOVE = {"get_provider_info", "hooks", "links", "operators", "retries", "sensors", "spending", "transfers", "triggers"}
 APART = {"__init__", "sandbox"}
 
 
@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "retries": frozenset({"airflow", "exceptions"}),
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
+    "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
     "operators": TOP,
     "sensors": TOP,
     "transfers": TOP,

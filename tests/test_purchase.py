@@ -140,6 +140,7 @@ def test_the_intent_is_safe_before_the_money_moves_and_the_job_is_safe_after() -
         intended_at=worker.clock.now,
         job_id="job_1",
         max_tries=2,
+        charged="11",
     )
 
 
@@ -638,3 +639,13 @@ def test_what_is_made_ready_before_buying_is_sent_but_does_not_change_what_was_a
     (job,) = worker.scenario.jobs
     assert job.inputs["image"] == "asset_1" == priced[0]
     assert worker.record.fingerprint == worker.request.fingerprint
+
+
+def test_the_price_of_a_job_that_was_found_again_is_remembered_while_it_tells_all_of_it() -> None:
+    worker = Worker(replies=["dropped"])
+    worker.settle()
+    assert worker.record.charged == "11"
+    worker = Worker(replies=["dropped"])
+    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.settle()
+    assert worker.record.charged is None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -61,8 +60,8 @@ def submit(model_id: str, inputs: Mapping[str, Any]) -> Call[Submission]:
         job = Job.read(document["job"])
         try:
             return Submission(job, Price.read(document))
-        except KeyError:
-            return Submission(job, Price(job.cost or Decimal(0)))
+        except KeyError:  # A paid job must not be lost to a price that is missing.
+            return Submission(job, None)
 
     return Call(
         f"run {model_id}", "POST", f"/generate/custom/{_id(model_id)}", read, repeatable=False, body=dict(inputs)

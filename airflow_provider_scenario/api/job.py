@@ -87,6 +87,11 @@ class Job:
         return self.status.is_finished
 
     @property
+    def has_ended_badly(self) -> bool:
+        """Whether it has ended, and not in success."""
+        return self.is_finished and self.status is not JobStatus.SUCCESS
+
+    @property
     def is_moderated(self) -> bool:
         """Whether moderation stopped it, told by the words of its error and hint."""
         words = f"{self.error or ''} {self.hint or ''}".lower()
@@ -161,11 +166,17 @@ class Submission:
     """The reply to a paid submission.
 
     :param job: The new job.
-    :param price: What was charged, from the fields beside the job, which no later reply repeats.
+    :param price: What was charged, from the fields beside the job, which no later reply repeats; ``None`` where they
+        are missing.
     """
 
     job: Job
-    price: Price
+    price: Price | None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What was charged in creative units, by the reply or else by the job; ``None`` where neither tells."""
+        return self.job.cost if self.price is None else self.price.cost
 
 
 @dataclass(frozen=True)

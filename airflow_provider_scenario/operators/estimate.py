@@ -13,6 +13,7 @@ from airflow_provider_scenario.checking import read_model
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back
+from airflow_provider_scenario.operators.record_store import show_purchases
 from airflow_provider_scenario.outcome import amount
 from airflow_provider_scenario.pricing import limit_of
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
@@ -110,18 +111,22 @@ class ScenarioEstimateCostOperator(BaseOperator):
 
     def _keep(self, context: Context, alarm: ScenarioDryRunError) -> None:
         """Remember a job that a dry run made, for as long as the DAG run is kept."""
-        context["ti"].xcom_push(key="job_id", value=alarm.job_id)
+        self._show(context, str(alarm.job_id))
         store = context.get("task_state_store")
         if store is not None:
             from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
 
             store.set(ALARM_KEY, str(alarm.job_id), retention=NEVER_EXPIRE)
 
+    def _show(self, context: Context, job_id: str) -> None:
+        context["ti"].xcom_push(key="job_id", value=job_id)
+        show_purchases(context, self.scenario_conn_id, self.project_id, [job_id])
+
     def _refuse_after_an_alarm(self, context: Context) -> None:
         store = context.get("task_state_store")
         job_id = store.get(ALARM_KEY) if store is not None else None
         if job_id is not None:
-            context["ti"].xcom_push(key="job_id", value=job_id)
+            self._show(context, str(job_id))
             raise ScenarioDryRunError(
                 f"An earlier dry run of this task made the job {job_id}, which is charged, so no price is asked for "
                 f"again. Once that is mended, delete the entry {ALARM_KEY} in this task's Task State Store, then clear "

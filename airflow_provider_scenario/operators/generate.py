@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.charges import spent_on, with_charge
 from airflow_provider_scenario.checking import check_assets, checked_request, read_model
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
@@ -28,12 +29,13 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
-from airflow_provider_scenario.operators.record_store import record_store
-from airflow_provider_scenario.outcome import error_of, job_page, result_of
+from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
+from airflow_provider_scenario.operators.record_store import record_store, show_purchases
+from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
 from airflow_provider_scenario.pricing import check_price, limit_of
 from airflow_provider_scenario.purchase import Bought, Purchase
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Request, Rules
+from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Record, Request, Rules
 from airflow_provider_scenario.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
@@ -153,6 +155,9 @@ class ScenarioGenerateOperator(BaseOperator):
         records = self._records(context)
         record = records.load()
         bought_before = record.job_id if record is not None else None
+        if record is not None:
+            # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
+            self._show_purchases(context, record)
         model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
         request = checked_request(model, self.given_inputs(), client.access, label=self.input_label)
 
@@ -169,19 +174,13 @@ class ScenarioGenerateOperator(BaseOperator):
             claimed=lambda: self._jobs_of_siblings(context),
             log=self.log,
         )
-        if bought_before is not None:
-            # A retry begins with its XComs wiped, and mapped siblings go by them.
-            context["ti"].xcom_push(key="job_id", value=bought_before)
         try:
             bought = self._settle(purchase, request, context)
-        except ScenarioDryRunError as alarm:
-            self._announce(context, alarm.job_id)
+        except ScenarioDryRunError:
+            self._announce(context)
             raise
-        self._announce(context, bought.job.id)
-        if not self.wait_for_completion:
-            error = error_of(bought.job)
-            if error is not None:
-                raise error
+        self._announce(context)
+        if not self.wait_for_completion and not bought.job.has_ended_badly:
             return self._land(context, bought.job)
         return self._wait(context, bought)
 
@@ -200,7 +199,7 @@ class ScenarioGenerateOperator(BaseOperator):
             self._defer(record.job_id, (record.intended_at or time.time()) + self.timeout)
         ending = Ending.from_event(event)
         self._job_id = ending.job_id
-        return self._land(context, ending.succeeded(self.timeout))
+        return self._conclude(context, ending)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. If no triggerer gave a sign in time, look at the job once before giving up."""
@@ -215,7 +214,9 @@ class ScenarioGenerateOperator(BaseOperator):
             if record is None or record.job_id is None:
                 raise
         with permanent_errors_end_the_task():
-            return self._land(context, self._last_look(record.job_id).succeeded(self.timeout))
+            with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+                ending = last_look(record.job_id, client)
+            return self._conclude(context, ending)
 
     def on_kill(self) -> None:
         """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""
@@ -289,14 +290,21 @@ class ScenarioGenerateOperator(BaseOperator):
             timeout=datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN),
         )
 
-    def _announce(self, context: Context, job_id: str | None) -> None:
+    def _announce(self, context: Context) -> None:
         """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
-        assert job_id is not None  # noqa: S101 - there is one
-        self._job_id = job_id
-        ti = context["ti"]
-        ti.xcom_push(key="job_id", value=job_id)
-        ti.xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(job_id))
-        self.log.info("Job %s: %s", job_id, job_page(job_id))
+        record = self._records(context).load()
+        assert record is not None  # noqa: S101 - a purchase leaves a record with its job
+        assert record.job_id is not None  # noqa: S101
+        self._job_id = record.job_id
+        self._show_purchases(context, record)
+        context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
+        self.log.info("Job %s: %s", record.job_id, job_page(record.job_id))
+
+    def _show_purchases(self, context: Context, record: Record) -> None:
+        """Show the job, and all that were bought up to now, as XComs."""
+        if record.job_id is not None:
+            context["ti"].xcom_push(key="job_id", value=record.job_id)
+        show_purchases(context, self.scenario_conn_id, self.project_id, record.all_jobs)
 
     def _wait(self, context: Context, bought: Bought) -> dict[str, Any]:
         job, record = bought.job, bought.record
@@ -306,33 +314,11 @@ class ScenarioGenerateOperator(BaseOperator):
         if ending is None and self.deferrable:
             self._defer(job.id, deadline, since=time.time())
         if ending is None:
-            ending = self._wait_here(wait, context)
-        return self._land(context, ending.succeeded(self.timeout))
-
-    def _last_look(self, job_id: str) -> Ending:
-        wait = JobWait(job_id, deadline=0.0)
-        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            try:
-                ending = wait.saw(client.send(calls.get_job(job_id)), time.time())
-            except ScenarioError as error:
-                ending = wait.missed(error, time.time())
-        return ending or Ending(job_id, timed_out=True)
-
-    def _wait_here(self, wait: JobWait, context: Context) -> Ending:
-        assert self._client is not None  # noqa: S101 - execute made it
-        ending = None
-        while ending is None:
+            assert self._client is not None  # noqa: S101 - execute made it
+            ending = wait_here(wait, self._client, self.poll_interval, lambda wait: self._tell(wait, context))
+        else:
             self._tell(wait, context)
-            pause = self.poll_interval * random.uniform(0.9, 1.1)
-            time.sleep(max(0.1, min(pause, wait.deadline - time.time())))
-            try:
-                job = self._client.send(calls.get_job(wait.job_id))
-            except ScenarioError as error:
-                ending = wait.missed(error, time.time())
-            else:
-                ending = wait.saw(job, time.time())
-        self._tell(wait, context)
-        return ending
+        return self._conclude(context, ending)
 
     def _tell(self, wait: JobWait, context: Context) -> None:
         said, progress = wait.news()
@@ -363,6 +349,18 @@ class ScenarioGenerateOperator(BaseOperator):
             self._store = record_store(context, durable=self.durable)
         return self._store
 
+    def _conclude(self, context: Context, ending: Ending) -> dict[str, Any]:
+        """Hand on the job if it succeeded; else tell what it cost, and raise what became of it."""
+        record, job = self._records(context).load(), ending.job
+        if record is not None and job is not None:
+            job = with_charge(job, record.charged if record.job_id == job.id else None)
+            ending = dataclasses.replace(ending, job=job)
+        if job is not None and job.has_ended_badly:
+            spent = spent_on(job)
+            if spent is not None:
+                context["ti"].xcom_push(key="cost", value=amount(spent))
+        return self._land(context, ending.succeeded(self.timeout))
+
     def _land(self, context: Context, job: Job) -> dict[str, Any]:
         """Hand on the job, and remember that it was."""
         store = self._records(context)
@@ -370,7 +368,9 @@ class ScenarioGenerateOperator(BaseOperator):
         if record is not None and not record.landed:
             store.save(dataclasses.replace(record, landed=True))
         result = result_of(dataclasses.replace(job, model_id=job.model_id or self.model_id))
-        self.log.info("Job %s: %s, assets %s.", job.id, job.status.value, ", ".join(job.asset_ids) or "none yet")
+        price = "a price that Scenario does not tell" if job.cost is None else creative_units(job.cost)
+        assets = ", ".join(job.asset_ids) or "none yet"
+        self.log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
         return result
 
 

@@ -1,11 +1,12 @@
-"""Where an operator keeps the record of what it bought."""
+"""Where an operator keeps the record of what it bought, and where it shows it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_scenario.charges import PURCHASES_KEY, Purchases
 from airflow_provider_scenario.submission import Record
 
 if TYPE_CHECKING:
@@ -53,6 +54,22 @@ class OneTryStore:
     def save(self, record: Record) -> None:
         """Keep the record."""
         self._record = record
+
+
+def show_purchases(
+    context: Mapping[str, Any], scenario_conn_id: str, project_id: str | None, job_ids: Collection[str]
+) -> None:
+    """Show what this task instance bought as an XCom, which a report can read.
+
+    :param context: Airflow's task context.
+    :param scenario_conn_id: The connection it bought on.
+    :param project_id: The project it asserted.
+    :param job_ids: The jobs, the last one last.
+    """
+    ti = context["ti"]
+    task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
+    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids))
+    ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 
 def record_store(context: Mapping[str, Any], *, durable: bool) -> RecordStore:

@@ -321,7 +321,11 @@ def test_a_paid_job_is_known_even_if_its_price_is_not(beside: bytes) -> None:
     body = b'{"job": {"jobId": "job_1", "status": "queued", "billing": {"cuCost": 11}}, ' + beside + b"}"
     submission = calls.submit(MODEL_ID, {}).read(_reply(body))
     assert submission.job.id == "job_1"
-    assert submission.price.cost == 11
+    assert submission.cost == 11
+
+
+def test_a_price_that_nobody_tells_is_not_a_price_of_nothing() -> None:
+    assert calls.submit(MODEL_ID, {}).read(_reply(b'{"job": {"jobId": "job_1"}}')).cost is None
 
 
 def test_an_estimate_that_made_a_job_says_so() -> None:

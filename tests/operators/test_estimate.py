@@ -151,7 +151,7 @@ def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxSe
         "was asked for, and nothing else was bought. Ask for no price until that is mended. "
         f"https://app.scenario.com/create?restartGeneration={job_id}"
     )
-    assert run.xcoms == {"job_id": job_id}
+    assert (run.xcoms["job_id"], run.xcoms["scenario_purchases"]["job_ids"]) == (job_id, [job_id])
     assert run.store.retentions[ALARM_KEY] is NEVER_EXPIRE
     for context in (run.retry(), run.clear()):
         with pytest.raises(exceptions.ScenarioDryRunError) as caught:
@@ -160,7 +160,7 @@ def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxSe
             f"An earlier dry run of this task made the job {job_id}, which is charged, so no price is asked for again. "
             f"Once that is mended, delete the entry {ALARM_KEY} in this task's Task State Store, then clear the task."
         )
-        assert run.xcoms == {"job_id": job_id}
+        assert (run.xcoms["job_id"], run.xcoms["scenario_purchases"]["job_ids"]) == (job_id, [job_id])
     assert (posts(scenario), paid_jobs(scenario)) == (1, 1)
 
 

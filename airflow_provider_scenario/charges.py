@@ -1,0 +1,188 @@
+"""What became of the money of each job, and what several jobs cost together. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.outcome import amount, creative_units
+
+PURCHASES_KEY = "scenario_purchases"
+"""The XCom in which a task instance shows what it bought: tasks can't read each other's records."""
+
+
+class Fate(enum.StrEnum):
+    """What became of the money of one job."""
+
+    SPENT = "spent"
+    """It was charged, and stays so."""
+    RUNNING = "running"
+    """It was charged; if the job fails, it may come back."""
+    REFUNDED = "refunded"
+    """The job failed, and Scenario refunds it."""
+    UNCERTAIN = "uncertain"
+    """The job was canceled: Scenario does not say whether it refunds that."""
+    UNKNOWN = "unknown"
+    """Scenario does not tell of the job, or not what it cost."""
+
+
+def fate_of(job: Job | None) -> Fate:
+    """Return what became of the money of a job; ``None`` stands for one that Scenario does not tell of."""
+    if job is None or job.cost is None:
+        return Fate.UNKNOWN
+    match job.status:
+        case JobStatus.FAILURE if not job.refund_disabled:
+            return Fate.REFUNDED
+        case JobStatus.CANCELED:
+            return Fate.UNCERTAIN
+        case JobStatus.SUCCESS | JobStatus.FAILURE:
+            return Fate.SPENT
+        case _:
+            return Fate.RUNNING
+
+
+def with_charge(job: Job, charged: str | None) -> Job:
+    """Return a job with all that it was charged when it was bought, where it no longer tells that itself.
+
+    :param job: The job. After a refund its add-ons read 0.
+    :param charged: Creative units as decimal text, or ``None`` if nobody noted them.
+    """
+    if charged is None or (job.cost is not None and not job.has_ended_badly):
+        return job
+    return dataclasses.replace(job, cost=Decimal(charged))
+
+
+def spent_on(job: Job) -> Decimal | None:
+    """Return what a job cost in the end, in creative units: nothing if refunded, ``None`` if it can't be told."""
+    match fate_of(job):
+        case Fate.SPENT | Fate.RUNNING:
+            return job.cost
+        case Fate.REFUNDED:
+            return Decimal(0)
+        case _:
+            return None
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """What one task instance is known to have bought, as it shows it to reports.
+
+    :param task: The task, with its map index where it has one: ``generate`` or ``generate[3]``.
+    :param scenario_conn_id: The Airflow connection that it bought on.
+    :param project_id: The project that it asserted, or ``None``.
+    :param job_ids: The jobs, the last one last: those of earlier tries and takes too.
+    """
+
+    task: str
+    scenario_conn_id: str
+    project_id: str | None
+    job_ids: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {**dataclasses.asdict(self), "job_ids": list(self.job_ids)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Purchases:
+        """Return what :meth:`to_json` made."""
+        return cls(
+            task=document["task"],
+            scenario_conn_id=document["scenario_conn_id"],
+            project_id=document["project_id"],
+            job_ids=tuple(document["job_ids"]),
+        )
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One job that a task bought.
+
+    :param task: The task that bought it, with its map index where it has one: ``generate`` or ``generate[3]``.
+    :param job_id: The job.
+    :param fate: What became of its money.
+    :param cost: What it was charged in creative units; ``None`` where that is unknown.
+    """
+
+    task: str
+    job_id: str
+    fate: Fate
+    cost: Decimal | None = None
+
+    @classmethod
+    def of(cls, task: str, job_id: str, job: Job | None) -> Charge:
+        """Return the charge of a job as it was read; ``None`` if Scenario does not tell of it."""
+        return cls(task, job_id, fate_of(job), job.cost if job else None)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What jobs cost together.
+
+    :param charges: Each of them.
+    """
+
+    charges: tuple[Charge, ...] = ()
+
+    @property
+    def spent(self) -> Decimal:
+        """What was charged and not refunded, in creative units. Jobs that still run count: they are charged already."""
+        return self._sum(Fate.SPENT, Fate.RUNNING)
+
+    @property
+    def uncertain(self) -> Decimal:
+        """What was charged for canceled jobs, of which Scenario does not say whether it refunds them."""
+        return self._sum(Fate.UNCERTAIN)
+
+    @property
+    def by_task(self) -> dict[str, Decimal]:
+        """What was spent, task by task."""
+        tasks = dict.fromkeys(charge.task for charge in self.charges)
+        return {task: Spending(tuple(one for one in self.charges if one.task == task)).spent for task in tasks}
+
+    def count(self, fate: Fate) -> int:
+        """Return how many jobs met a fate."""
+        return sum(charge.fate is fate for charge in self.charges)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON, fit for an XCom: amounts are exact decimal text."""
+        return {
+            "spent": amount(self.spent),
+            "uncertain": amount(self.uncertain),
+            "jobs": {fate.value: self.count(fate) for fate in Fate},
+            "by_task": {task: amount(spent) for task, spent in self.by_task.items()},
+            "unknown_job_ids": [charge.job_id for charge in self.charges if charge.fate is Fate.UNKNOWN],
+        }
+
+    def __str__(self) -> str:
+        parts = [f"{_jobs(len(self.charges))} cost {creative_units(self.spent)}"]
+        if self.count(Fate.REFUNDED):
+            parts.append(f"{self.count(Fate.REFUNDED)} failed and refunded")
+        if self.count(Fate.RUNNING):
+            parts.append(f"{self.count(Fate.RUNNING)} still running, counted as charged")
+        if self.count(Fate.UNCERTAIN):
+            canceled = f"{self.count(Fate.UNCERTAIN)} canceled, for which {creative_units(self.uncertain)} were charged"
+            parts.append(f"{canceled} and may or may not be refunded, not counted")
+        if self.count(Fate.UNKNOWN):
+            parts.append(f"{self.count(Fate.UNKNOWN)} of which Scenario does not tell the cost, not counted")
+        return "; ".join(parts)
+
+    def _sum(self, *fates: Fate) -> Decimal:
+        return sum((one.cost for one in self.charges if one.fate in fates and one.cost is not None), Decimal(0))
+
+
+def spending_of(purchases: Sequence[tuple[str, str, Job | None]]) -> Spending:
+    """Return what jobs cost together.
+
+    :param purchases: A task, a job's id, and the job as it was read, for each. A job that two tasks name counts once.
+    """
+    charges = {job_id: Charge.of(task, job_id, job) for task, job_id, job in reversed(purchases)}
+    return Spending(tuple(reversed(charges.values())))
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

@@ -1,0 +1,72 @@
+"""What a DAG run has spent at Scenario, for a task that reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.charges import PURCHASES_KEY, Purchases, Spending, spending_of
+from airflow_provider_scenario.exceptions import ScenarioNotFoundError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.purchase import Sender
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["Spending", "spent_in_run"]
+
+
+def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending:
+    """Return what the tasks of this DAG run have spent so far: one read of each job they bought, at Scenario itself.
+
+    Call it in a task that runs after them, with ``trigger_rule="all_done"`` so that failed tasks count too::
+
+        @task(trigger_rule="all_done")
+        def report() -> dict:
+            return spent_in_run().to_json()
+
+    Counted are the jobs of the generate operators, mapped or not, those of earlier tries and takes included, and jobs
+    that dry runs have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
+    charged. Canceled jobs stand apart: Scenario does not say whether it refunds them.
+
+    It cannot know of
+
+    - tries before the last one, where a task can't remember them: with ``durable=False``, below Airflow 3.3, or after
+      its entry in the Task State Store was deleted (as later versions of Airflow may do at a clear);
+    - a submission whose reply was lost, and of which no job had shown up when it was looked for;
+    - a task that was cleared or waits for its retry, until it runs again: Airflow wipes its XComs;
+    - what other code buys by itself, and fees that Scenario charges beside a job, such as for IP detection.
+
+    :param context: The context of the task that calls. Default: the current one.
+    :raises ScenarioError: if Scenario can't be asked. A job that it does not know any more is no error: its fate is
+        :attr:`~airflow_provider_scenario.charges.Fate.UNKNOWN`.
+    """
+    if context is None:
+        from airflow.sdk import get_current_context
+
+        context = get_current_context()
+    rows = [(one.task, job_id, job) for one in _shown(context) for job_id, job in _jobs(one)]
+    return spending_of(rows)
+
+
+def _shown(context: Mapping[str, Any] | Context) -> list[Purchases]:
+    """Return what every task instance of this run shows to have bought."""
+    # Without map_indexes, Airflow gives those of all instances of each task; for a task without any, None.
+    pulled = context["ti"].xcom_pull(task_ids=sorted(context["dag"].task_ids), key=PURCHASES_KEY)
+    rows = [pulled] if isinstance(pulled, Mapping) else pulled or ()
+    return [Purchases.from_json(row) for row in rows if isinstance(row, Mapping)]
+
+
+def _jobs(bought: Purchases) -> Iterator[tuple[str, Job | None]]:
+    with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
+        for job_id in bought.job_ids:
+            yield job_id, _read(client, job_id)
+
+
+def _read(client: Sender, job_id: str) -> Job | None:
+    try:
+        return client.send(calls.get_job(job_id))
+    except ScenarioNotFoundError:
+        return None

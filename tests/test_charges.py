@@ -1,0 +1,118 @@
+"""What became of the money of each job, and the sums that are reported of it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.charges import (
+    Charge,
+    Fate,
+    Purchases,
+    Spending,
+    fate_of,
+    spending_of,
+    spent_on,
+    with_charge,
+)
+
+
+def job(status: str, cost: str | None = "7.25", **facts: Any) -> Job:
+    return Job("job_1", JobStatus(status), cost=None if cost is None else Decimal(cost), **facts)
+
+
+@pytest.mark.parametrize(
+    ("one", "fate", "spent"),
+    [
+        (job("success"), Fate.SPENT, "7.25"),
+        (job("failure"), Fate.REFUNDED, "0"),
+        (job("failure", refund_disabled=True), Fate.SPENT, "7.25"),
+        (job("canceled"), Fate.UNCERTAIN, None),
+        (job("canceled", refund_disabled=True), Fate.UNCERTAIN, None),
+        (job("queued"), Fate.RUNNING, "7.25"),
+        (job("brand-new"), Fate.RUNNING, "7.25"),
+        (job("success", "0"), Fate.SPENT, "0"),
+        (job("success", None), Fate.UNKNOWN, None),
+        (job("failure", None), Fate.UNKNOWN, None),
+    ],
+)
+def test_what_became_of_the_money_of_a_job(one: Job, fate: Fate, spent: str | None) -> None:
+    assert fate_of(one) is fate
+    assert spent_on(one) == (None if spent is None else Decimal(spent))
+
+
+def test_a_job_that_scenario_does_not_tell_of_is_unknown() -> None:
+    assert fate_of(None) is Fate.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("one", "charged", "cost"),
+    [
+        (job("failure", "7"), "7.25", "7.25"),
+        (job("canceled", "7"), "7.25", "7.25"),
+        (job("success", "7"), "7.25", "7"),
+        (job("success", None), "7.25", "7.25"),
+        (job("failure", "7"), None, "7"),
+    ],
+)
+def test_add_ons_that_read_nothing_after_a_refund_are_told_from_the_record(
+    one: Job, charged: str | None, cost: str
+) -> None:
+    assert with_charge(one, charged).cost == Decimal(cost)
+
+
+MANY = Spending(
+    (
+        Charge("generate[0]", "job_1", Fate.SPENT, Decimal("0.1")),
+        Charge("generate[0]", "job_2", Fate.REFUNDED, Decimal("0.2")),
+        Charge("generate[1]", "job_3", Fate.RUNNING, Decimal("0.2")),
+        Charge("reframe", "job_4", Fate.UNCERTAIN, Decimal(7)),
+        Charge("reframe", "job_5", Fate.UNKNOWN),
+    )
+)
+
+
+def test_a_report_has_exact_sums_by_task_and_names_what_it_does_not_know() -> None:
+    assert json.loads(json.dumps(MANY.to_json())) == {
+        "spent": "0.3",
+        "uncertain": "7",
+        "jobs": {"spent": 1, "running": 1, "refunded": 1, "uncertain": 1, "unknown": 1},
+        "by_task": {"generate[0]": "0.1", "generate[1]": "0.2", "reframe": "0"},
+        "unknown_job_ids": ["job_5"],
+    }
+
+
+def test_a_report_reads_well() -> None:
+    assert str(MANY) == (
+        "5 jobs cost 0.3 creative units; 1 failed and refunded; 1 still running, counted as charged; 1 canceled, for "
+        "which 7 creative units were charged and may or may not be refunded, not counted; 1 of which Scenario does not "
+        "tell the cost, not counted"
+    )
+    assert str(Spending(MANY.charges[:1])) == "1 job cost 0.1 creative units"
+    assert str(Spending()) == "0 jobs cost 0 creative units"
+
+
+def test_a_job_that_two_tasks_name_counts_once_for_the_first() -> None:
+    done = job("success")
+    spending = spending_of([("a", "job_1", done), ("b", "job_2", done), ("c", "job_1", done)])
+    assert [(charge.task, charge.job_id) for charge in spending.charges] == [("b", "job_2"), ("a", "job_1")]
+    assert spending.spent == Decimal("14.5")
+
+
+@given(st.lists(st.decimals(0, 10_000, places=2), max_size=50))
+def test_sums_are_exact_to_the_last_digit(costs: list[Decimal]) -> None:
+    charges = tuple(Charge("task", f"job_{i}", Fate.SPENT, cost) for i, cost in enumerate(costs))
+    hundredths = sum(int(cost * 100) for cost in costs)
+    assert int(Spending(charges).spent * 100) == hundredths
+    assert Decimal(Spending(charges).to_json()["spent"]) * 100 == hundredths
+
+
+def test_what_a_task_shows_is_read_back_from_json() -> None:
+    bought = Purchases("generate[3]", "scenario_default", None, ("job_1", "job_2"))
+    assert Purchases.from_json(json.loads(json.dumps(bought.to_json()))) == bought
