@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.model import UsualTimes
+from airflow_provider_scenario.elapsed import progress_of, progress_words, usual_words
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
@@ -89,11 +91,13 @@ class JobWait:
 
     :param job_id: The job.
     :param deadline: Seconds of the epoch at which to give up, after a last look.
+    :param usual: How long such jobs usually take, to be told beside the progress; ``None`` if it is not known.
     """
 
-    def __init__(self, job_id: str, deadline: float) -> None:
+    def __init__(self, job_id: str, deadline: float, usual: UsualTimes | None = None) -> None:
         self.job_id = job_id
         self.deadline = deadline
+        self._usual = usual
         self._job: Job | None = None
         self._refused_since: float | None = None
         self._trouble: str | None = None
@@ -146,6 +150,6 @@ class JobWait:
             self._said.append(f"Job {job.id} has a status this provider does not know: waiting on.")
         if changed or tenth > self._tenth:
             self._tenth = max(tenth, self._tenth)
-            at = f", {job.progress:.0%}" if job.status is JobStatus.IN_PROGRESS else ""
-            self._said.append(f"Job {job.id}: {job.status.value}{at}.")
-            self._progress = {"status": job.status.value, "percent": round(job.progress * 100)}
+            usual = usual_words(self._usual) if self._job is None and not job.is_finished else ""
+            self._said.append(f"Job {job.id}: {progress_words(job)}.{usual}")
+            self._progress = progress_of(job, self._usual)

@@ -42,6 +42,11 @@ class JobStatus(enum.StrEnum):
         return self.value in JobStatus._value2member_map_
 
     @property
+    def is_queued(self) -> bool:
+        """Whether the job waits for its turn: nothing is generated yet."""
+        return self in (JobStatus.PENDING, JobStatus.QUEUED, JobStatus.WARMING_UP)
+
+    @property
     def is_finished(self) -> bool:
         """Whether the job will not change any more. An unknown status counts as unfinished."""
         return self in (JobStatus.SUCCESS, JobStatus.FAILURE, JobStatus.CANCELED)
@@ -62,6 +67,7 @@ class Job:
     :param error: Scenario's reason for a failure.
     :param hint: Scenario's advice for a failure.
     :param created_at: When Scenario accepted it.
+    :param started_at: When it had left the queue; ``None`` until it has.
     :param updated_at: When it last changed.
     :param inputs: Scenario's echo of the inputs, which is not literal: defaults are filled in, whole numbers may come
         back as floats, a long prompt as the id of a text asset.
@@ -78,6 +84,7 @@ class Job:
     error: str | None = None
     hint: str | None = None
     created_at: datetime.datetime | None = None
+    started_at: datetime.datetime | None = None
     updated_at: datetime.datetime | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -85,6 +92,20 @@ class Job:
     def is_finished(self) -> bool:
         """Whether it will not change any more."""
         return self.status.is_finished
+
+    @property
+    def queued_seconds(self) -> float | None:
+        """How long it waited for its turn, by Scenario's clock; ``None`` until it has begun."""
+        if self.created_at is None or self.started_at is None:
+            return None
+        return max(0.0, (self.started_at - self.created_at).total_seconds())
+
+    @property
+    def running_seconds(self) -> float | None:
+        """How long it had run when it last changed, by Scenario's clock; ``None`` until it has begun."""
+        if self.started_at is None or self.updated_at is None:
+            return None
+        return max(0.0, (self.updated_at - self.started_at).total_seconds())
 
     @property
     def has_ended_badly(self) -> bool:
@@ -124,6 +145,7 @@ class Job:
             error=_text(metadata.get("error")),
             hint=_text(metadata.get("hint")),
             created_at=time_of(document.get("createdAt")),
+            started_at=_started_at(document.get("statusHistory")),
             updated_at=time_of(document.get("updatedAt")),
             inputs=inputs,
         )
@@ -226,6 +248,15 @@ def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
     return float(min(1, max(0, value)))
+
+
+def _started_at(history: object) -> datetime.datetime | None:
+    """Return when a job left the queue, by its history of statuses."""
+    for entry in history if isinstance(history, list) else ():
+        status = JobStatus(_object(entry).get("status") or "pending")
+        if not status.is_queued and not status.is_finished:
+            return time_of(_object(entry).get("date"))
+    return None
 
 
 def _cost(billing: Mapping[str, Any]) -> Decimal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -131,6 +132,31 @@ class ModelInput:
 
 
 @dataclass(frozen=True)
+class UsualTimes:
+    """How long jobs of a model usually take: medians, as Scenario measured them.
+
+    :param running: Seconds of generating, or ``None`` if the record does not tell.
+    :param total: Seconds with the queue, or ``None`` if the record does not tell.
+    """
+
+    running: float | None = None
+    total: float | None = None
+
+    @classmethod
+    def read(cls, stats: object) -> UsualTimes | None:
+        """Read a record's ``performanceStats``: its default variant, else the slowest one; ``None`` without any."""
+        variants = stats.get("variants") if isinstance(stats, Mapping) else None
+        rows = [row for row in variants if isinstance(row, Mapping)] if isinstance(variants, list) else []
+        default = [row for row in rows if isinstance(stats, Mapping) and row.get("variantKey") == stats.get("default")]
+        times = [
+            cls(_seconds(row.get("inferenceLatencyP50Sec")), _seconds(row.get("totalLatencyP50Sec")))
+            for row in default or rows
+        ]
+        told = [one for one in times if one != cls()]
+        return max(told, key=lambda one: max(one.running or 0.0, one.total or 0.0), default=None)
+
+
+@dataclass(frozen=True)
 class Model:
     """One model.
 
@@ -138,12 +164,14 @@ class Model:
     :param name: Its name for people.
     :param inputs: What it takes, in the record's order. Empty in lists: only the single record tells.
     :param successor: The id of the model that replaces it, if it is deprecated.
+    :param usual: How long its jobs usually take, where its record tells.
     """
 
     id: str
     name: str
     inputs: tuple[ModelInput, ...] = ()
     successor: str | None = None
+    usual: UsualTimes | None = None
 
     @property
     def largest_seed(self) -> int:
@@ -163,7 +191,14 @@ class Model:
             name=document.get("name") or document["id"],
             inputs=tuple(ModelInput.read(row) for row in document.get("inputs") or ()),
             successor=deprecations[0] if deprecations else None,
+            usual=UsualTimes.read(document.get("performanceStats")),
         )
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        return None
+    return float(value)
 
 
 def packaged_model(model_id: str) -> Model | None:

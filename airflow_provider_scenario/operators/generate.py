@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.api.client import ScenarioClient
+    from airflow_provider_scenario.api.model import UsualTimes
     from airflow_provider_scenario.purchase import RecordStore
 
 _TIMEOUT_MARGIN = 60.0
@@ -137,6 +138,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._job_id: str | None = None
         self._queued_since: float | None = None
         self._store: RecordStore | None = None
+        self._usual: UsualTimes | None = None
 
     def given_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -159,6 +161,7 @@ class ScenarioGenerateOperator(BaseOperator):
             # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
             self._show_purchases(context, record)
         model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
+        self._usual = model.usual
         request = checked_request(model, self.given_inputs(), client.access, label=self.input_label)
 
         def within_limit(inputs: Mapping[str, Any]) -> None:
@@ -309,7 +312,7 @@ class ScenarioGenerateOperator(BaseOperator):
     def _wait(self, context: Context, bought: Bought) -> dict[str, Any]:
         job, record = bought.job, bought.record
         deadline = (record.intended_at or time.time()) + self.timeout
-        wait = JobWait(job.id, deadline)
+        wait = JobWait(job.id, deadline, self._usual)
         ending = wait.saw(job, time.time())
         if ending is None and self.deferrable:
             self._defer(job.id, deadline, since=time.time())
@@ -339,6 +342,7 @@ class ScenarioGenerateOperator(BaseOperator):
                 poll_interval=self.poll_interval,
                 cancel_on_kill=self.cancel_on_kill,
                 since=since,
+                usual=dataclasses.asdict(self._usual) if self._usual else None,
             ),
             method_name="execute_complete",
             timeout=datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN),

@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.triggers.progress import push_progress
@@ -41,6 +42,8 @@ class ScenarioJobTrigger(BaseTrigger):
     :param cancel_on_kill: Whether to ask Scenario to cancel the job if a person ends the task. Default ``True``.
     :param since: When the job was last known to run, in seconds of the epoch: what changed before is not looked for.
         Default: nobody knows, so that the job is read singly unless the job list tells of it.
+    :param usual: How long such jobs usually take, in seconds: ``running``, and ``total`` with the queue. Default: it is
+        not known.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ScenarioJobTrigger(BaseTrigger):
         poll_interval: float = 10.0,
         cancel_on_kill: bool = True,
         since: float | None = None,
+        usual: dict[str, float | None] | None = None,
     ) -> None:
         super().__init__()
         self.job_id = job_id
@@ -62,6 +66,7 @@ class ScenarioJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.since = since
+        self.usual = usual
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -76,6 +81,7 @@ class ScenarioJobTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "cancel_on_kill": self.cancel_on_kill,
                 "since": self.since,
+                "usual": self.usual,
             },
         )
 
@@ -87,7 +93,7 @@ class ScenarioJobTrigger(BaseTrigger):
         yield TriggerEvent(ending.to_event())
 
     async def _wait(self) -> Ending:
-        wait = JobWait(self.job_id, self.deadline)
+        wait = JobWait(self.job_id, self.deadline, UsualTimes(**self.usual) if self.usual else None)
         watcher = watcher_of(self.scenario_conn_id, self.project_id)
         async with watcher.follow(self.job_id, self.since, self.poll_interval) as follower:
             while True:

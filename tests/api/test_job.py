@@ -238,3 +238,36 @@ def test_no_signed_url_and_no_input_is_in_a_repr_or_the_facts() -> None:
     shown = f"{job!r} {job.facts()} {Submission(job, Price(Decimal(1)))!r} {JobPage((job,))!r}"
     assert "SeCrEt" not in shown
     assert "https://cdn.cloud.scenario.com/a.mp4" in shown
+
+
+@pytest.mark.parametrize(
+    ("history", "started"),
+    [
+        ([("pending", 0), ("queued", 1), ("warming-up", 5), ("in-progress", 9), ("finalizing", 20)], 9),
+        ([("queued", 1), ("finalizing", 20)], 20),
+        ([("queued", 1), ("brand-new", 7)], 7),
+        ([("queued", 1), ("failure", 20)], None),
+        ([("in-progress", 3), ("queued", 4), ("in-progress", 8)], 3),
+        ([], None),
+    ],
+)
+def test_a_job_has_begun_with_the_first_status_after_the_queue(
+    history: list[tuple[str, int]], started: int | None
+) -> None:
+    rows = [{"status": status, "date": f"2026-11-21T12:00:{second:02}.000Z"} for status, second in history]
+    job = Job.read(
+        {
+            "jobId": "job_1",
+            "createdAt": "2026-11-21T12:00:00.000Z",
+            "updatedAt": "2026-11-21T12:00:30.000Z",
+            "statusHistory": rows,
+        }
+    )
+    assert job.queued_seconds == started
+    assert job.running_seconds == (None if started is None else 30 - started)
+
+
+@pytest.mark.parametrize("history", [None, 7, "queued", [None, 7, {}], [{"status": "in-progress", "date": "soon"}]])
+def test_an_odd_history_loses_no_job(history: object) -> None:
+    job = Job.read({"jobId": "job_1", "statusHistory": history})
+    assert (job.queued_seconds, job.running_seconds) == (None, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.api.model import InputType, Model, ModelInput, packaged_model
+from airflow_provider_scenario.api.model import InputType, Model, ModelInput, UsualTimes, packaged_model
 
 PACKAGED = sorted(
     record.name.removesuffix(".json")
@@ -156,3 +156,25 @@ def test_every_packaged_record_is_read_whole(model_id: str) -> None:
 @pytest.mark.parametrize("model_id", ["model_unheard-of", "../model", "", "model_wan-2-5-t2v.json"])
 def test_there_is_no_record_of_other_models(model_id: str) -> None:
     assert packaged_model(model_id) is None
+
+
+def variant(key: str, running: object = None, total: object = None) -> dict[str, object]:
+    return {"variantKey": key, "inferenceLatencyP50Sec": running, "totalLatencyP50Sec": total}
+
+
+@pytest.mark.parametrize(
+    ("stats", "usual"),
+    [
+        (None, None),
+        ({}, None),
+        ({"variants": "none"}, None),
+        ({"variants": [variant("a"), variant("b", "soon", -1)]}, None),
+        ({"variants": [variant("a", 100, 120.5)]}, UsualTimes(100.0, 120.5)),
+        ({"variants": [variant("a", None, 120)]}, UsualTimes(None, 120.0)),
+        ({"default": "a", "variants": [variant("a", 100, 120), variant("b", 300, 320)]}, UsualTimes(100.0, 120.0)),
+        ({"default": "c", "variants": [variant("a", 100, 120), variant("b", 300, 320)]}, UsualTimes(300.0, 320.0)),
+        ({"variants": [variant("a", 100, 120), variant("b", 300)]}, UsualTimes(300.0, None)),
+    ],
+)
+def test_how_long_jobs_usually_take(stats: object, usual: UsualTimes | None) -> None:
+    assert Model.read({"id": "model_1", "performanceStats": stats}).usual == usual

@@ -143,7 +143,9 @@ def test_a_waiting_task_holds_no_worker_and_shows_its_progress(runs: Runs) -> No
     runs.finished("text_to_video")
     log = runs.airflow.log("text_to_video", runs.ids["text_to_video"], "final")
     assert "Pausing task as DEFERRED" in log
-    assert runs.xcom("text_to_video", "final", "progress") == {"status": "success", "percent": 100}
+    progress = runs.xcom("text_to_video", "final", "progress")
+    assert (progress["status"], progress["percent"], progress["usual_seconds"]) == ("success", 100, 2.0)
+    assert progress["queued_seconds"] < progress["running_seconds"]
 
 
 def test_no_secret_was_shown(runs: Runs, airflow: AirflowServer, sandbox: SandboxServer) -> None:

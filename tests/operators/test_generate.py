@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
     assert 655 < deferred.timeout.total_seconds() <= 660
     stored = deferred.trigger.serialize()[1]
     assert isinstance(stored.pop("since", None), float | None)
+    assert stored.pop("usual") is None, "jobs of no time have no usual times"
     assert stored == {
         "job_id": run.record["job_id"],
         "scenario_conn_id": "scenario_default",
@@ -135,12 +137,31 @@ def test_each_value_is_an_xcom_of_its_own(scenario: SandboxServer) -> None:
     assert generating().multiple_outputs is True
 
 
-def test_tells_progress_while_it_waits(scenario: SandboxServer) -> None:
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_tells_progress_and_times_alike_in_each_way_of_waiting(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log, deferrable: bool
+) -> None:
+    pushed: list[dict[str, Any]] = []
+
+    async def push(_: object, progress: dict[str, Any]) -> None:
+        pushed.append(progress)
+
+    monkeypatch.setattr("airflow_provider_scenario.triggers.job.push_progress", push)
     scenario.configure(job_seconds=1.0)
     run = TaskRun()
-    generating().execute(run.context)
-    assert run.ti.pushed.count("progress") >= 3
-    assert run.xcoms["progress"] == {"status": "success", "percent": 100}
+    if deferrable:
+        resumed(generating(deferrable=True), deferral(generating(deferrable=True), run.context), run.context)
+    else:
+        generating().execute(run.context)
+        assert run.ti.pushed.count("progress") >= 3
+        pushed.append(run.xcoms["progress"])
+    times = {name: pushed[-1].pop(name) for name in ("queued_seconds", "running_seconds")}
+    assert 0.1 <= times["queued_seconds"] < times["running_seconds"]
+    assert pushed[-1] == {"status": "success", "percent": 100, "usual_running_seconds": 0.8, "usual_seconds": 1.0}
+    job_id = run.record["job_id"]
+    assert "Such jobs usually take 1 s, 0.8 s of it running." in log.text or deferrable
+    assert re.search(rf"Job {job_id}: in-progress, \d0%, running for 0\.\d s after 0\.\d s in the queue\.", log.text)
+    assert re.search(rf"Job {job_id}: success, ran for [\d.]+ s after 0\.\d s in the queue\.", log.text)
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -99,6 +99,7 @@ def test_defers_to_a_trigger_that_never_cancels(scenario: SandboxServer) -> None
         "deadline": pytest.approx(time.time() + 300, abs=5),
         "poll_interval": 0.1,
         "cancel_on_kill": False,
+        "usual": None,
         "since": pytest.approx(time.time(), abs=5),  # Unless told, the watcher would read the job singly.
     }
     assert deferred.timeout == datetime.timedelta(seconds=360)
@@ -241,7 +242,8 @@ def test_tells_progress(scenario: SandboxServer) -> None:
     run = TaskRun()
     sensing(job_id).execute(run.context)
     assert run.ti.pushed.count("progress") >= 3
-    assert run.xcoms["progress"] == {"status": "success", "percent": 100}
+    assert (run.xcoms["progress"]["status"], run.xcoms["progress"]["percent"]) == ("success", 100)
+    assert run.xcoms["progress"]["queued_seconds"] < run.xcoms["progress"]["running_seconds"]
 
 
 def test_takes_the_job_of_another_task() -> None:
