@@ -94,11 +94,11 @@ class ScenarioAuthenticationError(ScenarioPermanentError):
 
 
 class ScenarioPermissionError(ScenarioPermanentError):
-    """The key is good but may not do this: wrong project, or the plan lacks the model (403)."""
+    """The key is good but may not do this: wrong project, or the plan has expired or lacks the model (403)."""
 
 
 class ScenarioPaymentError(ScenarioPermanentError):
-    """The team is out of creative units (402)."""
+    """The team is out of creative units (402, or another refusal that says so)."""
 
 
 class ScenarioNotFoundError(ScenarioPermanentError):
@@ -110,7 +110,7 @@ class ScenarioInputError(ScenarioPermanentError):
 
 
 class ScenarioModerationError(ScenarioPermanentError):
-    """Scenario's moderation stopped the job: the same prompt would be stopped again."""
+    """Scenario's moderation stopped the job or refused it: the same prompt would be stopped again."""
 
 
 class ScenarioSubmissionError(ScenarioPermanentError):

@@ -11,10 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.price import Price, units
+from airflow_provider_scenario.api.refusal import is_moderation
 from airflow_provider_scenario.exceptions import without_secrets
-
-MODERATION_WORDS = ("moderat", "nsfw", "sensitive content", "content policy", "flagged", "safety system")
-"""Parts of words by which Scenario's own plugins recognise a blocked prompt: the API has no code for it."""
 
 
 class JobStatus(enum.StrEnum):
@@ -115,8 +113,7 @@ class Job:
     @property
     def is_moderated(self) -> bool:
         """Whether moderation stopped it, told by the words of its error and hint."""
-        words = f"{self.error or ''} {self.hint or ''}".lower()
-        return self.status is JobStatus.FAILURE and any(word in words for word in MODERATION_WORDS)
+        return self.status is JobStatus.FAILURE and is_moderation(f"{self.error or ''} {self.hint or ''}")
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Job:

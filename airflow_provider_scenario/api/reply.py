@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api.job import whole_number
+from airflow_provider_scenario.api.refusal import Topic, topic_of
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioBusyError,
@@ -18,6 +19,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioModerationError,
     ScenarioNotFoundError,
     ScenarioPaymentError,
     ScenarioPermissionError,
@@ -116,6 +118,9 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
     free = " Nothing was charged." if is_purchase else ""
     start = f"Scenario refused to {action}: {words.rstrip('.')}{trace}."
     document = reply._document() or {}
+    topic = topic_of(reply.status, words)
+    if topic is not None and (is_purchase or topic is not Topic.MODERATION):
+        return _refusal_of(topic, f"{start}{free}", said, document)
     match reply.status:
         case 400 | 409 | 422:
             return ScenarioInputError(f"{start}{free}", said=said)
@@ -123,10 +128,12 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
             return ScenarioAuthenticationError(
                 f"{start} Check the login (API key) and password (API secret) of the connection.", said=said
             )
-        case 402:
-            return ScenarioPaymentError(f"{start} The team needs more creative units.", said=said)
         case 403:
-            return ScenarioPermissionError(f"{start} {_permission_advice(document)}", said=said)
+            if document.get("requiredPlan"):
+                return _refusal_of(Topic.PLAN, f"{start}{free}", said, document)
+            return ScenarioPermissionError(
+                f"{start}{free} Check project_id of the connection, and that the key's project may use this.", said=said
+            )
         case 404:
             return ScenarioNotFoundError(
                 f"{start} The id is wrong, or it is not visible in the project this API key belongs to.", said=said
@@ -149,11 +156,25 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
             return ScenarioInputError(f"{start} (HTTP {reply.status})", said=said)
 
 
-def _permission_advice(document: Mapping[str, Any]) -> str:
-    plan = document.get("requiredPlan")
-    if plan:
-        return f"The model needs the plan {plan}."
-    return "Check project_id of the connection, and that the key's project may use this."
+def _refusal_of(topic: Topic, start: str, said: ScenarioSaid, document: Mapping[str, Any]) -> ScenarioError:
+    """Return the error of a refusal that a person has to do something about."""
+    match topic:
+        case Topic.CREDITS:
+            return ScenarioPaymentError(
+                f"{start} A retry can't help: the team needs more creative units. Then clear the task.", said=said
+            )
+        case Topic.PLAN:
+            plan = document.get("requiredPlan")
+            needs = f"This needs the plan {plan}" if plan else "The team's plan does not allow this"
+            return ScenarioPermissionError(
+                f"{start} {needs}: renew or change the plan in Scenario, then clear the task.", said=said
+            )
+        case Topic.MODERATION:
+            return ScenarioModerationError(
+                f"{start} The same inputs would be blocked again, so there is no retry: change the prompt or the "
+                "media, then clear the task.",
+                said=said,
+            )
 
 
 def _busy(

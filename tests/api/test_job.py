@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import (
-    MODERATION_WORDS,
     Job,
     JobPage,
     JobStatus,
@@ -21,6 +20,7 @@ from airflow_provider_scenario.api.job import (
     whole_number,
 )
 from airflow_provider_scenario.api.price import Price
+from airflow_provider_scenario.api.refusal import MODERATION_WORDS
 
 FINISHED = {JobStatus.SUCCESS, JobStatus.FAILURE, JobStatus.CANCELED}
 

@@ -18,6 +18,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioModerationError,
     ScenarioNotFoundError,
     ScenarioPassingError,
     ScenarioPaymentError,
@@ -70,8 +71,18 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
                 "requiredPlan": "cu-pro",
             },
             ScenarioPermissionError,
-            "Upgrade to use it. The model needs the plan cu-pro.",
+            "Upgrade to use it. Nothing was charged. This needs the plan cu-pro: renew or change the plan in Scenario",
         ),
+        (403, {"reason": "Your subscription has expired."}, ScenarioPermissionError, "The team's plan does not allow"),
+        (402, {"reason": "Your plan has expired"}, ScenarioPermissionError, "renew or change the plan"),
+        (402, HTML, ScenarioPaymentError, "HTTP 402 without a reason. Nothing was charged. A retry can't help"),
+        (400, {"reason": "Insufficient credits"}, ScenarioPaymentError, "the team needs more creative units"),
+        (403, {"reason": "You are out of creative units."}, ScenarioPaymentError, "the team needs more creative units"),
+        (400, {"reason": "Blocked by our content policy"}, ScenarioModerationError, "would be blocked again"),
+        (422, {"reason": "The prompt was flagged"}, ScenarioModerationError, "change the prompt or the media"),
+        (400, {"reason": "Input plan must be a string"}, ScenarioInputError, "Input plan must be a string."),
+        (400, {"reason": "Input credits must be a number"}, ScenarioInputError, "Input credits must be a number."),
+        (404, {"reason": "No such plan, and moderated"}, ScenarioNotFoundError, "No such plan"),
         (404, {"reason": "Job job_1 not found"}, ScenarioNotFoundError, "Job job_1 not found"),
         (408, {"message": "timed out"}, ScenarioServerError, "timed out"),
         (409, {"detail": "conflict"}, ScenarioInputError, "conflict. Nothing was charged."),
@@ -94,6 +105,11 @@ def test_each_status_has_its_class_and_its_words(status: int, body: Any, kind: t
     assert "run model_1" in str(error)
     assert ".." not in str(error)
     assert error.said.status == status
+
+
+def test_a_read_that_is_refused_is_never_taken_for_a_blocked_prompt() -> None:
+    error = error_of(reply_of(400, {"reason": "flagged"}), "read job job_1", now=NOW, is_purchase=False)
+    assert type(error) is ScenarioInputError
 
 
 @pytest.mark.parametrize(

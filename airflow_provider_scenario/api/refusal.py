@@ -1,0 +1,47 @@
+"""What a refusal is about, as far as its status does not tell: Scenario has no codes for it, only words."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+MODERATION_WORDS = ("moderat", "nsfw", "sensitive content", "content policy", "flagged", "safety system")
+"""Parts of words by which Scenario's own plugins recognise a blocked prompt."""
+
+_UNITS = re.compile(r"(?i)\b(creative units?|credits?|CUs?)\b")
+_LACK = re.compile(r"(?i)\b(not enough|insufficient|out of|no more|ran out|used up|exhausted|lack\w*)\b")
+_PLAN = re.compile(r"(?i)\b(plan|subscription|trial)\b")
+
+
+class Topic(enum.Enum):
+    """What a refusal is about."""
+
+    CREDITS = "credits"
+    """The team has too few creative units."""
+    PLAN = "plan"
+    """The team's plan has expired, or does not hold this."""
+    MODERATION = "moderation"
+    """What was asked for is blocked."""
+
+
+def is_moderation(words: str) -> bool:
+    """Return whether words speak of moderation."""
+    lowered = words.lower()
+    return any(word in lowered for word in MODERATION_WORDS)
+
+
+def topic_of(status: int, words: str) -> Topic | None:
+    """Return what a refusal is about; ``None`` if its status tells all there is.
+
+    :param status: HTTP status.
+    :param words: Scenario's reason.
+    """
+    if status not in (400, 402, 403, 409, 422):
+        return None
+    if _UNITS.search(words) and _LACK.search(words):
+        return Topic.CREDITS
+    if status in (402, 403) and _PLAN.search(words):
+        return Topic.PLAN
+    if status == 402:
+        return Topic.CREDITS
+    return Topic.MODERATION if is_moderation(words) else None
