@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_scenario.api.inputs import check_inputs
+from airflow_provider_scenario.api.inputs import check_inputs, file_paths
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.checking import check_assets
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError, ScenarioPriceError
@@ -50,7 +50,8 @@ def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mappin
     :raises ScenarioInputError: naming the faults of every set.
     """
     checked = [check_inputs(model, given) for given in sets]
-    _refuse(model, [f"{_place(sets, i)}{fault}" for i, one in enumerate(checked) for fault in one.faults])
+    faults = [(*one.faults, *_files_elsewhere(model, one.values)) for one in checked]
+    _refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set])
     return [one.values for one in checked]
 
 
@@ -90,6 +91,14 @@ def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
             f"{found} with {model.id}, more than max_total={amount(limit)} allows. Nothing was bought. Raise "
             "max_total or ask for less, then clear the task."
         )
+
+
+def _files_elsewhere(model: Model, values: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{place}: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
+        "ObjectStorageToScenarioOperator, and give the id."
+        for place, (_, path) in file_paths(model, values).items()
+    ]
 
 
 def _price(client: Sender, model: Model, values: Mapping[str, Any], log: Any) -> Decimal:

@@ -50,7 +50,7 @@ def checked_request(model: Model, given: Mapping[str, Any], access: Access, *, l
     :raises ScenarioInputError: naming every fault at once.
     """
     checked = check_inputs(model, given)
-    _refuse(model, checked.faults, label)
+    refuse(model, checked.faults, label)
     scope = " ".join(filter(None, (access.base_url, access.project_id)))
     return Request(model.id, checked.values, scope=scope, largest_seed=model.largest_seed)
 
@@ -64,10 +64,17 @@ def check_assets(client: Sender, model: Model, values: Mapping[str, Any], *, lab
     :param label: Returns what the author calls an input of the API.
     :raises ScenarioInputError: naming every fault at once.
     """
-    _refuse(model, _faults_of_assets(client, model, values), label)
+    refuse(model, _faults_of_assets(client, model, values), label)
 
 
-def _refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> None:
+def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> None:
+    """Refuse inputs that have faults, all at once.
+
+    :param model: The model's record.
+    :param faults: One sentence each, beginning with the API's name of an input and a colon.
+    :param label: Returns what the author calls an input of the API.
+    :raises ScenarioInputError: if there is one.
+    """
     if faults:
         lines = "\n".join(f"- {_labelled(fault, label)}" for fault in faults)
         raise ScenarioInputError(

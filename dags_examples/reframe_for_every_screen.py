@@ -1,4 +1,7 @@
-"""One clip for every screen: a deferrable operator, mapped over aspect ratios; no worker waits."""
+"""One clip for every screen: a deferrable operator, mapped over aspect ratios; no worker waits.
+
+The clip is a file: whichever instance comes first uploads it, and the others use the same Scenario asset.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import datetime
 from airflow.sdk import DAG, Param
 
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
-from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 
 with DAG(
@@ -22,11 +24,9 @@ with DAG(
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
 ):
-    clip = ObjectStorageToScenarioOperator(task_id="upload", source="{{ params.video }}")
-
     reframe = ScenarioWan22ReframeOperator.partial(
         task_id="reframe",
-        video_url=clip.output,
+        video_url="{{ params.video }}",
         resolution="{{ params.resolution }}",
         match_input_frames_per_second=True,
         deferrable=True,

@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
     "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
-    "operators": TOP,
+    "operators": TOP | {"transfers"},
     "sensors": TOP,
     "transfers": TOP,
 }

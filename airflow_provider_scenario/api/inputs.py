@@ -23,6 +23,7 @@ _NO_VALUE_TEXTS = ("", "None", "null")
 _TRUE_TEXTS = ("true", "1", "yes")
 _FALSE_TEXTS = ("false", "0", "no")
 _LONGEST_SHOWN = 120
+_WEB_SCHEMES = ("http://", "https://")
 
 
 class _FaultError(ValueError):
@@ -72,14 +73,43 @@ def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
 
 def asset_ids(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
     """Return which assets inputs name: a place such as ``refImageUrls[1]`` to its input and asset id."""
-    places: dict[str, tuple[ModelInput, str]] = {}
+    return {place: (one, text) for place, one, text in _files(model, values) if not names_a_file(text)}
+
+
+def file_paths(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
+    """Return which files inputs name, which are no assets yet: a place to its input, and to the path or URI."""
+    return {place: (one, text) for place, one, text in _files(model, values) if names_a_file(text)}
+
+
+def with_assets(model: Model, values: Mapping[str, Any], assets: Mapping[str, str]) -> dict[str, Any]:
+    """Return inputs in which files have become assets.
+
+    :param model: The model's record.
+    :param values: The checked inputs.
+    :param assets: The paths and URIs they name, to the ids of assets.
+    """
+    changed = dict(values)
     for one in model.inputs:
         value = values.get(one.name)
         if one.type is InputType.FILE_ARRAY and isinstance(value, list):
-            places.update({f"{one.name}[{i}]": (one, item) for i, item in enumerate(value) if isinstance(item, str)})
+            changed[one.name] = [assets.get(item, item) for item in value]
+        elif one.type is InputType.FILE and isinstance(value, str):
+            changed[one.name] = assets.get(value, value)
+    return changed
+
+
+def names_a_file(text: str) -> bool:
+    """Return whether an input's text is an absolute path or a URI, rather than the id of an asset."""
+    return text.startswith("/") or "://" in text
+
+
+def _files(model: Model, values: Mapping[str, Any]) -> Iterator[tuple[str, ModelInput, str]]:
+    for one in model.inputs:
+        value = values.get(one.name)
+        if one.type is InputType.FILE_ARRAY and isinstance(value, list):
+            yield from ((f"{one.name}[{i}]", one, item) for i, item in enumerate(value) if isinstance(item, str))
         elif one.type is InputType.FILE and isinstance(value, str) and not value.startswith("data:"):
-            places[one.name] = (one, value)
-    return places
+            yield one.name, one, value
 
 
 def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None) -> Iterator[str]:
@@ -95,15 +125,30 @@ def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None)
         return
     if asset.status is AssetStatus.ERROR:
         yield f"{place}: asset {asset_id} is in error at Scenario; upload or make it again."
-    if one.kind and asset.kind and asset.kind != one.kind:
-        yield f"{place}: must be a Scenario asset of kind {one.kind}, but {asset_id} is of kind {asset.kind}."
-    if asset.duration is not None:
-        if one.shortest_duration is not None and asset.duration < one.shortest_duration:
-            yield f"{place}: must last at least {one.shortest_duration:g} s, {asset_id} lasts {asset.duration:g} s."
-        if one.longest_duration is not None and asset.duration > one.longest_duration:
-            yield f"{place}: must last at most {one.longest_duration:g} s, {asset_id} lasts {asset.duration:g} s."
-    if asset.size is not None and one.largest_size is not None and asset.size > one.largest_size:
-        yield f"{place}: must have at most {one.largest_size:,} bytes, {asset_id} has {asset.size:,}."
+    yield from check_file(place, one, asset_id, kind=asset.kind, size=asset.size, duration=asset.duration)
+
+
+def check_file(
+    place: str, one: ModelInput, what: str, *, kind: str, size: int | None, duration: float | None
+) -> Iterator[str]:
+    """Yield the faults of a file, or of the asset it has become, that is to be an input.
+
+    :param place: The input's name, for the message.
+    :param one: The input.
+    :param what: The file's path or the asset's id, for the message.
+    :param kind: ``video``, ``image``, ...; empty if it isn't known.
+    :param size: Its bytes; ``None`` if they aren't known.
+    :param duration: Seconds it plays; ``None`` if they aren't known.
+    """
+    if one.kind and kind and kind != one.kind:
+        yield f"{place}: must be of kind {one.kind}, but {what} is of kind {kind}."
+    if duration is not None:
+        if one.shortest_duration is not None and duration < one.shortest_duration:
+            yield f"{place}: must last at least {one.shortest_duration:g} s, {what} lasts {duration:g} s."
+        if one.longest_duration is not None and duration > one.longest_duration:
+            yield f"{place}: must last at most {one.longest_duration:g} s, {what} lasts {duration:g} s."
+    if size is not None and one.largest_size is not None and size > one.largest_size:
+        yield f"{place}: must have at most {one.largest_size:,} bytes, {what} has {size:,}."
 
 
 def _suggestion(name: str, known: Mapping[str, ModelInput]) -> str:
@@ -255,13 +300,14 @@ def _id(one: ModelInput, value: Any) -> str:
     if isinstance(value, list | tuple):
         raise _FaultError(f"takes one id, not a list of {len(value)}.")
     if not isinstance(value, str) or not value:
-        kind = "asset" if one.is_file else "model"
+        kind = "asset, a path or a URI" if one.is_file else "model"
         raise _FaultError(f"must be the id of a Scenario {kind}, got {_shown(value)}.")
     is_inline = value.startswith("data:") and one.type is InputType.FILE
-    if one.is_file and not is_inline and not value.replace("_", "").replace("-", "").isalnum():
+    is_path = names_a_file(value) and not value.lower().startswith(_WEB_SCHEMES)
+    if one.is_file and not is_inline and not is_path and not value.replace("_", "").replace("-", "").isalnum():
         raise _FaultError(
-            f"must be the id of a Scenario asset, got {_shown(value)}. Upload files with "
-            "ObjectStorageToScenarioOperator, which returns the id."
+            f"must be the id of a Scenario asset, an absolute path or a URI such as s3://connection@bucket/key, got "
+            f"{_shown(value)}."
         )
     return value
 

@@ -17,7 +17,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.charges import spent_on, with_charge
-from airflow_provider_scenario.checking import check_assets, checked_request, read_model
+from airflow_provider_scenario.checking import checked_request, read_model
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
@@ -30,6 +30,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
 from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
+from airflow_provider_scenario.operators.file_inputs import FileInputs, with_paths_as_text
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
 from airflow_provider_scenario.pricing import check_price, limit_of
@@ -60,7 +61,9 @@ class ScenarioGenerateOperator(BaseOperator):
 
     :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
     :param inputs: Its inputs by the API's names, such as ``{"prompt": "...", "numFrames": 81}``. Templated; values
-        that templating turns into text are turned back. Inputs that take files take ids of Scenario assets.
+        that templating turns into text are turned back. An input that takes files takes the id of a Scenario asset, or
+        an ``ObjectStoragePath``, an absolute path or a URI such as ``s3://connection@bucket/still.png``: such a file is
+        uploaded before anything is paid, once in a DAG run.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
     :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
     :param max_cost: The most creative units that one purchase may cost: an ``int``, a ``Decimal`` or the text of a
@@ -96,6 +99,7 @@ class ScenarioGenerateOperator(BaseOperator):
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
     operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
+    uploads_to_scenario = True
 
     def __init__(
         self,
@@ -139,6 +143,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._queued_since: float | None = None
         self._store: RecordStore | None = None
         self._usual: UsualTimes | None = None
+        self._files: FileInputs | None = None
 
     def given_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -162,7 +167,9 @@ class ScenarioGenerateOperator(BaseOperator):
             self._show_purchases(context, record)
         model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
         self._usual = model.usual
-        request = checked_request(model, self.given_inputs(), client.access, label=self.input_label)
+        given = with_paths_as_text(self.given_inputs())
+        request = checked_request(model, given, client.access, label=self.input_label)
+        files = self._files = FileInputs(client, context, label=self.input_label, log=self.log)
 
         def within_limit(inputs: Mapping[str, Any]) -> None:
             if limit is not None:
@@ -172,7 +179,7 @@ class ScenarioGenerateOperator(BaseOperator):
             client,
             records,
             rules,
-            before_buying=lambda: check_assets(client, model, request.inputs, label=self.input_label),
+            before_buying=lambda: files.ready(model, request.inputs),
             check_price=within_limit,
             claimed=lambda: self._jobs_of_siblings(context),
             log=self.log,
@@ -223,6 +230,8 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""
+        if self._files is not None:
+            self._files.stop()
         if self._client is None or self._job_id is None or not self.cancel_on_kill:
             return
         try:

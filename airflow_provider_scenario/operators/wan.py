@@ -8,9 +8,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 
 class _WanOperator(ScenarioGenerateOperator):
@@ -98,8 +101,9 @@ class ScenarioWan22ImageToVideoOperator(_WanOperator):
     returns the same. Every input is templated.
 
     :param prompt: What the video shall show.
-    :param image: Id of the image asset the video starts from. Needed with ``last_frame_image``.
-    :param last_frame_image: Id of the image asset the video ends on.
+    :param image: The image the video starts from: an asset's id, or a file that is uploaded first: an absolute path, a
+        URI or an ``ObjectStoragePath``. Needed with ``last_frame_image``.
+    :param last_frame_image: The image the video ends on, likewise.
     :param resolution: Lines of the video: ``"720p"``, ``"480p"``. Default ``"720p"``.
     :param num_frames: Frames to make: 81 to 100. Default ``81``.
     :param frames_per_second: Frames a second: 5 to 24. Default ``16``.
@@ -115,8 +119,8 @@ class ScenarioWan22ImageToVideoOperator(_WanOperator):
         self,
         *,
         prompt: str,
-        image: str | None = None,
-        last_frame_image: str | None = None,
+        image: str | ObjectStoragePath | None = None,
+        last_frame_image: str | ObjectStoragePath | None = None,
         resolution: str = "720p",
         num_frames: int = 81,
         frames_per_second: int = 16,
@@ -144,7 +148,8 @@ class ScenarioWan25TextToVideoOperator(_WanOperator):
     returns the same. Every input is templated.
 
     :param prompt: What the video shall show.
-    :param audio: Id of an audio asset the video shall follow: 3 to 30 s, at most 15 MiB.
+    :param audio: The audio the video shall follow, 3 to 30 s, at most 15 MiB: an asset's id, or a file that is uploaded
+        first: an absolute path, a URI or an ``ObjectStoragePath``.
     :param negative_prompt: What the video shall not show. Default: none.
     :param size: Width and height in pixels: ``"1280*720"``, ``"720*1280"``, ``"1920*1080"``, ``"1080*1920"``. Default
         ``"1280*720"``.
@@ -160,7 +165,7 @@ class ScenarioWan25TextToVideoOperator(_WanOperator):
         self,
         *,
         prompt: str,
-        audio: str | None = None,
+        audio: str | ObjectStoragePath | None = None,
         negative_prompt: str | None = None,
         size: str = "1280*720",
         duration: int = 5,
@@ -187,7 +192,8 @@ class ScenarioWan22ReframeOperator(_WanOperator):
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
     returns the same. Every input is templated.
 
-    :param video_url: Id of the video asset to work on (the API calls it a URL, but takes an id).
+    :param video_url: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
+        such as ``s3://connection@bucket/clip.mp4`` or an ``ObjectStoragePath``.
     :param prompt: What the video shall show. Default: none.
     :param negative_prompt: What the video shall not show. Default: none.
     :param match_input_num_frames: Whether to make as many frames as the clip has, whatever ``num_frames`` says.
@@ -222,7 +228,7 @@ class ScenarioWan22ReframeOperator(_WanOperator):
     def __init__(
         self,
         *,
-        video_url: str,
+        video_url: str | ObjectStoragePath,
         prompt: str | None = None,
         negative_prompt: str | None = None,
         match_input_num_frames: bool = False,
@@ -279,14 +285,16 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
     returns the same. Every input is templated.
 
     :param prompt: What the video shall show.
-    :param video_url: Id of the video asset to work on (the API calls it a URL, but takes an id).
+    :param video_url: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
+        such as ``s3://connection@bucket/clip.mp4`` or an ``ObjectStoragePath``.
     :param expand_left: Whether to widen the frame to the left. Default ``True``.
     :param expand_right: Whether to widen the frame to the right. Default ``True``.
     :param expand_top: Whether to widen the frame at the top. Default ``True``.
     :param expand_bottom: Whether to widen the frame at the bottom. Default ``True``.
     :param expand_ratio: Share of the frame's own size to add on each chosen side: 0 to 1. Default ``0.25``.
     :param negative_prompt: What the video shall not show. Default: none.
-    :param ref_image_urls: Ids of image assets to take the look from, as a list of at most 10. Default: none.
+    :param ref_image_urls: What to take the look from: a list of at most 10 images, each an asset's id or a file as
+        above. Default: none.
     :param match_input_num_frames: Whether to make as many frames as the clip has, whatever ``num_frames`` says.
         Default ``False``.
     :param num_frames: Frames to make: 81 to 241. Default ``81``.
@@ -316,14 +324,14 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
         self,
         *,
         prompt: str,
-        video_url: str,
+        video_url: str | ObjectStoragePath,
         expand_left: bool = True,
         expand_right: bool = True,
         expand_top: bool = True,
         expand_bottom: bool = True,
         expand_ratio: float = 0.25,
         negative_prompt: str | None = None,
-        ref_image_urls: Sequence[str] = (),
+        ref_image_urls: Sequence[str | ObjectStoragePath] = (),
         match_input_num_frames: bool = False,
         num_frames: int = 81,
         match_input_frames_per_second: bool = False,

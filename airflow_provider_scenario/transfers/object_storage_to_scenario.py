@@ -12,6 +12,7 @@ from airflow_provider_scenario.retries import permanent_errors_end_the_task, wit
 from airflow_provider_scenario.transfers.intake import Intake
 from airflow_provider_scenario.transfers.source_file import find_source
 from airflow_provider_scenario.transfers.upload_memory import TaskStateStore, UploadMemory
+from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class ObjectStorageToScenarioOperator(BaseOperator):
     """Upload a video, image or audio file and return the id of its Scenario asset.
 
-    Uploads cost nothing. What a file holds is told by its bytes, not only by its name. On Airflow 3.3 and later a
-    retry does not send the same bytes again, if the asset they became is still there.
+    Uploads cost nothing. What a file holds is told by its bytes, not only by its name. The same bytes are not sent
+    twice in a DAG run, whichever of its tasks sends them, if the asset they became is still there; a retry of this very
+    task finds it on Airflow 3.3 and later.
 
     :param source: The file: ``file:///data/clip.mp4``, ``/data/clip.mp4``, ``s3://connection@bucket/clip.mp4``, or any
         other URI that ``ObjectStoragePath`` takes.
@@ -39,6 +41,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("source", "name", "scenario_conn_id", "project_id")
     ui_color = "#d7ecf4"
+    uploads_to_scenario = True
 
     def __init__(
         self,
@@ -64,9 +67,17 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Upload the file."""
         source = find_source(self.source)
-        memory = UploadMemory(cast("TaskStateStore | None", context.get("task_state_store")))
+        store = cast("TaskStateStore | None", context.get("task_state_store"))
+        memory = UploadMemory(store, context["ti"].max_tries)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            self._intake = Intake(client, memory, self.log, timeout=self.timeout, poll_interval=self.poll_interval)
+            self._intake = Intake(
+                client,
+                memory,
+                self.log,
+                shelf_of(context),
+                timeout=self.timeout,
+                poll_interval=self.poll_interval,
+            )
             return self._intake.take(source, self.name)
 
     def on_kill(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.transfers.location import is_local, object_path
 from airflow_provider_scenario.transfers.media_type import HEAD, MediaType, media_type_of
+from airflow_provider_scenario.transfers.playing_time import playing_time
 from airflow_provider_scenario.transfers.storage_error import reading_error
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class SourceFile:
     :param name: Its name.
     :param size: Its bytes, 1 or more.
     :param media: What it holds.
+    :param duration: Seconds it plays, where its head tells.
     """
 
     path: ObjectStoragePath
     name: str
     size: int
     media: MediaType
+    duration: float | None = None
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Read the file from its beginning.
@@ -81,6 +84,8 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
     try:
         with path.fs.open(path.path, "rb") as file:
             head = file.read(HEAD)
+            file.seek(0)
+            duration = playing_time(file)
     except Exception as error:
         raise reading_error(error, str(path)) from error
     media = media_type_of(path.name, head)
@@ -89,7 +94,7 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
             f"{path} is no video, image or audio file that Scenario takes, by its first bytes and its ending. Nothing "
             "was uploaded."
         )
-    return SourceFile(path, path.name, size, media)
+    return SourceFile(path, path.name, size, media, duration)
 
 
 def _size(path: ObjectStoragePath) -> int:

@@ -1,4 +1,8 @@
-"""What a task instance remembers of its uploads, so that a retry does not send the same bytes again."""
+"""What a task instance remembers of its uploads, so that a retry does not send the same bytes again.
+
+It finds them by what the author wrote, even if the file is gone, and by their digest. The first holds until a person
+clears the task, who wants the file read anew.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,12 @@ class UploadMemory:
     """Remembers which bytes became which asset.
 
     :param store: The task's state store; ``None`` below Airflow 3.3, where nothing can be remembered.
+    :param max_tries: Airflow's count that a clear raises and a retry does not.
     """
 
-    def __init__(self, store: TaskStateStore | None) -> None:
+    def __init__(self, store: TaskStateStore | None, max_tries: int | None = None) -> None:
         self._store = store
+        self._max_tries = max_tries
 
     def has_size(self, size: int) -> bool:
         """Return whether a file of this size was sent, so that it is worth its digest."""
@@ -37,12 +43,21 @@ class UploadMemory:
     def recall(self, sha256: str) -> SentFile | None:
         """Return what became of these bytes."""
         record = self._records().get(sha256)
-        return SentFile(sha256, record.get("asset_id"), record.get("upload_id")) if record else None
+        return _sent(sha256, record) if record else None
 
-    def remember(self, sent: SentFile, size: int) -> None:
-        """Keep what became of a file of ``size`` bytes."""
-        record = {"bytes": size, "asset_id": sent.asset_id, "upload_id": sent.upload_id}
-        self._keep({**self._records(), sent.sha256: record})
+    def recall_path(self, path: str) -> tuple[SentFile, int] | None:
+        """Return what became of the file at a path since the task was last cleared, and its bytes."""
+        for sha256, record in self._records().items():
+            if path in record.get("paths", {}) and record["paths"][path] == self._max_tries:
+                return _sent(sha256, record), record["bytes"]
+        return None
+
+    def remember(self, sent: SentFile, size: int, path: str) -> None:
+        """Keep what became of the file of ``size`` bytes at ``path``."""
+        records = {digest: {**record, "paths": _without(path, record)} for digest, record in self._records().items()}
+        paths = {**records.get(sent.sha256, {}).get("paths", {}), path: self._max_tries}
+        record = {"bytes": size, "asset_id": sent.asset_id, "upload_id": sent.upload_id, "paths": paths}
+        self._keep({**records, sent.sha256: record})
 
     def forget(self, sha256: str) -> None:
         """Forget a file whose upload came to nothing."""
@@ -55,3 +70,11 @@ class UploadMemory:
     def _keep(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         if self._store is not None:
             self._store.set(KEY, dict(records))
+
+
+def _without(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    return {other: tries for other, tries in record.get("paths", {}).items() if other != path}
+
+
+def _sent(sha256: str, record: Mapping[str, Any]) -> SentFile:
+    return SentFile(sha256, record.get("asset_id"), record.get("upload_id"))

@@ -172,7 +172,7 @@ def test_a_first_frame_is_needed_with_a_last_one(scenario: SandboxServer, image_
 
 def test_audio_is_checked_before_paying(scenario: SandboxServer, video_id: str) -> None:
     made = ScenarioWan25TextToVideoOperator(task_id="make", prompt="x", audio=video_id)
-    with pytest.raises(ScenarioInputError, match="- audio: must be a Scenario asset of kind audio"):
+    with pytest.raises(ScenarioInputError, match="- audio: must be of kind audio"):
         made.execute(TaskRun().context)
     assert scenario.ledger()["totals"]["jobs"] == 0
 

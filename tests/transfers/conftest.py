@@ -35,6 +35,7 @@ class TaskInstance:
 
     def __init__(self, map_index: int = -1) -> None:
         self.map_index = map_index
+        self.max_tries = 0
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:

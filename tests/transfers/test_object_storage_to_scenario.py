@@ -26,7 +26,7 @@ from airflow_provider_scenario.transfers import upload
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
-from tests.transfers.conftest import requests_to
+from tests.transfers.conftest import TaskInstance, requests_to
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -113,7 +113,7 @@ def test_a_clip_of_another_storage(
 
 def test_the_name(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
     send(context, source=str(clip), name="the opening")
-    send({}, source=str(clip))
+    send({"ti": TaskInstance()}, source=str(clip))
     listed = [visit["path"] for visit in scenario.requests()["recent"] if visit["method"] == "POST"]
     assert len([path for path in listed if path == "/v1/uploads"]) == 2
 
@@ -190,7 +190,7 @@ def test_an_asset_that_is_gone_is_sent_anew(scenario: SandboxServer, context: di
 
 
 def test_without_a_state_store_everything_is_sent(scenario: SandboxServer, clip: Path) -> None:
-    assert send({}, source=str(clip)) != send({}, source=str(clip))
+    assert send({"ti": TaskInstance()}, source=str(clip)) != send({"ti": TaskInstance()}, source=str(clip))
 
 
 def test_a_slow_import_is_rejoined(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:

@@ -1,0 +1,99 @@
+"""Files among an operator's inputs: judged, and made Scenario assets, only when something is about to be bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
+from airflow_provider_scenario.api.model import Model, ModelInput
+from airflow_provider_scenario.checking import check_assets, refuse
+from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.transfers.intake import Intake
+from airflow_provider_scenario.transfers.progress import Log
+from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
+from airflow_provider_scenario.transfers.upload_memory import TaskStateStore, UploadMemory
+from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+
+def with_paths_as_text(value: Any) -> Any:
+    """Return inputs in which each path, at any depth, is its text: what is compared, stored and sent is JSON."""
+    if isinstance(value, ObjectStoragePath | PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: with_paths_as_text(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_paths_as_text(item) for item in value]
+    return value
+
+
+class FileInputs:
+    """Makes assets of the files that inputs name.
+
+    An earlier try's asset is taken without touching the file, so that a retry works even if the file has gone.
+
+    :param client: Who speaks to Scenario.
+    :param context: Airflow's task context.
+    :param label: Returns what the author calls an input of the API.
+    :param log: The task's logger.
+    """
+
+    def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
+        store = cast("TaskStateStore | None", context.get("task_state_store"))
+        memory = UploadMemory(store, context["ti"].max_tries)
+        self._intake = Intake(client, memory, log, shelf_of(context))
+        self._client = client
+        self._label = label
+        self._assets: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """End an upload that is under way soon."""
+        self._intake.stop()
+
+    def ready(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits.
+
+        Every file is judged before the first is sent.
+
+        :param model: The model's record.
+        :param values: The checked inputs.
+        :raises ScenarioInputError: if files or assets can't be used, naming every fault at once.
+        :raises ScenarioError: what else stops an upload. Nothing is charged.
+        """
+        sources = self._sources(model, file_paths(model, values))
+        for path, source in sources.items():
+            self._assets[path] = self._intake.take(source, path=path)
+        inputs = with_assets(model, values, self._assets)
+        check_assets(self._client, model, inputs, label=self._label)
+        return inputs
+
+    def _sources(self, model: Model, places: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
+        """Return the files that no earlier try has sent."""
+        sources: dict[str, SourceFile] = {}
+        faults: list[str] = []
+        for place, (one, path) in places.items():
+            if path not in self._assets:
+                known = self._intake.recall(path)
+                if known is not None:
+                    self._assets[path] = known
+            if path not in self._assets:
+                faults.extend(_faults(place, one, path, sources))
+        refuse(model, faults, self._label)
+        return sources
+
+
+def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
+    """Find a file, keep it among the sources, and return what is wrong with it."""
+    try:
+        source = sources[path] = sources.get(path) or find_source(path, place)
+    except ScenarioFileError as error:
+        return [f"{place}: {error}"]
+    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.duration))
