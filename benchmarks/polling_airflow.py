@@ -73,9 +73,10 @@ class TriggererAlone(AirflowServer):
         return time.monotonic() - started
 
     def triggerer_processes(self) -> list[psutil.Process]:
-        """Return the triggerer with the process that runs the triggers."""
+        """Return the triggerer's processes; the last one runs the triggers."""
         parent = psutil.Process(self.processes["triggerer"].pid)
-        return [parent, *parent.children(recursive=True)]
+        children = parent.children(recursive=True)
+        return [parent, *sorted(children, key=lambda child: "serve-logs" not in " ".join(child.cmdline()))]
 
     def events(self) -> dict[int, float]:
         """When Airflow took in each event, by map index, in seconds of the epoch."""

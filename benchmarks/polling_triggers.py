@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -44,17 +45,20 @@ class HttpJobTrigger(HttpSensorTrigger):
 
 
 class SleepingTrigger(BaseTrigger):
-    """Waits and does nothing: what a deferred task costs Airflow itself."""
+    """Asks nobody and fires at a moment that is known: what a deferred task and its event cost Airflow itself.
 
-    def __init__(self, seconds: float) -> None:
+    :param until: The moment, in seconds of the epoch.
+    """
+
+    def __init__(self, until: float) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of it."""
-        return f"{__name__}.SleepingTrigger", {"seconds": self.seconds}
+        return f"{__name__}.SleepingTrigger", {"until": self.until}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
-        await asyncio.sleep(self.seconds)
+        await asyncio.sleep(self.until - time.time())
         yield TriggerEvent(True)

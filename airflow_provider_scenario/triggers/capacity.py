@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_scenario.slots import SlotQueue
+from airflow_provider_scenario.slots import Look, SlotQueue
 from airflow_provider_scenario.triggers.watchers import watcher_of
 from airflow_provider_scenario.waiting import FIRST_LOOK
 from airflow_provider_scenario.watch import JobWatcher
@@ -93,8 +93,14 @@ class ScenarioCapacityTrigger(BaseTrigger):
         queues = self._queues.setdefault(asyncio.get_running_loop(), {})
         key = (self.scenario_conn_id, self.project_id)
         if key not in queues:
-            queues[key] = SlotQueue(self._ended_since)
+            queues[key] = SlotQueue(_look_of(*key))
         return queues[key]
 
-    async def _ended_since(self, since: float) -> Collection[str]:
-        return await self._watcher().ended_since(since - _MARGIN)
+
+def _look_of(scenario_conn_id: str, project_id: str | None) -> Look:
+    """Return how a queue looks at the job list. It outlives the triggers, and so holds none of them."""
+
+    async def ended_since(since: float) -> Collection[str]:
+        return await watcher_of(scenario_conn_id, project_id).ended_since(since - _MARGIN)
+
+    return ended_since
