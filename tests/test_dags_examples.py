@@ -35,7 +35,10 @@ def _last_dag(module: object) -> DAG:
 def test_the_examples_are_all_here() -> None:
     assert [file.stem for file in EXAMPLES] == [
         "any_model",
+        "approve_before_paying",
+        "approve_before_publishing",
         "image_to_video",
+        "night_within_budget",
         "outpaint_then_reframe",
         "page_for_new_videos",
         "reframe_for_every_screen",

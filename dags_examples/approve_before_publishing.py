@@ -1,0 +1,43 @@
+"""A person watches the video in Scenario and says yes before it is published; a no leaves it unpublished."""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param
+
+from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
+from airflow_provider_scenario.outcome import asset_page
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+# The asset's page in Scenario asks for a sign-in. The address of the file itself needs none and works for days:
+# it belongs into no question, log or XCom.
+PREVIEW = asset_page("{{ ti.xcom_pull(task_ids='generate', key='asset_id') }}")
+
+with DAG(
+    "approve_before_publishing",
+    schedule=None,
+    tags=["scenario"],
+    params={
+        "prompt": Param("A paper boat sails down a rainy street", type="string"),
+        "destination": Param("file:///var/lib/videos/public", type="string", description="Where videos are public"),
+    },
+    default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
+    doc_md=__doc__,
+):
+    generate = ScenarioWan21TextToVideoOperator(
+        task_id="generate", prompt="{{ params.prompt }}", frame_num=33, deferrable=True
+    )
+
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="Publish this video?",
+        body=f"[Watch it in Scenario]({PREVIEW}): *{{{{ params.prompt }}}}*",
+    )
+
+    publish = ScenarioToObjectStorageOperator(
+        task_id="publish", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+    )
+
+    generate >> approve >> publish

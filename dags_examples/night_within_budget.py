@@ -1,0 +1,54 @@
+"""A night's batch within a budget: price all of it, stop above the limit, generate, report what was spent."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from typing import Any
+
+from airflow.sdk import DAG, Param, task
+
+from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.spending import spent_in_run
+from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+MODEL = "model_wan-2-1-1-3b"
+
+with DAG(
+    "night_within_budget",
+    schedule=None,
+    tags=["scenario"],
+    params={
+        "prompts": Param(["A fox in the snow", "A kite over the sea", "Rain on a tin roof"], type="array"),
+        "max_total": Param("60", type="string", description="Creative units that the whole night may cost"),
+        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+    },
+    default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
+    doc_md=__doc__,
+):
+
+    @task
+    def scenes(params: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"prompt": prompt, "frameNum": 33} for prompt in params["prompts"]]
+
+    estimate = ScenarioEstimateCostOperator(
+        task_id="estimate", model_id=MODEL, inputs=scenes(), max_total="{{ params.max_total }}"
+    )
+
+    # Each one may cost what it was priced at, and no more.
+    generate = ScenarioGenerateOperator.partial(
+        task_id="generate", model_id=MODEL, deferrable=True, map_index_template="{{ task.inputs['prompt'] }}"
+    ).expand_kwargs(estimate.output.map(lambda priced: {"inputs": priced["inputs"], "max_cost": priced["cost"]}))
+
+    ScenarioToObjectStorageOperator.partial(task_id="save", destination="{{ params.destination }}").expand(
+        asset_ids=generate.output.map(lambda made: made["asset_ids"])
+    )
+
+    @task(trigger_rule="all_done")
+    def report() -> dict[str, Any]:
+        spending = spent_in_run()
+        logging.getLogger(__name__).info("This night: %s.", spending)
+        return spending.to_json()
+
+    generate >> report()
