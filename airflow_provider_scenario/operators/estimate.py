@@ -13,6 +13,7 @@ from airflow_provider_scenario.checking import read_model
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back
+from airflow_provider_scenario.operators.file_inputs import with_paths_as_text
 from airflow_provider_scenario.operators.record_store import show_purchases
 from airflow_provider_scenario.outcome import amount
 from airflow_provider_scenario.pricing import limit_of
@@ -36,7 +37,8 @@ class ScenarioEstimateCostOperator(BaseOperator):
     ``total`` holds their sum and ``count`` their number: ``{{ ti.xcom_pull(task_ids="estimate", key="total") }}`` puts
     the price into the question of an ``ApprovalOperator``. Amounts are creative units as exact decimal text.
 
-    A file must be at Scenario to be priced: inputs that take files take ids of Scenario assets here, nothing else.
+    A file must be at Scenario to be priced: inputs that take files take ids of Scenario assets here, no paths or URIs.
+    Upload them first with ``ObjectStorageToScenarioOperator``, which costs nothing.
 
     :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
     :param inputs: One set of inputs by the API's names, or a list of sets: what a mapped stage is going to run.
@@ -97,7 +99,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
             raise ScenarioInputError(
                 f"inputs must be a mapping of input names to values, or a list of them: {given!r}."
             )
-        sets = [turned_back(one) if isinstance(one, str) else one for one in one_or_more]
+        sets = [with_paths_as_text(turned_back(one) if isinstance(one, str) else one) for one in one_or_more]
         for i, one in enumerate(sets):
             if not isinstance(one, Mapping):
                 raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, NEVER_EXPIRE
+from airflow.sdk import DAG, NEVER_EXPIRE, ObjectStoragePath
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.estimate import ALARM_KEY, ScenarioEstimateCostOperator
@@ -129,6 +129,17 @@ def test_an_asset_that_is_not_there_is_named(scenario: SandboxServer) -> None:
     reframing = [{"videoUrl": scenario.make_asset(20_000)}, {"videoUrl": "asset_nowhere"}]
     with pytest.raises(exceptions.ScenarioInputError, match=r"- inputs\[1\].videoUrl: there is no asset asset_nowhere"):
         estimating(reframing, model_id="model_wan-2-2-vace-fun-a14b-reframe").execute(TaskRun().context)
+
+
+@pytest.mark.parametrize("path", ["s3://clips/beach.mp4", ObjectStoragePath("file:///clips/beach.mp4")])
+def test_a_file_that_is_not_at_scenario_has_no_price(scenario: SandboxServer, path: Any) -> None:
+    with pytest.raises(exceptions.ScenarioInputError) as caught:
+        estimating({"videoUrl": path}, model_id="model_wan-2-2-vace-fun-a14b-reframe").execute(TaskRun().context)
+    assert str(caught.value) == (
+        "The inputs of Wan 2.2 Reframe can't be used, so no price was asked and nothing charged:\n"
+        f"- videoUrl: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
+        "ObjectStorageToScenarioOperator, and give the id."
+    )
 
 
 def test_a_price_that_cannot_be_had_is_a_passing_error(scenario: SandboxServer, log: Log) -> None:

@@ -14,9 +14,12 @@ from airflow_provider_scenario.operators.generate import ScenarioGenerateOperato
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
 from airflow_provider_scenario.pricing import limit_of
 from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from airflow_provider_scenario.sandbox.clip import draw_clip
 from tests.task_run import TaskRun, deferral
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.quick_scenario import Log
 
@@ -134,6 +137,19 @@ def test_fractions_discounts_and_add_ons_count_to_the_last_digit(scenario: Sandb
         generating(max_cost="10.3099999").execute(TaskRun().context)
     assert generating(max_cost="10.31").execute(TaskRun().context)["cost"] == "10.31"
     assert scenario.ledger()["totals"]["charged"] == 10.31
+
+
+def test_a_file_is_uploaded_first_and_priced_as_the_asset_it_has_become(
+    scenario: SandboxServer, tmp_path: Path
+) -> None:
+    clip = draw_clip(tmp_path / "clip.mp4", seconds=1.0, width=320, height=180, frames_per_second=16)
+    reframing = {"model_id": "model_wan-2-2-vace-fun-a14b-reframe", "inputs": {"videoUrl": str(clip)}}
+    with pytest.raises(exceptions.ScenarioPriceError, match="Nothing was bought"):
+        generating(**reframing, max_cost=0).execute(TaskRun().context)
+    assert paid_jobs(scenario) == 0
+    generating(**reframing, max_cost=1000, wait_for_completion=False).execute(TaskRun().context)
+    (entry,) = scenario.ledger()["entries"]
+    assert entry["inputs"]["videoUrl"].startswith("asset_")
 
 
 def test_without_a_limit_no_price_is_asked(scenario: SandboxServer) -> None:
