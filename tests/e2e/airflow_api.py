@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FINISHED = frozenset({"success", "failed"})
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 
 Record = dict[str, Any]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 BATCH_SECONDS = 480.0
 FAILURE = {"error": "The model could not generate the video.", "hint": "Try again later."}
 READS = r"^/v1/jobs"

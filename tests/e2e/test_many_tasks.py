@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 CRASHING, QUEUEING = "forty_crashes", "sixty_in_a_queue"
 RUN_SECONDS = 420.0
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.5
 SLOTS = 2
 JOB_SECONDS = 0.5
 NEVER = 3600.0
