@@ -87,3 +87,18 @@ def check_price(
             f"allows. Nothing was bought.{depends} Raise max_cost or change the inputs, then clear the task."
         )
     log.info("%s costs %s with these inputs; max_cost=%s allows it.", model.id, creative_units(price), amount(limit))
+
+
+def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
+    """Say so if a purchase was charged more than its limit: a price is an estimate, and a purchase can't be undone.
+
+    :param charged: What was charged, in creative units as decimal text; ``None`` if that is not known.
+    :param limit: The most creative units that were to be paid.
+    :param log: Where to say it.
+    """
+    if charged is not None and Decimal(charged) > limit:
+        log.warning(
+            "Scenario charged %s, more than the price it told and than max_cost=%s. The purchase can't be undone.",
+            creative_units(Decimal(charged)),
+            amount(limit),
+        )

@@ -105,7 +105,7 @@ def test_a_dag_parse_pays_for_no_client(tmp_path: Path) -> None:
     modules = [
         f"{PACKAGE}.{module}"
         for module in FILES
-        if room(module) in ("operators", "sensors", "transfers", "triggers", "links", "get_provider_info")
+        if room(module) in ("operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
     ]
     code = (
         "import importlib, json, sys\n"

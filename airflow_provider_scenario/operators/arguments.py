@@ -9,7 +9,10 @@ import json
 import math
 from typing import Any
 
+from airflow.providers.common.compat.sdk import conf
+
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
+from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Rules
 
 
 def seconds_of(name: str, given: object) -> float:
@@ -26,6 +29,28 @@ def seconds_of(name: str, given: object) -> float:
     if not 0 < seconds < math.inf:
         raise ScenarioConfigurationError(f"{name} must be a number of seconds above 0, not {given!r}.")
     return seconds
+
+
+def rules_of(on_lost_submission: str, on_stale: str, on_clear: str) -> Rules:
+    """Return how the author wants doubtful cases decided.
+
+    :param on_lost_submission: ``"resubmit"`` or ``"fail"``.
+    :param on_stale: ``"resubmit"`` or ``"fail"``.
+    :param on_clear: ``"regenerate"`` or ``"reuse"``.
+    :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
+    """
+    try:
+        rules = Rules(OnLostSubmission(on_lost_submission), OnStale(on_stale), OnClear(on_clear))
+    except ValueError as error:
+        message = (
+            f"{error}: on_lost_submission and on_stale take 'resubmit' or 'fail', on_clear 'regenerate' or 'reuse'."
+        )
+    else:
+        forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        if rules.on_clear is OnClear.REGENERATE or not forgets:
+            return rules
+        message = "on_clear='reuse' needs what [state_store] clear_on_success=True makes Airflow forget."
+    raise ScenarioConfigurationError(message)
 
 
 def turned_back(text: str) -> Any:

@@ -21,22 +21,21 @@ from airflow_provider_scenario.checking import checked_request, read_model
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
-    ScenarioConfigurationError,
     ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
+from airflow_provider_scenario.operators.arguments import rules_of, seconds_of, turned_back
 from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
 from airflow_provider_scenario.operators.file_inputs import FileInputs, with_paths_as_text
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
-from airflow_provider_scenario.pricing import check_price, limit_of
+from airflow_provider_scenario.pricing import check_price, limit_of, warn_if_dearer
 from airflow_provider_scenario.purchase import Bought, Purchase
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Record, Request, Rules
+from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Record, Request
 from airflow_provider_scenario.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
@@ -57,7 +56,8 @@ class ScenarioGenerateOperator(BaseOperator):
     is remembered in the task state store, so that a retry rejoins the job instead of buying it again, whatever crashed.
 
     Returns ``{"job_id", "model_id", "asset_id", "asset_ids", "seed", "cost"}``, each also an XCom of its own:
-    ``operator.output["asset_id"]`` feeds the next task. ``job_id`` is there as soon as the job is.
+    ``operator.output["asset_id"]`` feeds the next task. ``job_id`` is there as soon as the job is, and ``progress``
+    while it is waited for. If the job fails, ``cost`` holds what it cost in the end: nothing if it was refunded.
 
     :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
     :param inputs: Its inputs by the API's names, such as ``{"prompt": "...", "numFrames": 81}``. Templated; values
@@ -157,7 +157,8 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy the generation, or rejoin the one already bought, and wait for it."""
-        rules, limit = self._rules(), limit_of("max_cost", self.max_cost)
+        rules = rules_of(self.on_lost_submission, self.on_stale, self.on_clear)
+        limit = limit_of("max_cost", self.max_cost)
         client = self._client = ScenarioHook(self.scenario_conn_id, self.project_id).get_conn()
         records = self._records(context)
         record = records.load()
@@ -189,6 +190,8 @@ class ScenarioGenerateOperator(BaseOperator):
         except ScenarioDryRunError:
             self._announce(context)
             raise
+        if limit is not None and bought.is_new:
+            warn_if_dearer(bought.record.charged, limit, self.log)
         self._announce(context)
         if not self.wait_for_completion and not bought.job.has_ended_badly:
             return self._land(context, bought.job)
@@ -245,21 +248,6 @@ class ScenarioGenerateOperator(BaseOperator):
     def input_label(self, name: str) -> str:
         """Return how the author calls an input of the API."""
         return name
-
-    def _rules(self) -> Rules:
-        try:
-            rules = Rules(OnLostSubmission(self.on_lost_submission), OnStale(self.on_stale), OnClear(self.on_clear))
-        except ValueError as error:
-            message = (
-                f"{error}: on_lost_submission and on_stale take 'resubmit' or 'fail', on_clear 'regenerate' or 'reuse'."
-            )
-        else:
-            if rules.on_clear is OnClear.REGENERATE or not conf.getboolean(
-                "state_store", "clear_on_success", fallback=False
-            ):
-                return rules
-            message = "on_clear='reuse' needs what [state_store] clear_on_success=True makes Airflow forget."
-        raise ScenarioConfigurationError(message)
 
     def _jobs_of_siblings(self, context: Context) -> Collection[str]:
         """Return the jobs that other mapped instances of this task have bought in this run."""
