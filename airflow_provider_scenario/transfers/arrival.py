@@ -49,12 +49,16 @@ class Arrival:
         self._announced: int | None = None
         self._version: str | None = None
 
-    def begin(self, stream: FileStream) -> None:
+    def begin(self, stream: FileStream) -> bool:
         """Judge a reply before its bytes are taken.
 
+        :return: Whether its bytes are wanted: not if it only says that nothing is missing.
         :raises ScenarioTransferError: if they are not those that are missing.
         """
-        version, refused = stream.headers.get("etag"), _refusal_of(stream, self._asset.id)
+        if self.position and stream.status == 416 and total_of(stream) == self.position:
+            self._announced = self.position
+            return False
+        version, refused = stream.headers.get("etag"), refusal_of(stream, self._asset.id)
         if refused is not None:
             if stream.status == 416:
                 self.begin_anew()
@@ -72,6 +76,7 @@ class Arrival:
             raise StaleUrlError(
                 f"Scenario's CDN offers {total} bytes for {self._asset.id}, whose record says {self._asset.size}."
             )
+        return True
 
     def add(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -103,7 +108,8 @@ class Arrival:
         self._announced = self._version = None
 
 
-def _refusal_of(stream: FileStream, asset_id: str) -> ScenarioTransferError | None:
+def refusal_of(stream: FileStream, asset_id: str) -> ScenarioTransferError | None:
+    """Return the error that a reply of the CDN stands for, ``None`` if it brings bytes."""
     if stream.status in (200, 206):
         return None
     message = f"Scenario's CDN answers HTTP {stream.status} for {asset_id}."

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
 from airflow_provider_scenario.exceptions import ScenarioPassingError, ScenarioTransferError
-from airflow_provider_scenario.transfers.arrival import Arrival, Received, StaleUrlError, total_of
+from airflow_provider_scenario.transfers.arrival import Arrival, Received, StaleUrlError, refusal_of, total_of
 from airflow_provider_scenario.transfers.asset_source import AssetSource
 from airflow_provider_scenario.transfers.progress import Log, Progress
 
@@ -72,7 +72,8 @@ class Downloader:
 
     def _receive(self, asset: Asset, arrival: Arrival) -> None:
         with self._source.client.open_file(asset.url, start=arrival.position) as stream:
-            arrival.begin(stream)
+            if not arrival.begin(stream):
+                return
             for chunk in stream.chunks(CHUNK):
                 if self._source.stop.is_set():
                     return
@@ -82,11 +83,11 @@ class Downloader:
         """Ask the CDN again how long the file is, where its own word is the only one: a reply may have been short."""
         if asset.size is not None:
             return
-        try:
-            with self._source.client.open_file(asset.url, start=arrival.position) as stream:
-                total = total_of(stream)
-        except ScenarioPassingError:
-            return
+        with self._source.client.open_file(asset.url, start=arrival.position) as stream:
+            refused = refusal_of(stream, asset.id)
+            if refused is not None and stream.status != 416:
+                raise refused
+            total = total_of(stream)
         if total not in (None, arrival.position):
             arrived = arrival.position
             arrival.begin_anew()

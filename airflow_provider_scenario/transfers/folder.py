@@ -10,13 +10,13 @@ import contextlib
 import fcntl
 import hashlib
 import secrets
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.transfers.location import is_local
+from airflow_provider_scenario.transfers.staging import staging_folder
 from airflow_provider_scenario.transfers.storage_error import reading_error, writing_error
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class RemoteFolder:
 
     def store(self, name: str, fill: Callable[[BinaryIO], T]) -> T:
         """Make the file complete in the machine's folder for temporary files, then put it in one go."""
-        with _staging_folder() as staging:
+        with staging_folder() as staging:
             stage = LocalFolder(staging)
             result = stage.store("file", fill)
             self._put(staging / "file", name)
@@ -212,16 +212,6 @@ class RemoteFolder:
 
     def _path(self, name: str) -> str:
         return str((self.root / name).path)
-
-
-@contextlib.contextmanager
-def _staging_folder() -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="scenario-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise writing_error(error, tempfile.gettempdir()) from error
-    with folder as name:
-        yield Path(name)
 
 
 def _digest(file: BinaryIO) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -60,6 +61,30 @@ def scenario(sandbox: SandboxServer, scenario_connection: str) -> Iterator[Sandb
 @pytest.fixture
 def context() -> dict[str, Any]:
     return {"task_state_store": StateStore(), "outlet_events": {}, "ti": TaskInstance()}
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """Where an S3 of this process answers."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStoragePath:
+    """A fresh bucket, by way of an Airflow connection."""
+    extra = {"endpoint_url": s3_address, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "key_of_nobody", "password": "secret_of_nobody", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_TEST", json.dumps(connection))
+    path = ObjectStoragePath(f"s3://aws_test@bucket-{uuid.uuid4().hex}/clips")
+    path.fs.mkdir(path.path.partition("/")[0])
+    return path
 
 
 @pytest.fixture

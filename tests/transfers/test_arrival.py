@@ -97,3 +97,14 @@ def test_a_length_nobody_announced_is_still_counted(size: int | None, sent: int)
     arrival.add(b"x" * sent)
     with pytest.raises(ScenarioTransferError):
         arrival.finish()
+
+
+def test_a_reply_that_says_nothing_is_missing_is_enough() -> None:
+    arrival, file = an_arrival(None)
+    arrival.begin(whole())
+    arrival.add(CONTENT)
+    assert not arrival.begin(Head(416, {"content-range": "bytes */100"}))
+    assert arrival.finish().size == 100
+    with pytest.raises(StaleUrlError):
+        arrival.begin(Head(416, {"content-range": "bytes */101"}))
+    assert file.getvalue() == b""
