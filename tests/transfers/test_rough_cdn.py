@@ -28,7 +28,10 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 from tests.transfers.conftest import TaskInstance
 
 DOWNLOADS, TOGETHER = 200, 20
-FASTEST_TRICKLE = 2_000_000
+DOWNLOADS_TO_S3 = 100
+"""An S3 in Python takes ten times as long as a folder; what comes from the CDN is staged as for any other storage."""
+
+TRICKLE = 1_000_000
 
 
 @pytest.fixture(params=["file", "memory", "s3"])
@@ -53,7 +56,7 @@ def trouble(chance: random.Random) -> list[dict[str, Any]]:
         {"type": "wrong_length", "by": chance.randrange(1, 5000)},
         {"type": "short_body"},
         {"type": "drop_before", "reset": True},
-        {"type": "trickle", "bytes_per_second": FASTEST_TRICKLE},
+        {"type": "trickle", "bytes_per_second": TRICKLE},
     ]
     drawn = chance.choices(kinds, k=chance.randrange(1, 5))
     if for_ever:
@@ -109,10 +112,11 @@ def test_every_file_is_right_or_not_there(
 ) -> None:
     monkeypatch.setattr(delivery, "PARALLEL", TOGETHER)
     chance = random.Random(2026)
-    ids = [scenario.make_asset(chance.randrange(20_000, 400_000)) for _ in range(TOGETHER)]
+    ids = [scenario.make_asset(chance.randrange(10_000, 120_000)) for _ in range(TOGETHER)]
     truth = {original: digests_of(ids, original=original) for original in (True, False)}
+    downloads = DOWNLOADS_TO_S3 if place.protocol == "s3" else DOWNLOADS
     right = 0
-    for number in range(DOWNLOADS // TOGETHER):
+    for number in range(downloads // TOGETHER):
         original, folder = bool(number % 2), place / str(number)
         scenario.clear_faults()
         for asset_id in ids:
@@ -133,4 +137,4 @@ def test_every_file_is_right_or_not_there(
         for name, content in found.items():
             assert content == truth[original][ids[int(name.removesuffix(".mp4")) - 1]]
         right += len(found)
-    assert DOWNLOADS * 0.75 < right < DOWNLOADS, "both happened: trouble that passed, and trouble that stayed"
+    assert downloads * 0.75 < right < downloads, "both happened: trouble that passed, and trouble that stayed"
