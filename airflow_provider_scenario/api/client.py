@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import requests
 import requests.auth
 import tenacity
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ProxyError, SSLError
 
 from airflow_provider_scenario.api.access import CONNECT_TIMEOUT, Access
 from airflow_provider_scenario.api.calls import Call
@@ -28,6 +30,9 @@ from airflow_provider_scenario.api.retry import Patience, tenacity_arguments
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 
 T = TypeVar("T")
+
+_LONGEST_CHUNK = 0.5
+"""Seconds after which a chunk that is not full is handed on, so that whoever waits for it can tell how far it is."""
 
 _NO_ADDRESS = (
     requests.ConnectTimeout,
@@ -57,25 +62,57 @@ class FileStream:
     headers: Mapping[str, str]
     response: requests.Response = field(repr=False)
 
-    def chunks(self, size: int) -> Iterator[bytes]:
+    def chunks(self, size: int) -> Iterator[memoryview]:
         """Yield the bytes as they come, so that all that came before a cut has been yielded.
 
-        :param size: Bytes a chunk at most.
+        A chunk is good until the one after the next is asked for: two buffers are filled in turn, since a new one for
+        each chunk would cost more time than the chunk's way through the network.
+
+        :param size: Bytes a chunk at most. One that comes slowly is yielded before it is full.
         :raises ScenarioConnectionError: if the connection breaks.
         """
-        raw = self.response.raw
-        read = getattr(raw, "read1", raw.read)  # urllib3 before 2 has no read1
-        while True:
+        read_into = self._reader()
+        for buffer in itertools.cycle((memoryview(bytearray(size)), memoryview(bytearray(size)))):
+            filled, trouble, is_over = 0, None, False
+            until = time.monotonic() + _LONGEST_CHUNK
             try:
-                chunk = read(size, decode_content=False)
+                while filled < size and not is_over and time.monotonic() < until:
+                    came = read_into(buffer[filled:])
+                    filled, is_over = filled + came, came == 0
             except (requests.RequestException, HTTPError, OSError) as error:
                 trouble = type(error).__name__
-            else:
-                if not chunk:
-                    return
-                yield chunk
-                continue
-            raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
+            if filled:
+                yield buffer[:filled]
+            if trouble is not None:
+                break
+            if is_over:
+                return
+        raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
+
+    def _reader(self) -> Callable[[memoryview], int]:
+        """Return what reads the bytes that are there into a buffer, and returns how many; 0 at the end."""
+        raw = self.response.raw
+        connection: Any = getattr(raw._fp, "fp", None)
+        left: int | None = getattr(raw._fp, "length", None)
+        if hasattr(connection, "readinto1") and left is not None:
+
+            def read_into(buffer: memoryview) -> int:
+                nonlocal left
+                came: int = connection.readinto1(buffer[:left])
+                if left and not came:
+                    raise ProtocolError(f"{left} bytes are missing")
+                left -= came
+                return came
+
+            return read_into
+        read: Callable[..., bytes] = getattr(raw, "read1", raw.read)  # urllib3 before 2 has no read1
+
+        def copy_into(buffer: memoryview) -> int:
+            content = read(len(buffer), decode_content=False)
+            buffer[: len(content)] = content
+            return len(content)
+
+        return copy_into
 
 
 class ScenarioClient:
