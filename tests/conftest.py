@@ -58,10 +58,14 @@ def sandbox_server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def sandbox(sandbox_server: SandboxServer) -> SandboxServer:
-    """The embedded Scenario as it was at its start: no jobs, no faults, the settings' defaults."""
+def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
+    """The embedded Scenario as it was at its start: no jobs, no faults, the settings' defaults.
+
+    At the end no key may have gone to its CDN or its bucket, whatever the test was about.
+    """
     sandbox_server.reset()
-    return sandbox_server
+    yield sandbox_server
+    assert sandbox_server.leaks() == []
 
 
 @pytest.fixture

@@ -60,11 +60,12 @@ def guarded_server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def sandbox(guarded_server: SandboxServer) -> SandboxServer:
+def sandbox(guarded_server: SandboxServer) -> Iterator[SandboxServer]:
     """Stands in for the sandbox that all tests share."""
     guarded_server.reset()
     assert (guarded_server.api_key, guarded_server.api_secret) == (KEY, SECRET)
-    return guarded_server
+    yield guarded_server
+    assert guarded_server.leaks() == []
 
 
 @pytest.fixture(autouse=True)

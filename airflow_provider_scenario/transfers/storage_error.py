@@ -26,6 +26,9 @@ def writing_error(error: Exception, folder: str) -> ScenarioError:
     if number in _FULL:
         todo = f"Make room{_free_space(folder)} or choose another destination, then clear the task."
         return ScenarioFileError(f"There is no space left in {folder}. {_KEPT.format(todo=todo)}")
+    if number == errno.EFBIG:
+        todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."
+        return ScenarioFileError(f"A file is larger than {folder} or this worker allows. {_KEPT.format(todo=todo)}")
     if number in _FORBIDDEN or isinstance(error, PermissionError):
         todo = "Let the worker's user write there, or choose another destination, then clear the task."
         return ScenarioFileError(f"Writing to {folder} is not allowed ({error}). {_KEPT.format(todo=todo)}")

@@ -22,11 +22,12 @@ DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[SandboxServer]:
-    """The embedded Scenario."""
+    """The embedded Scenario; at the end no key may have gone to its CDN or its bucket."""
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
     with SandboxServer() as server:
         yield server
+        assert server.leaks() == []
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,7 @@ def quick_sandbox() -> Iterator[SandboxServer]:
 
     with SandboxServer(render="tiny", job_seconds=3, parallel_jobs=1000) as server:
         yield server
+        assert server.leaks() == []
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -30,6 +31,7 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.folder import LocalFolder
+from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.transfers.conftest import requests_to
 
@@ -322,6 +324,35 @@ def test_a_full_disk(scenario: SandboxServer, context: dict[str, Any], small_dis
     assert f"no space left in {small_disk}" in str(refusal.value)
     assert "free; no new job is bought" in str(refusal.value)
     assert files_in(small_disk) == []
+
+
+def test_a_limit_for_the_size_of_files(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, before[1]))
+    try:
+        with pytest.raises(ScenarioFileError, match=r"larger than .* allows") as refusal:
+            save(context, asset_ids=asset_id, destination=str(tmp_path), original=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "Raise the worker's limit" in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_to_s3_and_back_under_an_odd_name(
+    scenario: SandboxServer, context: dict[str, Any], s3_bucket: ObjectStoragePath
+) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    destination = f"{s3_bucket}/für alle + mehr"
+    [fact] = save(context, asset_ids=asset_id, destination=destination, original=True)
+    assert fact["uri"] == f"{destination}/{asset_id}.mp4"
+    manifest = json.loads(ObjectStoragePath(f"{destination}/manifest.json").read_bytes())
+    assert manifest["files"] == [fact]
+    before = requests_to(scenario, "GET /cdn/")
+    assert save(context, asset_ids=asset_id, destination=destination, original=True) == [fact]
+    assert requests_to(scenario, "GET /cdn/") == before
+    upload = ObjectStorageToScenarioOperator(task_id="send", source=fact["uri"], poll_interval=0.05)
+    assert digest(truth(upload.execute(context), original=True)) == fact["sha256"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
