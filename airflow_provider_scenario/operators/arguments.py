@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Rules
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
-from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Rules
 
 
 def seconds_of(name: str, given: object) -> float:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.budget import Estimate, checked_sets, estimate, refuse_above
-from airflow_provider_scenario.checking import read_model
+from airflow_provider_scenario.buying.budget import Estimate, checked_sets, estimate, refuse_above
+from airflow_provider_scenario.buying.checking import read_model
+from airflow_provider_scenario.buying.pricing import limit_of
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back
 from airflow_provider_scenario.operators.file_inputs import with_paths_as_text
 from airflow_provider_scenario.operators.record_store import show_purchases
 from airflow_provider_scenario.outcome import amount
-from airflow_provider_scenario.pricing import limit_of
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:

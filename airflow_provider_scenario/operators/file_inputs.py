@@ -10,7 +10,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
 from airflow_provider_scenario.api.model import Model, ModelInput
-from airflow_provider_scenario.checking import check_assets, refuse
+from airflow_provider_scenario.buying.checking import check_assets, refuse
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.transfers.intake import Intake
 from airflow_provider_scenario.transfers.progress import Log

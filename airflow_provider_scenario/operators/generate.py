@@ -16,8 +16,11 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.charges import spent_on, with_charge
-from airflow_provider_scenario.checking import checked_request, read_model
+from airflow_provider_scenario.buying.charges import spent_on, with_charge
+from airflow_provider_scenario.buying.checking import checked_request, read_model
+from airflow_provider_scenario.buying.pricing import check_price, limit_of, warn_if_dearer
+from airflow_provider_scenario.buying.purchase import Bought, Purchase
+from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Record, Request
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
@@ -32,18 +35,15 @@ from airflow_provider_scenario.operators.blocking_wait import last_look, wait_he
 from airflow_provider_scenario.operators.file_inputs import FileInputs, with_paths_as_text
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
-from airflow_provider_scenario.pricing import check_price, limit_of, warn_if_dearer
-from airflow_provider_scenario.purchase import Bought, Purchase
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.submission import OnClear, OnLostSubmission, OnStale, Record, Request
-from airflow_provider_scenario.waiting import Ending, JobWait
+from airflow_provider_scenario.watching.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.api.client import ScenarioClient
     from airflow_provider_scenario.api.model import UsualTimes
-    from airflow_provider_scenario.purchase import RecordStore
+    from airflow_provider_scenario.buying.purchase import RecordStore
 
 _TIMEOUT_MARGIN = 60.0
 _SLOT_PAUSE = 15.0

@@ -32,7 +32,7 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
-from airflow_provider_scenario.waiting import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.watching.waiting import VANISHED_AFTER, Ending, JobWait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_scenario.slots import Look, SlotQueue
 from airflow_provider_scenario.triggers.watchers import watcher_of
-from airflow_provider_scenario.waiting import FIRST_LOOK
-from airflow_provider_scenario.watch import JobWatcher
+from airflow_provider_scenario.watching.slots import Look, SlotQueue
+from airflow_provider_scenario.watching.waiting import FIRST_LOOK
+from airflow_provider_scenario.watching.watch import JobWatcher
 
 _MARGIN = 120.0
 """Seconds to look back further than to the last look: the job list lags, and clocks differ."""

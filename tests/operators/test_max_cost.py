@@ -10,9 +10,9 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_scenario import exceptions
+from airflow_provider_scenario.buying.pricing import limit_of
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
-from airflow_provider_scenario.pricing import limit_of
 from airflow_provider_scenario.retries import ScenarioRetryPolicy
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from tests.task_run import TaskRun, deferral
@@ -211,7 +211,7 @@ def test_what_the_dry_run_refuses_is_refused_in_scenarios_words(scenario: Sandbo
 def test_a_purchase_dearer_than_its_price_is_told_although_it_stands(
     scenario: SandboxServer, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.pricing.price_of", lambda *_: Decimal(1))
+    monkeypatch.setattr("airflow_provider_scenario.buying.pricing.price_of", lambda *_: Decimal(1))
     assert generating(max_cost=12).execute(TaskRun().context)["cost"] == PRICE
     assert (
         "Scenario charged 13 creative units, more than the price it told and than max_cost=12. The purchase can't be "

@@ -9,12 +9,12 @@ import pytest
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.model import packaged_model
+from airflow_provider_scenario.buying.purchase import Purchase
+from airflow_provider_scenario.buying.submission import Request, Rules
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.record_store import OneTryStore
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
-from airflow_provider_scenario.purchase import Purchase
-from airflow_provider_scenario.submission import Request, Rules
 from tests.task_run import TaskRun, deferral
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from airflow_provider_scenario.spending import spent_in_run
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:
-    from airflow_provider_scenario.charges import Spending
+    from airflow_provider_scenario.buying.charges import Spending
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.quick_scenario import Log
 

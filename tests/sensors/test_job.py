@@ -17,13 +17,13 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from airflow_provider_scenario import waiting
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+from airflow_provider_scenario.watching import waiting
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from airflow_provider_scenario.operators.generate import ScenarioGenerateOperato
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.sensor import ScenarioSensorTrigger
-from airflow_provider_scenario.waiting import Ending
+from airflow_provider_scenario.watching.waiting import Ending
 from tests.task_run import restored
 
 if TYPE_CHECKING:

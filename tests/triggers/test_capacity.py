@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from airflow_provider_scenario import slots
 from airflow_provider_scenario.triggers import capacity
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
+from airflow_provider_scenario.watching import slots
 from tests.task_run import events_of, restored
 
 if TYPE_CHECKING:

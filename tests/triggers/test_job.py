@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_scenario import waiting
-from airflow_provider_scenario.waiting import Ending
+from airflow_provider_scenario.watching import waiting
+from airflow_provider_scenario.watching.waiting import Ending
 from tests.task_run import events_of, restored
 from tests.triggers.waiting_trigger import waiting_for, with_task
 

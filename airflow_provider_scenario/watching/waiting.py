@@ -11,7 +11,6 @@ from typing import Any
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
-from airflow_provider_scenario.elapsed import progress_of, progress_words, usual_words
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
@@ -20,6 +19,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioPermissionError,
 )
 from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_error
+from airflow_provider_scenario.watching.elapsed import progress_of, progress_words, usual_words
 
 FIRST_LOOK = 10.0
 """Seconds from a deferral to the first look. Airflow's scheduler may mark a task failed whose trigger fires sooner."""

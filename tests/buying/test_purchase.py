@@ -13,6 +13,8 @@ import pytest
 
 from airflow_provider_scenario.api.job import JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.buying.purchase import Bought, Purchase
+from airflow_provider_scenario.buying.submission import OnLostSubmission, OnStale, Record, Request, Rules
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioCapacityError,
@@ -27,8 +29,6 @@ from airflow_provider_scenario.exceptions import (
     ScenarioServerError,
     ScenarioSubmissionError,
 )
-from airflow_provider_scenario.purchase import Bought, Purchase
-from airflow_provider_scenario.submission import OnLostSubmission, OnStale, Record, Request, Rules
 from tests.lying_scenario import AMBIGUOUS, Clock, Crash, Line, LyingScenario, Steps, Store
 
 REQUEST = Request("model_1", {"prompt": "a cat", "strength": 0.5, "numFrames": 81}, largest_seed=LARGEST_SEED)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.lost_submission import (
+from airflow_provider_scenario.buying.lost_submission import (
     ACCEPTANCE_SECONDS,
     SETTLE_SECONDS,
     SHORTEST_SEARCH,
@@ -22,7 +22,7 @@ from airflow_provider_scenario.lost_submission import (
     search_from,
     settled_at,
 )
-from airflow_provider_scenario.submission import (
+from airflow_provider_scenario.buying.submission import (
     VANISHING_SECONDS,
     Answer,
     Decision,

@@ -13,9 +13,9 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.inputs import asset_ids, check_asset, check_inputs
 from airflow_provider_scenario.api.model import Model, packaged_model
+from airflow_provider_scenario.buying.purchase import Sender
+from airflow_provider_scenario.buying.submission import Request
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError, ScenarioPassingError
-from airflow_provider_scenario.purchase import Sender
-from airflow_provider_scenario.submission import Request
 
 
 def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> Model:

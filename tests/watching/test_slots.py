@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 import pytest
 
-from airflow_provider_scenario import slots
-from airflow_provider_scenario.slots import FIRST_PROBE, LONGEST_PROBE, SlotQueue
+from airflow_provider_scenario.watching import slots
+from airflow_provider_scenario.watching.slots import FIRST_PROBE, LONGEST_PROBE, SlotQueue
 
 TICK = 0.02
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow_provider_scenario.api.inputs import check_inputs, file_paths
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.checking import check_assets
+from airflow_provider_scenario.buying.checking import check_assets
+from airflow_provider_scenario.buying.pricing import price_of
+from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError, ScenarioPriceError
 from airflow_provider_scenario.outcome import amount, creative_units, job_page
-from airflow_provider_scenario.pricing import price_of
-from airflow_provider_scenario.purchase import Sender
 
 _MOST_FAULTS_SHOWN = 20
 

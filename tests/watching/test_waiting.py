@@ -26,7 +26,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioServerError,
     ScenarioTimeoutError,
 )
-from airflow_provider_scenario.waiting import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.watching.waiting import VANISHED_AFTER, Ending, JobWait
 
 DEADLINE = 3600.0
 

@@ -12,13 +12,13 @@ from typing import Any
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.price import units
+from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioPassingError,
     ScenarioPriceError,
 )
 from airflow_provider_scenario.outcome import amount, creative_units
-from airflow_provider_scenario.purchase import Sender
 
 
 def limit_of(name: str, given: object) -> Decimal | None:

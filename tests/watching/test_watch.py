@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioAuthenticationError, ScenarioError, ScenarioPassingError
-from airflow_provider_scenario.follower import Look
-from airflow_provider_scenario.pace import Pace, Reach
-from airflow_provider_scenario.waiting import Ending, JobWait
-from airflow_provider_scenario.watch import JobWatcher
+from airflow_provider_scenario.watching.follower import Look
+from airflow_provider_scenario.watching.pace import Pace, Reach
+from airflow_provider_scenario.watching.waiting import Ending, JobWait
+from airflow_provider_scenario.watching.watch import JobWatcher
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
@@ -333,7 +333,7 @@ def test_the_list_fails_for_a_minute(kind: int | str, caplog: pytest.LogCaptureF
         assert sum("at most 5 a second" in line for line in said) == 1
         assert sum("can be read again" in line for line in said) == 1
 
-    with caplog.at_level(logging.INFO, "airflow_provider_scenario.watch"):
+    with caplog.at_level(logging.INFO, "airflow_provider_scenario.watching.watch"):
         run(story())
 
 

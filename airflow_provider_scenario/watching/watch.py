@@ -19,16 +19,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.asking import AsyncSender, OpenClient, ask
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
     ScenarioPassingError,
 )
-from airflow_provider_scenario.follower import Follower, Look
-from airflow_provider_scenario.job_list import JobList, Sweep
-from airflow_provider_scenario.outage import Outage, is_worth_single_reads
-from airflow_provider_scenario.pace import Pace
+from airflow_provider_scenario.watching.asking import AsyncSender, OpenClient, ask
+from airflow_provider_scenario.watching.follower import Follower, Look
+from airflow_provider_scenario.watching.job_list import JobList, Sweep
+from airflow_provider_scenario.watching.outage import Outage, is_worth_single_reads
+from airflow_provider_scenario.watching.pace import Pace
 
 _AT_ONCE = 50
 """How many to wake before others on the event loop get their turn."""
