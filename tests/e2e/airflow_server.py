@@ -8,12 +8,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
 import psutil
+import psycopg2
 
 from tests.e2e.airflow_api import AirflowApi
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
@@ -194,6 +196,18 @@ class AirflowServer(AirflowApi):
     def task_pids(self) -> list[int]:
         """The processes that run tasks now, each a child of a worker."""
         return [child.pid for worker in self.worker_pids() for child in psutil.Process(worker).children()]
+
+    # A cheap look
+
+    def states(self, dag_id: str, run_id: str) -> tuple[str, Counter[str]]:
+        """The run's state and how many task instances are in which, from PostgreSQL: no work for the API server."""
+        assert self._postgres is not None
+        where = "where dag_id = %s and run_id = %s"
+        with psycopg2.connect(self._postgres.url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+            cursor.execute(f"select state from dag_run {where}", (dag_id, run_id))
+            (state,) = cursor.fetchone() or ("none",)
+            cursor.execute(f"select coalesce(state, 'none') from task_instance {where}", (dag_id, run_id))
+            return state, Counter(row[0] for row in cursor.fetchall())
 
     # Being alive
 

@@ -34,7 +34,7 @@ def sandbox() -> Iterator[SandboxServer]:
 def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox."""
     environment = {"AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json()}
-    with AirflowServer(DAGS_FOLDERS, environment=environment) as server:
+    with AirflowServer(DAGS_FOLDERS, database="postgresql", environment=environment) as server:
         yield server
 
 
@@ -56,5 +56,5 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(patient),
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"timeout": 4}}),
     }
-    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=24, environment=environment) as server:
+    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=12, environment=environment) as server:
         yield server

@@ -54,10 +54,10 @@ class Story:
         """Look once; whether the run has ended."""
         if self.state in FINISHED:
             return True
-        self.state = airflow.run(self.dag_id, self.run_id)["state"]
-        self.instances = airflow.task_instances(self.dag_id, self.run_id)
-        self.looks.append(Counter(each["state"] or "none" for each in self.instances))
+        self.state, states = airflow.states(self.dag_id, self.run_id)
+        self.looks.append(states)
         if self.state in FINISHED:
+            self.instances = airflow.task_instances(self.dag_id, self.run_id)
             self.seconds = time.monotonic() - self.seconds
         return self.state in FINISHED
 

@@ -76,9 +76,8 @@ def story(busy_airflow: AirflowServer) -> Iterator[Story]:
 
 def all_wait(airflow: AirflowServer, run_id: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    path = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
-    while (number := airflow.api("GET", path, state="deferred", limit=1)["total_entries"]) < JOBS:
-        assert time.monotonic() < deadline, f"{number} wait"
+    while (states := airflow.states(DAG_ID, run_id)[1]) != {"deferred": JOBS}:
+        assert time.monotonic() < deadline, states
         time.sleep(1.0)
 
 
