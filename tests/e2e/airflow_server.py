@@ -11,22 +11,23 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import psutil
 import psycopg2
 
-from tests.e2e.airflow_api import AirflowApi
+from tests.e2e.airflow_api import FINISHED, AirflowApi, Record
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
 from tests.e2e.postgres_server import PostgresServer
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
+LOOK_SECONDS = 0.25
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
@@ -197,17 +198,51 @@ class AirflowServer(AirflowApi):
         """The processes that run tasks now, each a child of a worker."""
         return [child.pid for worker in self.worker_pids() for child in psutil.Process(worker).children()]
 
-    # A cheap look
+    # Waiting, by looks at PostgreSQL: those at the API would be half of its server's work
 
     def states(self, dag_id: str, run_id: str) -> tuple[str, Counter[str]]:
-        """The run's state and how many task instances are in which, from PostgreSQL: no work for the API server."""
+        """The run's state, and how many of its task instances are in which."""
+        run = self._select("select state from dag_run where dag_id = %s and run_id = %s", dag_id, run_id)
+        rows = self._select(
+            "select coalesce(state, 'none') from task_instance where dag_id = %s and run_id = %s", dag_id, run_id
+        )
+        return run[0][0], Counter(state for (state,) in rows)
+
+    def wait_for_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        timeout: float = 120.0,
+        on_change: Callable[[list[Record]], None] | None = None,
+    ) -> Record:
+        """Wait until the run has ended and return its record; tell `on_change` of every change of a task."""
+        if self._postgres is not None and on_change is None:
+            deadline = time.monotonic() + timeout
+            while self.states(dag_id, run_id)[0] not in FINISHED and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+            timeout = 0.0
+        return super().wait_for_run(dag_id, run_id, timeout, on_change)
+
+    def wait_for_state(
+        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 60.0
+    ) -> Record:
+        """Wait until a task instance is in one of the states and return its record."""
+        if self._postgres is not None:
+            deadline = time.monotonic() + timeout
+            sql = (
+                "select state from task_instance where dag_id = %s and run_id = %s and task_id = %s and map_index = %s"
+            )
+            place = (dag_id, run_id, task_id, map_index)
+            while not {row[0] for row in self._select(sql, *place)} & set(states) and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+            timeout = 0.0
+        return super().wait_for_state(dag_id, run_id, task_id, *states, map_index=map_index, timeout=timeout)
+
+    def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         assert self._postgres is not None
-        where = "where dag_id = %s and run_id = %s"
         with psycopg2.connect(self._postgres.url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-            cursor.execute(f"select state from dag_run {where}", (dag_id, run_id))
-            (state,) = cursor.fetchone() or ("none",)
-            cursor.execute(f"select coalesce(state, 'none') from task_instance {where}", (dag_id, run_id))
-            return state, Counter(row[0] for row in cursor.fetchall())
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
 
     # Being alive
 

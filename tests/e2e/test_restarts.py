@@ -66,7 +66,7 @@ class Purchases:
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} did not happen in {STEP_SECONDS:.0f} s.")
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     def triggerer(self, run_id: str) -> int | None:
         """The number of the triggerer in which a run's task waits."""
