@@ -40,17 +40,22 @@ def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> M
     return model
 
 
-def checked_request(model: Model, given: Mapping[str, Any], access: Access, *, label: Callable[[str], str]) -> Request:
+def checked_request(
+    model: Model, given: Mapping[str, Any], access: Access, *, label: Callable[[str], str], has_begun: bool = False
+) -> Request:
     """Return what to buy, checked against the model's record.
 
     :param model: The record.
     :param given: The author's inputs, by the API's names.
     :param access: Where it is bought.
     :param label: Returns what the author calls an input of the API.
+    :param has_begun: Whether something may have been bought with these inputs already: then they pass even if the
+        model has become stricter since. Default ``False``.
     :raises ScenarioInputError: naming every fault at once.
     """
     checked = check_inputs(model, given)
-    refuse(model, checked.faults, label)
+    if not has_begun:
+        refuse(model, checked.faults, label)
     scope = " ".join(filter(None, (access.base_url, access.project_id)))
     return Request(model.id, checked.values, scope=scope, largest_seed=model.largest_seed)
 

@@ -146,6 +146,10 @@ class Purchase:
                     inputs = request.inputs if ready is None else ready
                     draft = self._draft(request, take, max_tries, _jobs_so_far(record, answer))
                     self._price(draft, inputs)
+                    if (meanwhile := self._store.load()) != record:
+                        # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
+                        record, answer = meanwhile, self._ask(meanwhile)
+                        continue
                     self._submissions += 1
                     self._log.info("Submitting take %d to %s: %s.", take, request.model_id, why)
                     record = self._intend(draft, request)

@@ -24,6 +24,7 @@ from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmissio
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
+    ScenarioConfigurationError,
     ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
@@ -128,6 +129,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.max_cost = max_cost
+        self._is_limited = max_cost is not None
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = seconds_of("poll_interval", poll_interval)
@@ -158,10 +160,11 @@ class ScenarioGenerateOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy the generation, or rejoin the one already bought, and wait for it."""
         rules = rules_of(self.on_lost_submission, self.on_stale, self.on_clear)
-        limit = limit_of("max_cost", self.max_cost)
         client = self._client = ScenarioHook(self.scenario_conn_id, self.project_id).get_conn()
         records = self._records(context)
         record = records.load()
+        if record is None:
+            self._limit()
         bought_before = record.job_id if record is not None else None
         if record is not None:
             # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
@@ -169,18 +172,24 @@ class ScenarioGenerateOperator(BaseOperator):
         model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
         self._usual = model.usual
         given = with_paths_as_text(self.given_inputs())
-        request = checked_request(model, given, client.access, label=self.input_label)
+        has_begun = record is not None
+        request = checked_request(model, given, client.access, label=self.input_label, has_begun=has_begun)
         files = self._files = FileInputs(client, context, label=self.input_label, log=self.log)
 
+        def ready() -> dict[str, Any]:
+            self._limit()
+            checked_request(model, given, client.access, label=self.input_label)
+            return files.ready(model, request.inputs)
+
         def within_limit(inputs: Mapping[str, Any]) -> None:
-            if limit is not None:
+            if (limit := self._limit()) is not None:
                 check_price(client, model, inputs, limit, label=self.input_label, log=self.log)
 
         purchase = Purchase(
             client,
             records,
             rules,
-            before_buying=lambda: files.ready(model, request.inputs),
+            before_buying=ready,
             check_price=within_limit,
             claimed=lambda: self._jobs_of_siblings(context),
             log=self.log,
@@ -190,7 +199,7 @@ class ScenarioGenerateOperator(BaseOperator):
         except ScenarioDryRunError:
             self._announce(context)
             raise
-        if limit is not None and bought.is_new:
+        if bought.is_new and (limit := self._limit()) is not None:
             warn_if_dearer(bought.record.charged, limit, self.log)
         self._announce(context)
         if not self.wait_for_completion and not bought.job.has_ended_badly:
@@ -224,8 +233,8 @@ class ScenarioGenerateOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             record = self._records(context).load()
-            if record is None or record.job_id is None:
-                raise
+            if record is None or record.job_id is None or record.landed or record.max_tries != context["ti"].max_tries:
+                raise  # What was waited for is a slot for this take, not the job of an earlier one.
         with permanent_errors_end_the_task():
             with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
                 ending = last_look(record.job_id, client)
@@ -248,6 +257,15 @@ class ScenarioGenerateOperator(BaseOperator):
     def input_label(self, name: str) -> str:
         """Return how the author calls an input of the API."""
         return name
+
+    def _limit(self) -> Decimal | None:
+        """Return the limit of a purchase that is about to be made; one that was made already asks for none."""
+        if self._is_limited and self.max_cost is None:
+            raise ScenarioConfigurationError(
+                "max_cost was given but came out as None, as from an XCom that is not there. Nothing was bought by "
+                "this try. Mend what it comes from, then clear the task."
+            )
+        return limit_of("max_cost", self.max_cost)
 
     def _jobs_of_siblings(self, context: Context) -> Collection[str]:
         """Return the jobs that other mapped instances of this task have bought in this run."""

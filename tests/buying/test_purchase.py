@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,11 +68,12 @@ class Worker:
         self.claimed: list[str] = []
         self.log = logging.getLogger("tests.purchase")
 
-    def settle(self, max_tries: int = 2) -> Bought:
+    def settle(self, max_tries: int = 2, before_buying: Callable[[], None] = lambda: None) -> Bought:
         purchase = Purchase(
             self.line,
             self.store,
             self.rules,
+            before_buying=before_buying,
             claimed=lambda: self.claimed,
             log=self.log,
             clock=self.clock,
@@ -127,7 +128,7 @@ def not_literal(inputs: dict[str, Any]) -> dict[str, Any]:
 def test_the_intent_is_safe_before_the_money_moves_and_the_job_is_safe_after() -> None:
     worker = Worker()
     bought = worker.settle()
-    assert worker.steps.taken == UNDISTURBED
+    assert worker.steps.taken == [*UNDISTURBED[:2], *UNDISTURBED], "before the intent it looks once more"
     assert worker.paid == ["job_1"]
     assert bought.is_new
     assert bought.job.id == bought.record.job_id == worker.record.job_id == "job_1"
@@ -239,6 +240,22 @@ def test_changed_inputs_are_bought_or_refused_as_the_author_wants() -> None:
 
 
 # The worker dies.
+
+
+def test_what_another_try_bought_meanwhile_is_rejoined() -> None:
+    """Uploads come before the intent and may take minutes, in which a stalled try is taken for dead."""
+    stalled = Worker()
+    other = Worker(scenario=stalled.scenario, payer="other")
+    other.store = stalled.store
+
+    def upload() -> None:
+        if not stalled.paid:
+            other.settle()
+
+    bought = stalled.settle(before_buying=upload)
+    assert stalled.paid == ["job_1"]
+    assert bought.job.id == "job_1"
+    assert not bought.is_new
 
 
 @pytest.mark.parametrize("request_", [REQUEST, SEEDLESS], ids=["seed", "no seed"])
@@ -571,11 +588,12 @@ class Priced(Worker):
         self.asked: list[dict[str, Any]] = []
         self.end = end
 
-    def settle(self, max_tries: int = 2) -> Bought:
+    def settle(self, max_tries: int = 2, before_buying: Callable[[], None] = lambda: None) -> Bought:
         purchase = Purchase(
             self.line,
             self.store,
             self.rules,
+            before_buying=before_buying,
             check_price=self.price,
             clock=self.clock,
             sleep=self.clock.sleep,

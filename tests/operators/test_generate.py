@@ -448,6 +448,19 @@ def test_a_clear_rejoins_the_running_job(scenario: SandboxServer) -> None:
     assert paid_jobs(scenario) == 1
 
 
+def test_a_retry_takes_what_was_bought_even_if_the_model_has_become_stricter(scenario: SandboxServer) -> None:
+    record = {"id": "model_strict", "inputs": [{"name": "n", "type": "number", "max": 90}]}
+    scenario.add_model(record)
+    run = TaskRun()
+    arguments = {"model_id": "model_strict", "inputs": {"n": 90}}
+    bought = generating(**arguments).execute(run.context)
+    scenario.add_model({**record, "inputs": [{"name": "n", "type": "number", "max": 80}]})
+    assert generating(**arguments).execute(run.retry()) == bought
+    with pytest.raises(exceptions.ScenarioInputError, match="n: "):
+        generating(**arguments).execute(run.clear())
+    assert paid_jobs(scenario) == 1
+
+
 def test_a_clear_after_success_buys_the_next_take(scenario: SandboxServer) -> None:
     run = TaskRun()
     first = generating().execute(run.context)
@@ -568,6 +581,15 @@ def test_a_silent_triggerer_costs_nothing(scenario: SandboxServer) -> None:
     result = generating("[stuck]", deferrable=True).resume_execution("__fail__", timed_out, run.context)
     assert result["job_id"] == run.record["job_id"]
     assert run.record["landed"] is True
+
+
+def test_a_wait_for_a_slot_that_came_to_nothing_hands_on_no_earlier_take(scenario: SandboxServer) -> None:
+    run = TaskRun()
+    generating().execute(run.context)
+    run.clear()
+    with pytest.raises(TaskDeferralTimeout):
+        generating().resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
+    assert paid_jobs(scenario) == 1
 
 
 def test_a_silent_triggerer_and_a_slow_job_end_in_the_timeouts_message(scenario: SandboxServer) -> None:

@@ -75,6 +75,22 @@ def test_what_is_no_number_of_units_is_a_mistake_and_no_missing_limit(scenario: 
     assert scenario.requests()["counts"] == {}
 
 
+def test_a_limit_that_came_out_as_none_is_a_mistake_and_no_missing_limit(scenario: SandboxServer) -> None:
+    with DAG("native", schedule=None, render_template_as_native_obj=True):
+        operator = generating(max_cost="{{ nothing }}")
+    operator.render_template_fields({**TaskRun().context, "nothing": None})
+    with pytest.raises(exceptions.ScenarioConfigurationError, match="max_cost was given but came out as None"):
+        operator.execute(TaskRun().context)
+    assert posts(scenario) == 0
+
+
+def test_a_retry_that_takes_what_was_bought_minds_no_limit(scenario: SandboxServer) -> None:
+    run = TaskRun()
+    bought = generating(max_cost=PRICE).execute(run.context)
+    assert generating(max_cost="None").execute(run.retry()) == bought
+    assert paid_jobs(scenario) == 1
+
+
 @pytest.mark.parametrize("native", [False, True])
 def test_a_limit_is_templated_in_every_generate_operator(scenario: SandboxServer, native: bool) -> None:
     with DAG("templates", schedule=None, render_template_as_native_obj=native):
