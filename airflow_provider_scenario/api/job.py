@@ -113,7 +113,7 @@ class Job:
     @property
     def is_moderated(self) -> bool:
         """Whether moderation stopped it, told by the words of its error and hint."""
-        return self.status is JobStatus.FAILURE and is_moderation(f"{self.error or ''} {self.hint or ''}")
+        return self.status is JobStatus.FAILURE and is_moderation(f"{self.error or ''}\n{self.hint or ''}")
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Job:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import enum
 import re
 
-MODERATION_WORDS = ("moderat", "nsfw", "sensitive content", "content policy", "flagged", "safety system")
-"""Parts of words by which Scenario's own plugins recognise a blocked prompt."""
+MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
+"""Words by which Scenario's own plugins recognise a blocked prompt."""
 
+# Whole words, and "flagged" not before what was found wrong: an input has "moderate" motion, "flagged inputs: fps".
+_MODERATION = re.compile(
+    rf"(?im)\b(?:{'|'.join(MODERATION_WORDS)}|moderators?)\b"
+    r"|\bflagged\s+(?:as|by|for)\b"
+    r"|\bflagged(?=\s*(?:[.,;!)]|$))"
+)
 _UNITS = re.compile(r"(?i)\b(creative units?|credits?|CUs?)\b")
 _LACK = re.compile(r"(?i)\b(not enough|insufficient|out of|no more|ran out|used up|exhausted|lack\w*)\b")
 _PLAN = re.compile(r"(?i)\b(plan|subscription|trial)\b")
@@ -26,8 +32,7 @@ class Topic(enum.Enum):
 
 def is_moderation(words: str) -> bool:
     """Return whether words speak of moderation."""
-    lowered = words.lower()
-    return any(word in lowered for word in MODERATION_WORDS)
+    return _MODERATION.search(words) is not None
 
 
 def topic_of(status: int, words: str) -> Topic | None:

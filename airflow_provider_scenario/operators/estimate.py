@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_scenario.buying.budget import Estimate, checked_sets, estimate, refuse_above
 from airflow_provider_scenario.buying.checking import read_model
 from airflow_provider_scenario.buying.pricing import limit_of
-from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back
 from airflow_provider_scenario.operators.file_inputs import with_paths_as_text
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ALARM_KEY = "scenario_dry_run_alarm"
 """The key in the task's state store under which a job is kept that a dry run made."""
+
+JOBS_KEY = "scenario_dry_run_jobs"
+"""The key under which all such jobs of the task are kept, also after a person has deleted the alarm."""
 
 
 class ScenarioEstimateCostOperator(BaseOperator):
@@ -48,6 +51,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         without retries. Default: no limit. Templated.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
     :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :raises ScenarioConfigurationError: if ``max_total`` is no amount, or a template of it that came out as ``None``.
     :raises ScenarioInputError: if inputs are wrong, naming the set and the input.
     :raises ScenarioPriceError: if the sum is above ``max_total``. Nothing was bought.
     :raises ScenarioDryRunError: if Scenario took a dry run for a purchase. It is not asked again by this task until a
@@ -73,24 +77,36 @@ class ScenarioEstimateCostOperator(BaseOperator):
         self.model_id = model_id
         self.inputs = inputs
         self.max_total = max_total
+        self._is_limited = max_total is not None
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, tell their sum, and refuse it above the limit."""
-        limit, sets = limit_of("max_total", self.max_total), self._sets()
+        limit, sets = self._limit(), self._sets()
         self._refuse_after_an_alarm(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             model = read_model(client, self.model_id, self.log, is_bought=False)
             try:
                 found = estimate(client, model, checked_sets(model, sets), self.log)
             except ScenarioDryRunError as alarm:
-                self._keep(context, alarm)
+                try:
+                    self._keep(context, str(alarm.job_id))
+                except Exception:  # The alarm itself must be raised: it is what ends the task without retries.
+                    self.log.exception("Airflow did not take all that is to be remembered of job %s.", alarm.job_id)
                 raise
         self._tell(context, found, limit)
         refuse_above(limit, found, model)
         return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
+
+    def _limit(self) -> Decimal | None:
+        if self.max_total is None and self._is_limited:
+            raise ScenarioConfigurationError(
+                "max_total was given, but its template came out as None, such as for an XCom that is missing. No price "
+                "was asked for, and nothing was bought."
+            )
+        return limit_of("max_total", self.max_total)
 
     def _sets(self) -> list[Mapping[str, Any]]:
         given = turned_back(self.inputs) if isinstance(self.inputs, str) else self.inputs
@@ -111,24 +127,37 @@ class ScenarioEstimateCostOperator(BaseOperator):
         context["ti"].xcom_push(key="total", value=amount(found.total))
         context["ti"].xcom_push(key="count", value=len(found.costs))
 
-    def _keep(self, context: Context, alarm: ScenarioDryRunError) -> None:
-        """Remember a job that a dry run made, for as long as the DAG run is kept."""
-        self._show(context, str(alarm.job_id))
-        store = context.get("task_state_store")
-        if store is not None:
-            from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
+    def _keep(self, context: Context, job_id: str) -> None:
+        """Remember a job that a dry run made, for as long as the DAG run is kept; then show it."""
+        store: Any = context.get("task_state_store")
+        jobs = [*self._jobs(context), job_id]
+        try:
+            if store is not None:
+                from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
 
-            store.set(ALARM_KEY, str(alarm.job_id), retention=NEVER_EXPIRE)
+                store.set(ALARM_KEY, job_id, retention=NEVER_EXPIRE)
+                store.set(JOBS_KEY, jobs, retention=NEVER_EXPIRE)
+        finally:
+            self._show(context, jobs)
 
-    def _show(self, context: Context, job_id: str) -> None:
-        context["ti"].xcom_push(key="job_id", value=job_id)
-        show_purchases(context, self.scenario_conn_id, self.project_id, [job_id])
+    def _jobs(self, context: Context) -> list[str]:
+        """Return the jobs that dry runs of this task are known to have made, the last one last."""
+        store: Any = context.get("task_state_store")
+        kept = store.get(JOBS_KEY) if store is not None else None
+        return [str(job_id) for job_id in kept or ()]
+
+    def _show(self, context: Context, jobs: Sequence[str]) -> None:
+        context["ti"].xcom_push(key="job_id", value=jobs[-1])
+        show_purchases(context, self.scenario_conn_id, self.project_id, jobs)
 
     def _refuse_after_an_alarm(self, context: Context) -> None:
-        store = context.get("task_state_store")
+        store, jobs = context.get("task_state_store"), self._jobs(context)
         job_id = store.get(ALARM_KEY) if store is not None else None
+        if job_id is not None and str(job_id) not in jobs:
+            jobs.append(str(job_id))
+        if jobs:
+            self._show(context, jobs)
         if job_id is not None:
-            self._show(context, str(job_id))
             raise ScenarioDryRunError(
                 f"An earlier dry run of this task made the job {job_id}, which is charged, so no price is asked for "
                 f"again. Once that is mended, delete the entry {ALARM_KEY} in this task's Task State Store, then clear "

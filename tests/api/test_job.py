@@ -220,6 +220,11 @@ def test_facts_make_the_journey_through_a_trigger_event(job: Job) -> None:
     [
         ("failure", "Blocked by content Moderation", None, True),
         ("failure", None, "The prompt was FLAGGED, rephrase it", True),
+        ("failure", "Flagged as unsafe", None, True),
+        ("failure", "It was flagged by a moderator", None, True),
+        ("failure", "The image was flagged", "Use another", True),
+        ("failure", "motion must be one of low, moderate, high", None, False),
+        ("failure", "flagged inputs: numFrames", None, False),
         ("failure", "worker died", "try again", False),
         ("failure", None, None, False),
         ("success", "moderation passed", None, False),

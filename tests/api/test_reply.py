@@ -80,6 +80,8 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
         (403, {"reason": "You are out of creative units."}, ScenarioPaymentError, "the team needs more creative units"),
         (400, {"reason": "Blocked by our content policy"}, ScenarioModerationError, "would be blocked again"),
         (422, {"reason": "The prompt was flagged"}, ScenarioModerationError, "change the prompt or the media"),
+        (400, {"reason": "motion must be one of low, moderate, high"}, ScenarioInputError, "low, moderate, high."),
+        (400, {"reason": "flagged inputs: numFrames"}, ScenarioInputError, "flagged inputs: numFrames."),
         (400, {"reason": "Input plan must be a string"}, ScenarioInputError, "Input plan must be a string."),
         (400, {"reason": "Input credits must be a number"}, ScenarioInputError, "Input credits must be a number."),
         (404, {"reason": "No such plan, and moderated"}, ScenarioNotFoundError, "No such plan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, NEVER_EXPIRE, ObjectStoragePath
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.operators.estimate import ALARM_KEY, ScenarioEstimateCostOperator
+from airflow_provider_scenario.operators.estimate import ALARM_KEY, JOBS_KEY, ScenarioEstimateCostOperator
 from airflow_provider_scenario.retries import ScenarioRetryPolicy
 from tests.task_run import TaskRun
 
@@ -26,6 +27,10 @@ def estimating(inputs: Any, **arguments: Any) -> ScenarioEstimateCostOperator:
     return ScenarioEstimateCostOperator(
         **{"task_id": "estimate", "model_id": TEXT_TO_VIDEO, "inputs": inputs, **arguments}
     )
+
+
+def broken(*_: Any, **__: Any) -> None:
+    raise ConnectionError("Airflow's API server is gone")
 
 
 def posts(scenario: SandboxServer) -> int:
@@ -175,6 +180,46 @@ def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxSe
     assert (posts(scenario), paid_jobs(scenario)) == (1, 1)
 
 
+def test_an_alarm_is_kept_before_it_is_shown(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario.configure(dry_run_ignored=True)
+    run = TaskRun()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(run.ti), "xcom_push", broken)
+        with pytest.raises(exceptions.ScenarioDryRunError, match="made the job"):
+            estimating(SHORT).execute(run.context)
+    with pytest.raises(exceptions.ScenarioDryRunError, match="An earlier dry run"):
+        estimating(SHORT).execute(run.retry())
+    assert (posts(scenario), paid_jobs(scenario)) == (1, 1)
+
+
+def test_an_alarm_that_airflow_does_not_keep_still_ends_the_task(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario.configure(dry_run_ignored=True)
+    run = TaskRun()
+    monkeypatch.setattr(type(run.store), "set", broken)
+    with pytest.raises(exceptions.ScenarioDryRunError, match="made the job"):
+        estimating(SHORT).execute(run.context)
+    assert len(run.xcoms["scenario_purchases"]["job_ids"]) == 1
+
+
+def test_a_second_alarm_does_not_hide_the_first(scenario: SandboxServer) -> None:
+    scenario.configure(dry_run_ignored=True)
+    run = TaskRun()
+    for context in (run.context, run.clear()):
+        run.store.rows.pop(ALARM_KEY, None)  # as a person does who believes that it is mended
+        with pytest.raises(exceptions.ScenarioDryRunError):
+            estimating(SHORT).execute(context)
+    jobs = [entry["jobId"] for entry in scenario.ledger()["entries"]]
+    assert len(jobs) == 2
+    assert sorted(run.xcoms["scenario_purchases"]["job_ids"]) == sorted(jobs)
+    assert run.store.retentions[JOBS_KEY] is NEVER_EXPIRE
+    scenario.configure(dry_run_ignored=False)
+    del run.store.rows[ALARM_KEY]
+    assert estimating(SHORT).execute(run.clear())[0]["cost"] == "2.75"
+    assert sorted(run.xcoms["scenario_purchases"]["job_ids"]) == sorted(jobs), "a report still finds them"
+
+
 def test_it_works_without_a_task_state_store(scenario: SandboxServer) -> None:
     """As below Airflow 3.3."""
     context = {"ti": TaskRun().ti}
@@ -182,6 +227,18 @@ def test_it_works_without_a_task_state_store(scenario: SandboxServer) -> None:
     scenario.configure(dry_run_ignored=True)
     with pytest.raises(exceptions.ScenarioDryRunError):
         estimating(SHORT).execute(context)
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_limit_that_templating_loses_is_no_missing_limit(scenario: SandboxServer, is_copied: bool) -> None:
+    with DAG("native", schedule=None, render_template_as_native_obj=True) as dag:
+        given = estimating(SHORT, max_total="{{ nothing }}")
+    operator = copy.copy(given) if is_copied else given
+    operator.render_template_fields({"nothing": None, "dag": dag}, dag.get_template_env())
+    assert operator.max_total is None
+    with pytest.raises(exceptions.ScenarioConfigurationError, match=r"max_total was given, .* nothing was bought"):
+        operator.execute(TaskRun().context)
+    assert posts(scenario) == 0
 
 
 def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
