@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.airflow_server import AirflowServer
+from tests.scheduling import airflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
 DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
+
+
+SERVERS: dict[str, AirflowServer] = {}
+"""The Airflows that run, by the name that `tests.scheduling` gives them."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop an Airflow after its last test: idle ones would slow the others down."""
+    if nextitem is None or airflow_of(nextitem.nodeid) == airflow_of(item.nodeid):
+        return
+    server = SERVERS.pop(airflow_of(item.nodeid) or "", None)
+    if server is not None:
+        server.stop_all()
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +50,7 @@ def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox."""
     environment = {"AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json()}
     with AirflowServer(DAGS_FOLDERS, database="postgresql", environment=environment) as server:
+        SERVERS["plain"] = server
         yield server
 
 
@@ -57,4 +73,5 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"timeout": 4}}),
     }
     with AirflowServer(TEST_DAGS, database="postgresql", parallelism=12, environment=environment) as server:
+        SERVERS["busy"] = server
         yield server

@@ -23,7 +23,7 @@ DAG_ID, CONNECTION = "two_hundred_wait", "scenario_watched"
 JOBS, FROM_WORKER = 200, 20
 STEADY_SECONDS = 25.0
 TICK = 10.0
-START_SECONDS, END_SECONDS = 150.0, 150.0
+START_SECONDS, END_SECONDS = 300.0, 400.0
 LIST, SINGLE = "GET /v1/jobs", "GET /v1/jobs/{jobId}"
 
 
