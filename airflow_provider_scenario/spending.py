@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.buying.charges import PURCHASES_KEY, Purchases, Spending, spending_of
+from airflow_provider_scenario.buying.charges import PURCHASES_KEY, Charge, Purchases, Spending, spending_of
 from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import ScenarioNotFoundError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -29,7 +29,9 @@ def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending
 
     Counted are the jobs of the generate operators, mapped or not, those of earlier tries and takes included, and jobs
     that dry runs have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
-    charged. Canceled jobs stand apart: Scenario does not say whether it refunds them.
+    charged. Canceled jobs stand apart: Scenario does not say whether it refunds them. Where Scenario tells of a job but
+    not what it cost, what the task noted at the purchase counts. A job that Scenario no longer knows stands apart
+    as ``unknown``, with what was noted: nobody can tell whether it was refunded. Noted is each task's last job only.
 
     It cannot know of
 
@@ -47,8 +49,7 @@ def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending
         from airflow.sdk import get_current_context
 
         context = get_current_context()
-    rows = [(one.task, job_id, job) for one in _shown(context) for job_id, job in _jobs(one)]
-    return spending_of(rows)
+    return spending_of([charge for one in _shown(context) for charge in _charges(one)])
 
 
 def _shown(context: Mapping[str, Any] | Context) -> list[Purchases]:
@@ -59,10 +60,10 @@ def _shown(context: Mapping[str, Any] | Context) -> list[Purchases]:
     return [Purchases.from_json(row) for row in rows if isinstance(row, Mapping)]
 
 
-def _jobs(bought: Purchases) -> Iterator[tuple[str, Job | None]]:
+def _charges(bought: Purchases) -> Iterator[Charge]:
     with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
         for job_id in bought.job_ids:
-            yield job_id, _read(client, job_id)
+            yield Charge.of(bought.task, job_id, _read(client, job_id), bought.charged.get(job_id))
 
 
 def _read(client: Sender, job_id: str) -> Job | None:

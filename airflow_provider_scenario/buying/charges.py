@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -76,25 +76,28 @@ class Purchases:
     :param scenario_conn_id: The Airflow connection that it bought on.
     :param project_id: The project that it asserted, or ``None``.
     :param job_ids: The jobs, the last one last: those of earlier tries and takes too.
+    :param charged: What jobs were charged when they were bought, in creative units as decimal text, where it was noted.
     """
 
     task: str
     scenario_conn_id: str
     project_id: str | None
     job_ids: tuple[str, ...]
+    charged: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {**dataclasses.asdict(self), "job_ids": list(self.job_ids)}
+        return {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Purchases:
-        """Return what :meth:`to_json` made."""
+        """Return what :meth:`to_json` made, or an earlier version that noted no charges."""
         return cls(
             task=document["task"],
             scenario_conn_id=document["scenario_conn_id"],
             project_id=document["project_id"],
             job_ids=tuple(document["job_ids"]),
+            charged=document.get("charged") or {},
         )
 
 
@@ -105,7 +108,8 @@ class Charge:
     :param task: The task that bought it, with its map index where it has one: ``generate`` or ``generate[3]``.
     :param job_id: The job.
     :param fate: What became of its money.
-    :param cost: What it was charged in creative units; ``None`` where that is unknown.
+    :param cost: What it was charged in creative units; ``None`` where that is unknown. A job of unknown fate has one if
+        the task had noted it.
     """
 
     task: str
@@ -114,9 +118,19 @@ class Charge:
     cost: Decimal | None = None
 
     @classmethod
-    def of(cls, task: str, job_id: str, job: Job | None) -> Charge:
-        """Return the charge of a job as it was read; ``None`` if Scenario does not tell of it."""
-        return cls(task, job_id, fate_of(job), job.cost if job else None)
+    def of(cls, task: str, job_id: str, job: Job | None, charged: str | None = None) -> Charge:
+        """Return the charge of a job.
+
+        :param task: The task that bought it.
+        :param job_id: The job.
+        :param job: The job as it was read; ``None`` if Scenario does not tell of it: then nobody knows whether it was
+            refunded, so its fate stays unknown even where its charge is known.
+        :param charged: What the task noted that it was charged, in creative units as decimal text.
+        """
+        if job is None:
+            return cls(task, job_id, Fate.UNKNOWN, None if charged is None else Decimal(charged))
+        known = with_charge(job, charged)
+        return cls(task, job_id, fate_of(known), known.cost)
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,11 @@ class Spending:
         return self._sum(Fate.UNCERTAIN)
 
     @property
+    def unknown(self) -> Decimal:
+        """What was charged for jobs of which Scenario tells no more, as far as their tasks had noted it."""
+        return self._sum(Fate.UNKNOWN)
+
+    @property
     def by_task(self) -> dict[str, Decimal]:
         """What was spent, task by task."""
         tasks = dict.fromkeys(charge.task for charge in self.charges)
@@ -153,6 +172,7 @@ class Spending:
         return {
             "spent": amount(self.spent),
             "uncertain": amount(self.uncertain),
+            "unknown": amount(self.unknown),
             "jobs": {fate.value: self.count(fate) for fate in Fate},
             "by_task": {task: amount(spent) for task, spent in self.by_task.items()},
             "unknown_job_ids": [charge.job_id for charge in self.charges if charge.fate is Fate.UNKNOWN],
@@ -168,20 +188,18 @@ class Spending:
             canceled = f"{self.count(Fate.UNCERTAIN)} canceled, for which {creative_units(self.uncertain)} were charged"
             parts.append(f"{canceled} and may or may not be refunded, not counted")
         if self.count(Fate.UNKNOWN):
-            parts.append(f"{self.count(Fate.UNKNOWN)} of which Scenario does not tell the cost, not counted")
+            noted = f", {creative_units(self.unknown)} as noted at the purchase" if self.unknown else ""
+            parts.append(f"{self.count(Fate.UNKNOWN)} of which Scenario does not tell the cost{noted}, not counted")
         return "; ".join(parts)
 
     def _sum(self, *fates: Fate) -> Decimal:
         return sum((one.cost for one in self.charges if one.fate in fates and one.cost is not None), Decimal(0))
 
 
-def spending_of(purchases: Sequence[tuple[str, str, Job | None]]) -> Spending:
-    """Return what jobs cost together.
-
-    :param purchases: A task, a job's id, and the job as it was read, for each. A job that two tasks name counts once.
-    """
-    charges = {job_id: Charge.of(task, job_id, job) for task, job_id, job in reversed(purchases)}
-    return Spending(tuple(reversed(charges.values())))
+def spending_of(charges: Sequence[Charge]) -> Spending:
+    """Return what jobs cost together; a job that two tasks name counts once."""
+    by_job = {charge.job_id: charge for charge in reversed(charges)}
+    return Spending(tuple(reversed(by_job.values())))
 
 
 def _jobs(count: int) -> str:

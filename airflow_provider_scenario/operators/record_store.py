@@ -68,8 +68,17 @@ def show_purchases(
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
-    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids))
+    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids), _charged(context))
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
+
+
+def _charged(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the task's record notes that its last job was charged, by the job's id."""
+    store = context.get("task_state_store")
+    record = TaskStateStore(store).load() if store is not None else None
+    if record is None or record.job_id is None or record.charged is None:
+        return {}
+    return {record.job_id: record.charged}
 
 
 def record_store(context: Mapping[str, Any], *, durable: bool) -> RecordStore:

@@ -82,6 +82,7 @@ def test_a_report_has_exact_sums_by_task_and_names_what_it_does_not_know() -> No
     assert json.loads(json.dumps(MANY.to_json())) == {
         "spent": "0.3",
         "uncertain": "7",
+        "unknown": "0",
         "jobs": {"spent": 1, "running": 1, "refunded": 1, "uncertain": 1, "unknown": 1},
         "by_task": {"generate[0]": "0.1", "generate[1]": "0.2", "reframe": "0"},
         "unknown_job_ids": ["job_5"],
@@ -100,7 +101,8 @@ def test_a_report_reads_well() -> None:
 
 def test_a_job_that_two_tasks_name_counts_once_for_the_first() -> None:
     done = job("success")
-    spending = spending_of([("a", "job_1", done), ("b", "job_2", done), ("c", "job_1", done)])
+    bought = [("a", "job_1"), ("b", "job_2"), ("c", "job_1")]
+    spending = spending_of([Charge.of(task, job_id, done) for task, job_id in bought])
     assert [(charge.task, charge.job_id) for charge in spending.charges] == [("b", "job_2"), ("a", "job_1")]
     assert spending.spent == Decimal("14.5")
 
@@ -113,6 +115,40 @@ def test_sums_are_exact_to_the_last_digit(costs: list[Decimal]) -> None:
     assert Decimal(Spending(charges).to_json()["spent"]) * 100 == hundredths
 
 
+@pytest.mark.parametrize(
+    ("one", "charged", "fate", "cost"),
+    [
+        (job("success", None), "7.25", Fate.SPENT, "7.25"),
+        (job("queued", None), "7.25", Fate.RUNNING, "7.25"),
+        (job("failure", None), "7.25", Fate.REFUNDED, "7.25"),
+        (job("canceled", None), "7.25", Fate.UNCERTAIN, "7.25"),
+        (job("success", "7"), "7.25", Fate.SPENT, "7"),
+        (job("success", None), None, Fate.UNKNOWN, None),
+        (None, "7.25", Fate.UNKNOWN, "7.25"),
+        (None, None, Fate.UNKNOWN, None),
+    ],
+)
+def test_what_was_noted_counts_where_scenario_tells_no_cost(
+    one: Job | None, charged: str | None, fate: Fate, cost: str | None
+) -> None:
+    charge = Charge.of("generate", "job_1", one, charged)
+    assert (charge.fate, charge.cost) == (fate, None if cost is None else Decimal(cost))
+
+
+def test_an_unknown_job_is_told_with_what_was_noted() -> None:
+    spending = Spending((Charge("generate", "job_1", Fate.UNKNOWN, Decimal("7.25")),))
+    assert (spending.to_json()["spent"], spending.to_json()["unknown"]) == ("0", "7.25")
+    assert str(spending) == (
+        "1 job cost 0 creative units; 1 of which Scenario does not tell the cost, 7.25 creative units as noted at the "
+        "purchase, not counted"
+    )
+
+
 def test_what_a_task_shows_is_read_back_from_json() -> None:
-    bought = Purchases("generate[3]", "scenario_default", None, ("job_1", "job_2"))
+    bought = Purchases("generate[3]", "scenario_default", None, ("job_1", "job_2"), {"job_2": "7.25"})
     assert Purchases.from_json(json.loads(json.dumps(bought.to_json()))) == bought
+
+
+def test_what_an_earlier_version_showed_is_read() -> None:
+    document = {"task": "generate", "scenario_conn_id": "scenario_default", "project_id": None, "job_ids": ["job_1"]}
+    assert Purchases.from_json(document) == Purchases("generate", "scenario_default", None, ("job_1",))

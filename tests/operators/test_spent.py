@@ -176,11 +176,22 @@ def test_a_report_says_what_it_does_not_know(scenario: SandboxServer, xcoms: XCo
     assert run.spending().to_json() == {
         "spent": "2.75",
         "uncertain": "2.75",
+        "unknown": "2.75",
         "jobs": {"spent": 0, "running": 1, "refunded": 0, "uncertain": 1, "unknown": 1},
         "by_task": {"canceled": "0", "gone": "0", "running": "2.75"},
         "unknown_job_ids": [gone],
     }
     assert running != gone
+
+
+def test_what_a_task_noted_counts_where_scenario_tells_of_the_job_but_not_its_cost(
+    scenario: SandboxServer, xcoms: XComs
+) -> None:
+    run = Run(xcoms)
+    job_id = generating().execute(run.task().context)["job_id"]
+    body = {"job": {"jobId": job_id, "status": "success"}}
+    scenario.add_fault({"type": "status", "code": 200, "body": body}, path=f"/jobs/{job_id}")
+    assert run.spending().spent == Decimal("2.75")
 
 
 def test_a_run_that_bought_nothing_spent_nothing(scenario: SandboxServer, xcoms: XComs) -> None:
