@@ -52,6 +52,7 @@ def candidates(
     :param clock_ahead: Seconds that Scenario's clock is ahead of ours.
     :param claimed: Ids of jobs known to be another task's.
     """
+    sent = {**request.inputs, **record.sent}
     same_model = [job for job in jobs if job.model_id in (None, request.model_id) and job.id not in claimed]
     if record.seed_is_ours:
         return tuple(job for job in same_model if job.seed == record.seed)
@@ -59,7 +60,7 @@ def candidates(
         job
         for job in same_model
         if _made_in_time(record, job, clock_ahead)
-        and all(_echoes(value, job.inputs.get(name)) for name, value in request.inputs.items())
+        and all(_echoes(value, job.inputs.get(name)) for name, value in sent.items())
     )
 
 

@@ -152,7 +152,7 @@ class Purchase:
                         continue
                     self._submissions += 1
                     self._log.info("Submitting take %d to %s: %s.", take, request.model_id, why)
-                    record = self._intend(draft, request)
+                    record = self._intend(draft, request, inputs)
                     try:
                         return self._submit(record, request.model_id, inputs)
                     except (ScenarioConnectionError, ScenarioServerError) as error:
@@ -194,8 +194,9 @@ class Purchase:
             message = f"{alarm} {_KEPT.format(job_id=alarm.job_id)}"
             raise ScenarioDryRunError(message, said=alarm.said, job_id=alarm.job_id) from None
 
-    def _intend(self, draft: Record, request: Request) -> Record:
-        record = dataclasses.replace(draft, intended_at=self._clock())
+    def _intend(self, draft: Record, request: Request, inputs: Mapping[str, Any]) -> Record:
+        sent = {name: value for name, value in inputs.items() if value != request.inputs.get(name)}
+        record = dataclasses.replace(draft, intended_at=self._clock(), sent=sent)
         if request.needs_our_seed:
             # Not from random: a DAG file that calls random.seed() would draw the same seed for all its tasks.
             seed = 1 + secrets.randbelow(request.largest_seed)

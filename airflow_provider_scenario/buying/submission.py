@@ -103,6 +103,7 @@ class Record:
     :param earlier_jobs: The jobs of earlier takes: none of them is what a lost submission of this take became.
     :param charged: What the job was charged when it was bought, in creative units as decimal text: after a refund the
         job itself no longer tells all of it. ``None`` if it is not known.
+    :param sent: The inputs that were sent with another value than the request's, such as the asset made of a file.
     """
 
     take: int
@@ -116,6 +117,7 @@ class Record:
     landed: bool = False
     earlier_jobs: list[str] = field(default_factory=list)
     charged: str | None = None
+    sent: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def all_jobs(self) -> list[str]:

@@ -80,7 +80,7 @@ class Downloader:
                 return
             for chunk in stream.chunks(CHUNK):
                 if self._source.stop.is_set():
-                    return
+                    raise _stopped(asset)
                 arrival.add(chunk)
 
     def _confirm(self, asset: Asset, arrival: Arrival) -> None:
@@ -101,7 +101,7 @@ class Downloader:
         """Wait after an attempt that failed, and return the asset for the next one."""
         wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, patience=self._patience)
         if self._source.stop.is_set():
-            raise ScenarioTransferError(f"Fetching {asset.id} was stopped. Nothing half is left; the next try begins.")
+            raise _stopped(asset)
         if wait is None:
             raise _given_up(asset, arrival, str(trouble).rstrip("."))
         self._log.info("%s: %s Going on at byte %d in %.1f s.", asset.id, str(trouble), arrival.position, wait)
@@ -110,6 +110,10 @@ class Downloader:
             fresh = self._source.fresh(asset.id)
             return replace(asset, url=fresh.url, size=fresh.size)
         return asset
+
+
+def _stopped(asset: Asset) -> ScenarioTransferError:
+    return ScenarioTransferError(f"Fetching {asset.id} was stopped. Nothing half is left; the next try begins.")
 
 
 def _given_up(asset: Asset, arrival: Arrival, trouble: str) -> ScenarioTransferError:

@@ -68,7 +68,9 @@ class Worker:
         self.claimed: list[str] = []
         self.log = logging.getLogger("tests.purchase")
 
-    def settle(self, max_tries: int = 2, before_buying: Callable[[], None] = lambda: None) -> Bought:
+    def settle(
+        self, max_tries: int = 2, before_buying: Callable[[], Mapping[str, Any] | None] = lambda: None
+    ) -> Bought:
         purchase = Purchase(
             self.line,
             self.store,
@@ -528,6 +530,22 @@ def test_without_a_seed_a_strangers_twin_makes_it_refuse_naming_both_even_if_our
         worker.settle()
     assert len(worker.line.bodies) == 1
     assert worker.record.job_id is None
+
+
+@pytest.mark.parametrize("end", ["dropped", "dropped unaccepted"])
+@pytest.mark.parametrize("is_a_list", [False, True])
+def test_without_a_seed_a_job_made_of_another_file_is_not_taken_for_ours(is_a_list: bool, end: str) -> None:
+    """The author writes a path; what was sent, and comes back, is the id of the asset made of it."""
+
+    def given(file: str) -> dict[str, Any]:
+        return {"prompt": "a cat", "files": [file]} if is_a_list else {"prompt": "a cat", "file": file}
+
+    request = Request("model_1", given("/data/a.mp4"))
+    worker = Worker(request, replies=[end])
+    worker.scenario.accept("stranger", "model_1", given("asset_b"))
+    bought = worker.settle(before_buying=lambda: given("asset_a"))
+    assert worker.scenario.job(bought.job.id).payer == "worker"
+    assert len(worker.scenario.paid_by("worker")) == 1
 
 
 def test_with_a_seed_twins_of_strangers_are_no_trouble_and_nobody_is_asked_for_claims() -> None:

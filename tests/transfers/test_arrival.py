@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.transfers.arrival import Arrival, StaleUrlError
+from airflow_provider_scenario.transfers.download import Downloader
 from airflow_provider_scenario.transfers.progress import Progress
 from tests.transfers.test_pure_parts import Lines
 
@@ -108,3 +111,33 @@ def test_a_reply_that_says_nothing_is_missing_is_enough() -> None:
     with pytest.raises(StaleUrlError):
         arrival.begin(Head(416, {"content-range": "bytes */101"}))
     assert file.getvalue() == b""
+
+
+@pytest.mark.parametrize("stopped_after", [0, 1])
+def test_what_is_stopped_half_way_is_no_file_even_if_nobody_told_its_size(stopped_after: int) -> None:
+    stop = threading.Event()
+
+    class Stream(Head):
+        def __enter__(self) -> Stream:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def chunks(self, _: int) -> Iterator[bytes]:
+            for number in range(3):
+                if number == stopped_after:
+                    stop.set()
+                yield CONTENT
+
+    class Source:
+        def __init__(self) -> None:
+            self.stop = stop
+            self.client = self
+
+        def open_file(self, url: str, start: int = 0) -> Stream:
+            return Stream()
+
+    asset = Asset(id="asset_1", url="", kind="video", mime_type="video/mp4", size=None)
+    with pytest.raises(ScenarioTransferError, match="was stopped"):
+        Downloader(Source(), Lines()).fetch(asset, io.BytesIO())  # type: ignore[arg-type]
