@@ -28,6 +28,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioPassingError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
@@ -146,6 +147,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._store: RecordStore | None = None
         self._usual: UsualTimes | None = None
         self._files: FileInputs | None = None
+        self._is_killed = False
 
     def given_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -184,6 +186,8 @@ class ScenarioGenerateOperator(BaseOperator):
         def within_limit(inputs: Mapping[str, Any]) -> None:
             if (limit := self._limit()) is not None:
                 check_price(client, model, inputs, limit, label=self.input_label, log=self.log)
+            if self._is_killed:
+                raise ScenarioPassingError("The task was ended before it bought anything. Nothing was paid.")
 
         purchase = Purchase(
             client,
@@ -242,6 +246,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""
+        self._is_killed = True
         if self._files is not None:
             self._files.stop()
         if self._client is None or self._job_id is None or not self.cancel_on_kill:

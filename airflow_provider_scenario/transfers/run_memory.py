@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.transfers.progress import Log
 from airflow_provider_scenario.transfers.upload import SentFile
 
@@ -84,6 +85,7 @@ class RunMemory:
 
         :param size: The file's bytes.
         :param timeout: Seconds to wait for others at most: then go on, at the risk of sending the bytes twice.
+        :raises ScenarioTransferError: if the task was ended meanwhile.
         """
         if self._shelf is None:
             yield
@@ -92,6 +94,8 @@ class RunMemory:
             self._claim(size, sending=False)
             self._stop.wait(SETTLING)
             self._await_others(self._shelf, size, self._clock() + timeout)
+            if self._stop.is_set():
+                raise ScenarioTransferError("The upload was stopped before it began. The next try begins it.")
             self._claim(size, sending=True)
             yield
         finally:

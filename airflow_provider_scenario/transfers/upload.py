@@ -132,6 +132,13 @@ class Uploader:
                     f"charged, and upload {upload_id} goes on: the next try looks for it first."
                 )
 
+    def _go_on(self, source: SourceFile) -> None:
+        """Raise if the transfer is to end: nothing more may be sent then."""
+        if self._stop.is_set():
+            raise ScenarioTransferError(
+                f"The upload of {source.name} was stopped. Nothing was charged; the next try sends the file anew."
+            )
+
     def _look(self, upload_id: str) -> Upload | None:
         try:
             return self._client.send(calls.get_upload(upload_id))
@@ -141,6 +148,7 @@ class Uploader:
 
     def _send_at_once(self, source: SourceFile, name: str) -> SentFile:
         content = b"".join(source.pieces(source.size))
+        self._go_on(source)
         asset = self._client.send(calls.upload_image(name, base64.b64encode(content).decode("ascii")))
         return SentFile(hashlib.sha256(content).hexdigest(), asset_id=asset.id)
 
@@ -148,6 +156,7 @@ class Uploader:
         part_size = part_size_of(source.size)
         count = -(-source.size // part_size)
         media = source.media
+        self._go_on(source)
         upload = self._client.send(
             calls.start_upload(name, size=source.size, content_type=media.content_type, kind=media.kind, parts=count)
         )
@@ -157,6 +166,7 @@ class Uploader:
                 f"Scenario prepared {len(parts)} parts for {name} where {count} were asked for. Nothing was charged."
             )
         digest = self._send_parts(source, parts, source.pieces(part_size))
+        self._go_on(source)
         done = self._client.send(calls.complete_upload(upload.id))
         return SentFile(digest, asset_id=done.asset_id if done.is_imported else None, upload_id=upload.id)
 
@@ -168,6 +178,7 @@ class Uploader:
         try:
             for part, piece in zip(parts, pieces, strict=True):
                 digest.update(piece)
+                self._go_on(source)
                 if len(under_way) == PARALLEL:
                     sent += under_way.popleft().result()
                     progress.reach(sent)
@@ -184,6 +195,7 @@ class Uploader:
 
     def _send_part(self, part: UploadPart, content: bytes, source: SourceFile) -> int:
         for attempt in itertools.count(1):
+            self._go_on(source)
             error = self._put(part, content, source)
             if error is None:
                 break

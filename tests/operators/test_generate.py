@@ -661,6 +661,29 @@ def test_a_kill_before_the_purchase_does_nothing(scenario: SandboxServer) -> Non
     assert scenario.requests()["counts"] == {}
 
 
+@pytest.mark.parametrize("max_cost", [None, 100])
+def test_a_task_that_is_ended_before_the_purchase_buys_nothing(scenario: SandboxServer, max_cost: int | None) -> None:
+    operator = generating(max_cost=max_cost)
+    operator.on_kill()
+    run = TaskRun()
+    with pytest.raises(exceptions.ScenarioPassingError, match="ended before it bought"):
+        operator.execute(run.context)
+    assert paid_jobs(scenario) == 0
+    assert run.store.rows == {}
+    generating(max_cost=max_cost).execute(run.retry())
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_task_that_is_ended_while_it_asks_for_the_price_buys_nothing(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = generating(max_cost=100)
+    monkeypatch.setattr(generate, "check_price", lambda *_, **__: operator.on_kill())
+    with pytest.raises(exceptions.ScenarioPassingError, match="ended before it bought"):
+        operator.execute(TaskRun().context)
+    assert paid_jobs(scenario) == 0
+
+
 # --- No free slot
 
 

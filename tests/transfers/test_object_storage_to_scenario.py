@@ -92,6 +92,41 @@ def test_a_large_clip_arrives_whole(
     assert fact["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(("stopped_at", "begun"), [("find", 0), ("start_upload", 1), ("put_part", 1)])
+def test_a_killed_task_sends_nothing_more(
+    scenario: SandboxServer,
+    context: dict[str, Any],
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped_at: str,
+    begun: int,
+) -> None:
+    pad(clip, BIG)
+    monkeypatch.setattr(upload, "PARALLEL", 1)
+    with ScenarioHook().get_conn() as client:
+        uploader = upload.Uploader(client, logging.getLogger("tests"))
+        put_part, start_upload = client.put_part, upload.calls.start_upload
+
+        def put_and_stop(*arguments: Any) -> int:
+            if stopped_at == "put_part":
+                uploader.stop()
+            return put_part(*arguments)
+
+        def start_and_stop(*arguments: Any, **more: Any) -> Any:
+            if stopped_at == "start_upload":
+                uploader.stop()
+            return start_upload(*arguments, **more)
+
+        monkeypatch.setattr(client, "put_part", put_and_stop)
+        monkeypatch.setattr(upload.calls, "start_upload", start_and_stop)
+        if stopped_at == "find":
+            uploader.stop()
+        with pytest.raises(ScenarioTransferError, match="was stopped"):
+            uploader.send(find_source(str(clip)), "clip")
+    assert requests_to(scenario, "POST /v1/uploads") == begun, "none was completed"
+    assert requests_to(scenario, "PUT /bucket/") == (1 if stopped_at == "put_part" else 0)
+
+
 def test_a_large_image_goes_in_parts(
     scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

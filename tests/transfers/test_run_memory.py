@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
+from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -104,6 +105,16 @@ def test_a_failure_frees_the_turn() -> None:
     with pytest.raises(RuntimeError), board.memory("first").turn(100, timeout=1):
         raise RuntimeError
     assert board.notes["first"].claims == {}
+
+
+def test_who_is_stopped_while_others_send_does_not_send() -> None:
+    board, stop = Board(), threading.Event()
+    board.shelf("first").put(Note("first", claims={"100": {"at": 0.0, "sending": True}}))
+    memory = RunMemory(board.shelf("second"), Lines(), stop)
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(ScenarioTransferError, match="was stopped"), memory.turn(100, timeout=10):
+        pytest.fail("it sent")
+    assert board.notes["second"].claims == {}
 
 
 def test_who_sends_already_goes_first_whatever_the_clocks_say() -> None:
