@@ -15,7 +15,7 @@ from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.transfers.intake import Intake
 from airflow_provider_scenario.transfers.progress import Log
 from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
-from airflow_provider_scenario.transfers.upload_memory import TaskStateStore, UploadMemory
+from airflow_provider_scenario.transfers.upload_memory import StateStore, UploadMemory
 from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class FileInputs:
     """
 
     def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
-        store = cast("TaskStateStore | None", context.get("task_state_store"))
+        store = cast("StateStore | None", context.get("task_state_store"))
         memory = UploadMemory(store, context["ti"].max_tries)
         self._intake = Intake(client, memory, log, shelf_of(context))
         self._client = client

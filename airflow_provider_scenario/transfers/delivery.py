@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioPassingError
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioPassingError
 from airflow_provider_scenario.transfers.arrival import Received
 from airflow_provider_scenario.transfers.asset_source import AssetSource
 from airflow_provider_scenario.transfers.download import Downloader
@@ -122,8 +122,14 @@ class Delivery:
         size = self._folder.size(name)
         if not size or size != self._downloader.announced_size(asset):
             return None
+        try:
+            digest = self._folder.sha256(name)
+        except ScenarioFileError as error:
+            uri = self._folder.uri(name)
+            self._log.warning("%s can't be read any more (%s): fetching it again.", uri, error.__cause__)
+            return None
         self._log.info("%s is there already: %s", self._folder.uri(name), megabytes(size))
-        return Received(self._folder.sha256(name), size)
+        return Received(digest, size)
 
 
 def _outcomes(

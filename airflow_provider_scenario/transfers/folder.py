@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -72,10 +73,13 @@ class LocalFolder:
     """A folder of this machine's file system.
 
     :param root: Its absolute path.
+    :param is_lasting: Whether a saved file has to outlive a loss of power, as a manifest that names it may. Default
+        ``True``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_lasting: bool = True) -> None:
         self.root = root
+        self._is_lasting = is_lasting
 
     def prepare(self) -> None:
         """Make the folder if need be."""
@@ -118,7 +122,12 @@ class LocalFolder:
             with part.open("xb", buffering=BLOCK) as file:
                 _hold(file)
                 result = fill(file)
+                if self._is_lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
             part.replace(target)
+            if self._is_lasting:
+                _secure_names(target.parent)
         except OSError as error:
             raise writing_error(error, str(target.parent)) from error
         finally:
@@ -184,7 +193,7 @@ class RemoteFolder:
     def store(self, name: str, fill: Callable[[BinaryIO], T]) -> T:
         """Make the file complete in the machine's folder for temporary files, then put it in one go."""
         with staging_folder() as staging:
-            stage = LocalFolder(staging)
+            stage = LocalFolder(staging, is_lasting=False)
             result = stage.store("file", fill)
             self._put(staging / "file", name)
         return result
@@ -225,6 +234,16 @@ def _hold(file: BinaryIO) -> None:
     """Mark the file as being written; the mark goes with the process, however it ends."""
     with contextlib.suppress(OSError):  # some network file systems have no locks
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _secure_names(folder: Path) -> None:
+    """Bring a folder's names to the disk: a renamed file may otherwise be lost when the power is."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems can't, and keep names at once
+            os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _remove_leftovers(target: Path) -> None:

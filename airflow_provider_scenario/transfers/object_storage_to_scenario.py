@@ -11,7 +11,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
 from airflow_provider_scenario.transfers.intake import Intake
 from airflow_provider_scenario.transfers.source_file import find_source
-from airflow_provider_scenario.transfers.upload_memory import TaskStateStore, UploadMemory
+from airflow_provider_scenario.transfers.upload_memory import StateStore, UploadMemory
 from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Upload the file."""
         source = find_source(self.source)
-        store = cast("TaskStateStore | None", context.get("task_state_store"))
+        store = cast("StateStore | None", context.get("task_state_store"))
         memory = UploadMemory(store, context["ti"].max_tries)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             self._intake = Intake(

@@ -15,14 +15,14 @@ KEY = "scenario_uploads"
 """Where the record is kept. Never rename it: tasks under way would forget."""
 
 
-class TaskStateStore(Protocol):
+class StateStore(Protocol):
     """The part of Airflow's task state store (3.3 and later) that is used here."""
 
     def get(self, key: str) -> Any:
         """Return a value, or ``None``."""
 
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value, for as long as ``retention`` says."""
 
 
 class UploadMemory:
@@ -32,7 +32,7 @@ class UploadMemory:
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     """
 
-    def __init__(self, store: TaskStateStore | None, max_tries: int | None = None) -> None:
+    def __init__(self, store: StateStore | None, max_tries: int | None = None) -> None:
         self._store = store
         self._max_tries = max_tries
 
@@ -68,8 +68,12 @@ class UploadMemory:
         return records if isinstance(records, Mapping) else {}
 
     def _keep(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        if self._store is not None:
-            self._store.set(KEY, dict(records))
+        if self._store is None:
+            return
+        # Not Airflow's 30 days: as long as the purchase is known, so is what was sent for it.
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
+
+        self._store.set(KEY, dict(records), retention=NEVER_EXPIRE)
 
 
 def _without(path: str, record: Mapping[str, Any]) -> dict[str, Any]:

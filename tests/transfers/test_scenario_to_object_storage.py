@@ -445,6 +445,26 @@ def test_a_killed_task_stops_and_leaves_nothing(
     assert files_in(tmp_path) == []
 
 
+def test_the_manifest_is_begun_only_when_bytes_and_names_are_on_the_disk(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secured: list[str] = []
+
+    def fsync(number: int) -> None:
+        secured.append(Path(f"/proc/self/fd/{number}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    destination = tmp_path / "clips"
+    asset_id = scenario.make_asset(SIZE)
+    save(context, asset_ids=asset_id, destination=str(destination))
+    assert [name.partition(".mp4.")[0].partition(".json.")[0] for name in secured] == [
+        asset_id,
+        "clips",
+        "manifest",
+        "clips",
+    ]
+
+
 def test_what_a_killed_process_left_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     (tmp_path / "clip.mp4.0a0b0c0d.part").write_bytes(b"left")
