@@ -237,6 +237,13 @@ def test_a_clear_reads_the_file_anew_but_sends_no_byte_twice(scenario: SandboxSe
     assert sent(scenario) == 2
 
 
+def test_what_was_sent_is_known_as_long_as_what_was_bought(scenario: SandboxServer, clip: Path) -> None:
+    run = TaskRun()
+    reframing(str(clip)).execute(run.context)
+    kept = run.store.retentions
+    assert kept["scenario_uploads"] is kept["scenario_submission"] is not None
+
+
 def test_another_file_is_another_input(scenario: SandboxServer, clip: Path, tmp_path: Path) -> None:
     run = TaskRun()
     reframing(str(clip)).execute(run.context)

@@ -465,6 +465,22 @@ def test_the_manifest_is_begun_only_when_bytes_and_names_are_on_the_disk(
     ]
 
 
+def test_a_saved_file_that_vanishes_while_it_is_looked_at_is_fetched_again(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    first = save(context, asset_ids=asset_id, destination=str(tmp_path))
+    look = LocalFolder.sha256
+
+    def vanish(folder: LocalFolder, name: str) -> str:
+        folder.remove(name)
+        return look(folder, name)
+
+    monkeypatch.setattr(LocalFolder, "sha256", vanish)
+    assert save(context, asset_ids=asset_id, destination=str(tmp_path)) == first
+    assert files_in(tmp_path) == [f"{asset_id}.mp4"]
+
+
 def test_what_a_killed_process_left_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     (tmp_path / "clip.mp4.0a0b0c0d.part").write_bytes(b"left")
