@@ -93,7 +93,7 @@ class FileInputs:
 def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
     """Find a file, keep it among the sources, and return what is wrong with it."""
     try:
-        source = sources[path] = sources.get(path) or find_source(path, place)
+        source = sources[path] = sources.get(path) or find_source(path, "the path")
     except ScenarioFileError as error:
         return [f"{place}: {error}"]
     return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.duration))
