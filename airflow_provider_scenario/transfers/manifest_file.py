@@ -1,4 +1,4 @@
-"""The manifest's file: gone while files beside it change, and written last."""
+"""The manifest's file: gone while this task changes files beside it, and written last."""
 
 from __future__ import annotations
 

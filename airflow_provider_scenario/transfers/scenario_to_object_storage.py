@@ -34,7 +34,8 @@ class ScenarioToObjectStorageOperator(BaseOperator):
     again, if its name holds the asset's id.
 
     Last comes the manifest: JSON beside the files that names each, and the jobs they come from with their inputs, seed
-    and cost. It is gone while files change, so a folder that has it is complete. It is also the XCom ``manifest``.
+    and cost. It is gone while files change, so a folder that is written by this task alone and has it is
+    complete. It is also the XCom ``manifest``.
     Every :class:`~airflow.sdk.Asset` in ``outlets`` gets it flat as its event's extra; every
     :class:`~airflow.sdk.AssetAlias` gets one Airflow asset a file.
 
