@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,7 +257,13 @@ def test_another_file_is_another_input(scenario: SandboxServer, clip: Path, tmp_
 def test_a_killed_task_ends_its_upload(scenario: SandboxServer, clip: Path) -> None:
     operator = reframing(str(clip))
     scenario.configure(upload_seconds=60)
-    threading.Timer(0.7, operator.on_kill).start()
+
+    def kill_when_sent() -> None:
+        while not any(route.startswith("POST /v1/uploads/") for route in scenario.requests()["counts"]):
+            time.sleep(0.05)
+        operator.on_kill()
+
+    threading.Thread(target=kill_when_sent, daemon=True).start()
     with pytest.raises(exceptions.ScenarioTransferError, match="was stopped"):
         operator.execute(TaskRun().context)
     assert bought(scenario) == []
