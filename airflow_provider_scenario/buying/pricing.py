@@ -21,15 +21,21 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.outcome import amount, creative_units
 
 
-def limit_of(name: str, given: object) -> Decimal | None:
+def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
     """Return the limit that an argument sets, in creative units.
 
     :param name: The argument's name, for the message.
     :param given: A ``Decimal``, an ``int``, the text of a number, or ``None`` for no limit. A ``float`` counts as the
         decimal number that Python prints for it: ``7.1`` is exactly 7.1.
+    :param was_given: Whether the author set a limit: then ``None`` is what a template made of it. Default ``False``.
     :raises ScenarioConfigurationError: if it is none of these, or less than 0. A template that came out empty is no
         limit either, but surely a mistake.
     """
+    if given is None and was_given:
+        raise ScenarioConfigurationError(
+            f"{name} was given, but came out as None, as from an XCom that is not there. No price was asked for, and "
+            "nothing was bought by this try. Mend what it comes from, then clear the task."
+        )
     if given is None:
         return None
     limit = units(given)

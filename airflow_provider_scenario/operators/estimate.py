@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_scenario.buying.budget import Estimate, checked_sets, estimate, refuse_above
 from airflow_provider_scenario.buying.checking import read_model
 from airflow_provider_scenario.buying.pricing import limit_of
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioDryRunError, ScenarioInputError
+from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back
 from airflow_provider_scenario.operators.file_inputs import with_paths_as_text
@@ -101,12 +101,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
     def _limit(self) -> Decimal | None:
-        if self.max_total is None and self._is_limited:
-            raise ScenarioConfigurationError(
-                "max_total was given, but its template came out as None, such as for an XCom that is missing. No price "
-                "was asked for, and nothing was bought."
-            )
-        return limit_of("max_total", self.max_total)
+        return limit_of("max_total", self.max_total, was_given=self._is_limited)
 
     def _sets(self) -> list[Mapping[str, Any]]:
         given = turned_back(self.inputs) if isinstance(self.inputs, str) else self.inputs

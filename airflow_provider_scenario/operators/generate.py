@@ -24,7 +24,6 @@ from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmissio
 from airflow_provider_scenario.exceptions import (
     ScenarioBusyError,
     ScenarioCapacityError,
-    ScenarioConfigurationError,
     ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
@@ -165,16 +164,16 @@ class ScenarioGenerateOperator(BaseOperator):
         client = self._client = ScenarioHook(self.scenario_conn_id, self.project_id).get_conn()
         records = self._records(context)
         record = records.load()
+        has_begun = record is not None
         if record is None:
             self._limit()
-        bought_before = record.job_id if record is not None else None
-        if record is not None:
+        else:
             # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
             self._show_purchases(context, record)
-        model = read_model(client, self.model_id, self.log, is_bought=bought_before is not None)
+        is_bought = record is not None and record.job_id is not None
+        model = read_model(client, self.model_id, self.log, is_bought=is_bought)
         self._usual = model.usual
         given = with_paths_as_text(self.given_inputs())
-        has_begun = record is not None
         request = checked_request(model, given, client.access, label=self.input_label, has_begun=has_begun)
         files = self._files = FileInputs(client, context, label=self.input_label, log=self.log)
 
@@ -265,12 +264,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def _limit(self) -> Decimal | None:
         """Return the limit of a purchase that is about to be made; one that was made already asks for none."""
-        if self._is_limited and self.max_cost is None:
-            raise ScenarioConfigurationError(
-                "max_cost was given but came out as None, as from an XCom that is not there. Nothing was bought by "
-                "this try. Mend what it comes from, then clear the task."
-            )
-        return limit_of("max_cost", self.max_cost)
+        return limit_of("max_cost", self.max_cost, was_given=self._is_limited)
 
     def _jobs_of_siblings(self, context: Context) -> Collection[str]:
         """Return the jobs that other mapped instances of this task have bought in this run."""

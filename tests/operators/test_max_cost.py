@@ -79,7 +79,7 @@ def test_a_limit_that_came_out_as_none_is_a_mistake_and_no_missing_limit(scenari
     with DAG("native", schedule=None, render_template_as_native_obj=True):
         operator = generating(max_cost="{{ nothing }}")
     operator.render_template_fields({**TaskRun().context, "nothing": None})
-    with pytest.raises(exceptions.ScenarioConfigurationError, match="max_cost was given but came out as None"):
+    with pytest.raises(exceptions.ScenarioConfigurationError, match="max_cost was given, but came out as None"):
         operator.execute(TaskRun().context)
     assert posts(scenario) == 0
 
