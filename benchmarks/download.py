@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -33,9 +34,17 @@ BIG, SMALL, MANY = 1024 * MIB, 20_000_000, 50
 SIZES = {"quarter": 256 * MIB, "big": BIG, **{f"small{number}": SMALL for number in range(MANY)}}
 RESULTS = Path(__file__).parent / "results" / "download.json"
 
-OURS = """
+START = """
 import json, os, resource, sys, time
+def wait_for_the_start():
+    global before, began
+    print("ready", flush=True)
+    sys.stdin.readline()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+"""
+OURS = """
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+from airflow.sdk import ObjectStoragePath
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 address, folder, names = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -44,11 +53,11 @@ class Instance:
     def xcom_push(self, **xcom): pass
 asset_ids = [f"asset_{one}" for one in names]
 operator = ScenarioToObjectStorageOperator(task_id="save", asset_ids=asset_ids, destination=folder)
-before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+ObjectStoragePath(f"file://{folder}").fs  # Airflow imports every storage it knows of
+wait_for_the_start()
 operator.execute({"ti": Instance()})
 """
 PEER = """
-import json, resource, sys, time
 import fsspec
 from airflow.providers.common.io.operators.file_transfer import FileTransferOperator
 from airflow.sdk import ObjectStoragePath
@@ -58,7 +67,7 @@ attach("http", fs=fsspec.filesystem("http"))
 copies = [
     FileTransferOperator(task_id=one, src=f"{address}/files/{one}", dst=f"file://{folder}/{one}") for one in names
 ]
-before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+wait_for_the_start()
 for copy in copies:
     copy.execute({})
 """
@@ -81,17 +90,26 @@ class Run:
     mebibytes: float | None = None
 
 
-Contender = Callable[[str, Path, list[str]], Run]
+Contender = Callable[[str, Path, list[str], Callable[[], None]], Run]
+"""Takes an address, a folder, the names of files to fetch, and what to call right before it begins."""
 
 
 def python(program: str) -> Contender:
     """Return a contender that is a Python program."""
 
-    def run(address: str, folder: Path, names: list[str]) -> Run:
+    def run(address: str, folder: Path, names: list[str], prepare: Callable[[], None]) -> Run:
         connection = {"conn_type": "scenario", "login": "key", "password": "secret", "host": f"{address}/v1"}
         environment = {**os.environ, "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(connection)}
-        command = [sys.executable, "-c", program + REPORT, address, str(folder), *names]
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+        command = [sys.executable, "-c", START + program + REPORT, address, str(folder), *names]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+            assert process.stdout is not None
+            while process.stdout.readline() not in ("ready\n", ""):
+                pass
+            prepare()
+            printed, _ = process.communicate("go\n")
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command[:2])
         return Run(**json.loads(printed.splitlines()[-1]))
 
     return run
@@ -100,9 +118,10 @@ def python(program: str) -> Contender:
 def program(*command: str) -> Contender:
     """Return a contender that takes the name of a target and an address, again and again."""
 
-    def run(address: str, folder: Path, names: list[str]) -> Run:
+    def run(address: str, folder: Path, names: list[str], prepare: Callable[[], None]) -> Run:
         option = "-O" if command[0] == "wget" else "-o"
         targets = [part for one in names for part in (option, str(folder / one), f"{address}/files/{one}")]
+        prepare()
         began = time.perf_counter()
         subprocess.run([*command, *targets], check=True, stderr=subprocess.DEVNULL)
         return Run(time.perf_counter() - began)
@@ -156,8 +175,8 @@ def measure(rounds: int, folder: Path) -> list[dict[str, object]]:
                 for what, runs in contenders().items():
                     for who, run in _turned(list(runs.items()), number):
                         target.mkdir()
-                        _warm(source, FILES[what])
-                        found.setdefault((what, who), []).append(run(address, target, FILES[what]))
+                        prepare = functools.partial(_warm, source, target, FILES[what])
+                        found.setdefault((what, who), []).append(run(address, target, FILES[what], prepare))
                         shutil.rmtree(target)
     rows: list[dict[str, object]] = []
     for (what, who), runs_of_one in found.items():
@@ -182,12 +201,15 @@ def _turned(runs: list[tuple[str, Contender]], number: int) -> list[tuple[str, C
     return [*runs[first:], *runs[:first]]
 
 
-def _warm(source: Path, names: list[str]) -> None:
-    """Read the files once, so that the first to fetch them does not pay for bringing them into memory."""
+def _warm(source: Path, target: Path, names: list[str]) -> None:
+    """Copy the files once, and remove the copy.
+
+    So nobody pays for bringing them into memory, or for memory that a virtual machine gave back while it was free.
+    """
     for name in names:
-        with (source / name).open("rb", buffering=0) as file:
-            while file.read(MIB):
-                pass
+        shutil.copyfile(source / name, target / name)
+    for name in names:
+        (target / name).unlink()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers ``/v1/assets/asset_x`` and ``/files/x``."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a reply goes out in two writes; the second would wait 40 ms for the first
     folder = Path()
 
     def do_GET(self) -> None:

@@ -119,7 +119,7 @@ class LocalFolder:
         # A name of its own: a task that was thought dead may still be writing the same file.
         part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("xb", buffering=BLOCK) as file:
+            with part.open("xb") as file:
                 _hold(file)
                 result = fill(file)
                 if self._is_lasting:
