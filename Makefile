@@ -1,7 +1,7 @@
 # `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint clean
+.PHONY: help demo test load chaos lint clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,6 +13,7 @@ pip := $(python) -m pip --disable-pip-version-check --no-input -qq
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
 	@echo 'make test    run every test, end to end ones included'
+	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait: the end-to-end tests at full load'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
 	@echo 'make lint    check style and types'
 	@echo 'make clean   remove .venv, caches and builds; output/ stays'
@@ -22,6 +23,9 @@ demo: .venv/installed
 
 test: .venv/installed-for-tests
 	@$(python) -m pytest -n 2 --dist loadfile
+
+load: .venv/installed-for-tests
+	@FULL_LOAD=1 $(python) -m pytest tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py
 
 chaos: .venv/installed-for-tests
 	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)

@@ -18,6 +18,7 @@ import sys
 
 PROVIDERS = {
     "scenario": [
+        "airflow_provider_scenario.operators.estimate",
         "airflow_provider_scenario.operators.generate",
         "airflow_provider_scenario.operators.wan",
         "airflow_provider_scenario.sensors.job",

@@ -11,12 +11,12 @@ AIRFLOWS = {
     "test_never_pay_twice.py": "busy",
     "test_one_poll.py": "busy",
     "test_people_act.py": "busy",
-    "test_chaos.py": "chaos",
-    "test_restarts.py": "restarts",
+    "test_chaos.py": "mortal",
+    "test_restarts.py": "mortal",
 }
 """The Airflow that each file of end-to-end tests uses, where it is not the plain one."""
 
-ORDER = ("busy", "plain", "chaos", "restarts")
+ORDER = ("busy", "plain", "mortal")
 
 
 def airflow_of(nodeid: str) -> str | None:

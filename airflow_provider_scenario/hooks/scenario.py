@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 
-from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Access
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
 
@@ -105,6 +104,8 @@ class ScenarioHook(BaseHook):
 
         :return: Whether the connection works, and which project it leads to, or why not.
         """
+        from airflow_provider_scenario.api import calls
+
         try:
             with self.get_conn() as client:
                 client.send(calls.list_models())

@@ -7,12 +7,16 @@ import contextlib
 import datetime
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Rules
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.buying.submission import Rules
 
 
 def seconds_of(name: str, given: object) -> float:
@@ -39,6 +43,8 @@ def rules_of(on_lost_submission: str, on_stale: str, on_clear: str) -> Rules:
     :param on_clear: ``"regenerate"`` or ``"reuse"``.
     :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
     """
+    from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Rules
+
     try:
         rules = Rules(OnLostSubmission(on_lost_submission), OnStale(on_stale), OnClear(on_clear))
     except ValueError as error:
@@ -59,3 +65,16 @@ def turned_back(text: str) -> Any:
         with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return read(text)
     return text
+
+
+def with_paths_as_text(value: Any) -> Any:
+    """Return inputs in which each path, at any depth, is its text: what is compared, stored and sent is JSON."""
+    from airflow.sdk import ObjectStoragePath
+
+    if isinstance(value, ObjectStoragePath | PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: with_paths_as_text(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_paths_as_text(item) for item in value]
+    return value

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.buying.budget import Estimate, checked_sets, estimate, refuse_above
-from airflow_provider_scenario.buying.checking import read_model
-from airflow_provider_scenario.buying.pricing import limit_of
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.operators.arguments import turned_back
-from airflow_provider_scenario.operators.file_inputs import with_paths_as_text
-from airflow_provider_scenario.operators.record_store import show_purchases
-from airflow_provider_scenario.outcome import amount
+from airflow_provider_scenario.operators.arguments import turned_back, with_paths_as_text
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_scenario.buying.budget import Estimate
 
 ALARM_KEY = "scenario_dry_run_alarm"
 """The key in the task's state store under which a job is kept that a dry run made."""
@@ -84,6 +80,10 @@ class ScenarioEstimateCostOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, tell their sum, and refuse it above the limit."""
+        from airflow_provider_scenario.buying.budget import checked_sets, estimate, refuse_above
+        from airflow_provider_scenario.buying.checking import read_model
+        from airflow_provider_scenario.outcome import amount
+
         limit, sets = self._limit(), self._sets()
         self._refuse_after_an_alarm(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
@@ -101,6 +101,8 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
     def _limit(self) -> Decimal | None:
+        from airflow_provider_scenario.buying.pricing import limit_of
+
         return limit_of("max_total", self.max_total, was_given=self._is_limited)
 
     def _sets(self) -> list[Mapping[str, Any]]:
@@ -117,6 +119,8 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return sets
 
     def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
+        from airflow_provider_scenario.outcome import amount
+
         allowed = "" if limit is None else f"; max_total={amount(limit)}"
         self.log.info("%s with %s%s. Nothing was bought.", found, self.model_id, allowed)
         context["ti"].xcom_push(key="total", value=amount(found.total))
@@ -142,6 +146,8 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [str(job_id) for job_id in kept or ()]
 
     def _show(self, context: Context, jobs: Sequence[str]) -> None:
+        from airflow_provider_scenario.operators.record_store import show_purchases
+
         context["ti"].xcom_push(key="job_id", value=jobs[-1])
         show_purchases(context, self.scenario_conn_id, self.project_id, jobs)
 

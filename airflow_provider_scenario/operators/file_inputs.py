@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
-
-from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
 from airflow_provider_scenario.api.model import Model, ModelInput
@@ -22,17 +19,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.api.client import ScenarioClient
-
-
-def with_paths_as_text(value: Any) -> Any:
-    """Return inputs in which each path, at any depth, is its text: what is compared, stored and sent is JSON."""
-    if isinstance(value, ObjectStoragePath | PurePath):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: with_paths_as_text(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_paths_as_text(item) for item in value]
-    return value
 
 
 class FileInputs:

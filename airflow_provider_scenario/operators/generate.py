@@ -1,53 +1,25 @@
-"""Buys one generation of any model, once, and waits for it without holding a worker."""
+"""The operator that runs any model. What it does in a task is in :mod:`.generation`, which no parse imports."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import random
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import pendulum
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.buying.charges import spent_on, with_charge
-from airflow_provider_scenario.buying.checking import checked_request, read_model
-from airflow_provider_scenario.buying.pricing import check_price, limit_of, warn_if_dearer
-from airflow_provider_scenario.buying.purchase import Bought, Purchase
-from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Record, Request
-from airflow_provider_scenario.exceptions import (
-    ScenarioBusyError,
-    ScenarioCapacityError,
-    ScenarioDryRunError,
-    ScenarioError,
-    ScenarioInputError,
-    ScenarioPassingError,
-)
+from airflow_provider_scenario.exceptions import ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import rules_of, seconds_of, turned_back
-from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
-from airflow_provider_scenario.operators.file_inputs import FileInputs, with_paths_as_text
-from airflow_provider_scenario.operators.record_store import record_store, show_purchases
-from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
+from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.watching.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.api.client import ScenarioClient
-    from airflow_provider_scenario.api.model import UsualTimes
-    from airflow_provider_scenario.buying.purchase import RecordStore
-
-_TIMEOUT_MARGIN = 60.0
-_SLOT_PAUSE = 15.0
+    from airflow_provider_scenario.operators.generation import Generation
 
 
 class ScenarioGenerateOperator(BaseOperator):
@@ -116,9 +88,9 @@ class ScenarioGenerateOperator(BaseOperator):
         timeout: float | datetime.timedelta = 3600.0,
         slot_timeout: float | datetime.timedelta = 86400.0,
         durable: bool = True,
-        on_lost_submission: str = OnLostSubmission.RESUBMIT.value,
-        on_stale: str = OnStale.RESUBMIT.value,
-        on_clear: str = OnClear.REGENERATE.value,
+        on_lost_submission: str = "resubmit",
+        on_stale: str = "resubmit",
+        on_clear: str = "regenerate",
         cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -129,7 +101,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.max_cost = max_cost
-        self._is_limited = max_cost is not None
+        self.is_limited = max_cost is not None
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = seconds_of("poll_interval", poll_interval)
@@ -140,13 +112,9 @@ class ScenarioGenerateOperator(BaseOperator):
         self.on_stale = on_stale
         self.on_clear = on_clear
         self.cancel_on_kill = cancel_on_kill
-        self._client: ScenarioClient | None = None
-        self._job_id: str | None = None
+        self.is_killed = False
+        self._generation: Generation | None = None
         self._queued_since: float | None = None
-        self._store: RecordStore | None = None
-        self._usual: UsualTimes | None = None
-        self._files: FileInputs | None = None
-        self._is_killed = False
 
     def given_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -157,57 +125,14 @@ class ScenarioGenerateOperator(BaseOperator):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
         return dict(inputs)
 
+    def input_label(self, name: str) -> str:
+        """Return how the author calls an input of the API."""
+        return name
+
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy the generation, or rejoin the one already bought, and wait for it."""
-        rules = rules_of(self.on_lost_submission, self.on_stale, self.on_clear)
-        client = self._client = ScenarioHook(self.scenario_conn_id, self.project_id).get_conn()
-        records = self._records(context)
-        record = records.load()
-        has_begun = record is not None
-        if record is None:
-            self._limit()
-        else:
-            # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
-            self._show_purchases(context, record)
-        is_bought = record is not None and record.job_id is not None
-        model = read_model(client, self.model_id, self.log, is_bought=is_bought)
-        self._usual = model.usual
-        given = with_paths_as_text(self.given_inputs())
-        request = checked_request(model, given, client.access, label=self.input_label, has_begun=has_begun)
-        files = self._files = FileInputs(client, context, label=self.input_label, log=self.log)
-
-        def ready() -> dict[str, Any]:
-            self._limit()
-            checked_request(model, given, client.access, label=self.input_label)
-            return files.ready(model, request.inputs)
-
-        def within_limit(inputs: Mapping[str, Any]) -> None:
-            if (limit := self._limit()) is not None:
-                check_price(client, model, inputs, limit, label=self.input_label, log=self.log)
-            if self._is_killed:
-                raise ScenarioPassingError("The task was ended before it bought anything. Nothing was paid.")
-
-        purchase = Purchase(
-            client,
-            records,
-            rules,
-            before_buying=ready,
-            check_price=within_limit,
-            claimed=lambda: self._jobs_of_siblings(context),
-            log=self.log,
-        )
-        try:
-            bought = self._settle(purchase, request, context)
-        except ScenarioDryRunError:
-            self._announce(context)
-            raise
-        if bought.is_new and (limit := self._limit()) is not None:
-            warn_if_dearer(bought.record.charged, limit, self.log)
-        self._announce(context)
-        if not self.wait_for_completion and not bought.job.has_ended_badly:
-            return self._land(context, bought.job)
-        return self._wait(context, bought)
+        return self._begin(context).settle(self._queued_since)
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Try again after the wait for a slot."""
@@ -217,14 +142,7 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        record = self._records(context).load()
-        told_of = event.get("job_id")
-        if record is not None and record.job_id is not None and record.job_id != told_of:
-            self.log.warning("An event of job %s is stale: this task waits for %s.", told_of, record.job_id)
-            self._defer(record.job_id, (record.intended_at or time.time()) + self.timeout)
-        ending = Ending.from_event(event)
-        self._job_id = ending.job_id
-        return self._conclude(context, ending)
+        return self._begin(context).go_on(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. If no triggerer gave a sign in time, look at the job once before giving up."""
@@ -235,162 +153,20 @@ class ScenarioGenerateOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            record = self._records(context).load()
-            if record is None or record.job_id is None or record.landed or record.max_tries != context["ti"].max_tries:
+            generation = self._begin(context)
+            if not generation.waits_for_its_job():
                 raise  # What was waited for is a slot for this take, not the job of an earlier one.
         with permanent_errors_end_the_task():
-            with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-                ending = last_look(record.job_id, client)
-            return self._conclude(context, ending)
+            return generation.look_a_last_time()
 
     def on_kill(self) -> None:
         """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""
-        self._is_killed = True
-        if self._files is not None:
-            self._files.stop()
-        if self._client is None or self._job_id is None or not self.cancel_on_kill:
-            return
-        try:
-            self._client.send(calls.cancel_job(self._job_id))
-        except ScenarioError as refusal:
-            reason = refusal.said.reason or refusal
-            self.log.warning("Job %s runs on and is charged; Scenario did not cancel it: %s", self._job_id, reason)
-        else:
-            self.log.info("Scenario was asked to cancel job %s.", self._job_id)
+        self.is_killed = True
+        if self._generation is not None:
+            self._generation.kill()
 
-    def input_label(self, name: str) -> str:
-        """Return how the author calls an input of the API."""
-        return name
+    def _begin(self, context: Context) -> Generation:
+        from airflow_provider_scenario.operators.generation import Generation
 
-    def _limit(self) -> Decimal | None:
-        """Return the limit of a purchase that is about to be made; one that was made already asks for none."""
-        return limit_of("max_cost", self.max_cost, was_given=self._is_limited)
-
-    def _jobs_of_siblings(self, context: Context) -> Collection[str]:
-        """Return the jobs that other mapped instances of this task have bought in this run."""
-        ti = context["ti"]
-        if ti.map_index is None or ti.map_index < 0:
-            return ()
-        # Without map_indexes, not even None, Airflow gives those of all instances; a single one it gives bare.
-        pulled = ti.xcom_pull(task_ids=ti.task_id, key="job_id")
-        return [pulled] if isinstance(pulled, str) else [job_id for job_id in pulled or () if job_id]
-
-    def _settle(self, purchase: Purchase, request: Request, context: Context) -> Bought:
-        """Buy, or wait for a slot first: finding none free is no error, and uses no try."""
-        self._queued_since = self._queued_since or time.time()
-        deadline = self._queued_since + self.slot_timeout
-        while True:
-            try:
-                return purchase.settle(request, max_tries=context["ti"].max_tries)
-            except ScenarioBusyError as busy:
-                if time.time() >= deadline:
-                    raise
-                self.log.info("%s Waiting for a free slot, until %s at the latest.", busy, _clock_time(deadline))
-                if self.deferrable:
-                    self._defer_until_free(busy, self._queued_since, deadline)
-                pause = busy.retry_after if busy.retry_after is not None else _SLOT_PAUSE
-                time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
-
-    def _defer_until_free(self, busy: ScenarioBusyError, since: float, deadline: float) -> NoReturn:
-        from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
-
-        self.defer(
-            trigger=ScenarioCapacityTrigger(
-                scenario_conn_id=self.scenario_conn_id,
-                project_id=self.project_id,
-                since=since,
-                deadline=deadline,
-                limit=busy.limit if isinstance(busy, ScenarioCapacityError) else None,
-                retry_after=busy.retry_after,
-            ),
-            method_name="execute_when_free",
-            timeout=datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN),
-        )
-
-    def _announce(self, context: Context) -> None:
-        """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
-        record = self._records(context).load()
-        assert record is not None  # noqa: S101 - a purchase leaves a record with its job
-        assert record.job_id is not None  # noqa: S101
-        self._job_id = record.job_id
-        self._show_purchases(context, record)
-        context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
-        self.log.info("Job %s: %s", record.job_id, job_page(record.job_id))
-
-    def _show_purchases(self, context: Context, record: Record) -> None:
-        """Show the job, and all that were bought up to now, as XComs."""
-        if record.job_id is not None:
-            context["ti"].xcom_push(key="job_id", value=record.job_id)
-        show_purchases(context, self.scenario_conn_id, self.project_id, record.all_jobs)
-
-    def _wait(self, context: Context, bought: Bought) -> dict[str, Any]:
-        job, record = bought.job, bought.record
-        deadline = (record.intended_at or time.time()) + self.timeout
-        wait = JobWait(job.id, deadline, self._usual)
-        ending = wait.saw(job, time.time())
-        if ending is None and self.deferrable:
-            self._defer(job.id, deadline, since=time.time())
-        if ending is None:
-            assert self._client is not None  # noqa: S101 - execute made it
-            ending = wait_here(wait, self._client, self.poll_interval, lambda wait: self._tell(wait, context))
-        else:
-            self._tell(wait, context)
-        return self._conclude(context, ending)
-
-    def _tell(self, wait: JobWait, context: Context) -> None:
-        said, progress = wait.news()
-        for line in said:
-            self.log.info(line)
-        if progress is not None:
-            context["ti"].xcom_push(key="progress", value=progress)
-
-    def _defer(self, job_id: str, deadline: float, since: float | None = None) -> NoReturn:
-        from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
-
-        self.defer(
-            trigger=ScenarioJobTrigger(
-                job_id=job_id,
-                scenario_conn_id=self.scenario_conn_id,
-                project_id=self.project_id,
-                deadline=deadline,
-                poll_interval=self.poll_interval,
-                cancel_on_kill=self.cancel_on_kill,
-                since=since,
-                usual=dataclasses.asdict(self._usual) if self._usual else None,
-            ),
-            method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN),
-        )
-
-    def _records(self, context: Context) -> RecordStore:
-        if self._store is None:
-            self._store = record_store(context, durable=self.durable)
-        return self._store
-
-    def _conclude(self, context: Context, ending: Ending) -> dict[str, Any]:
-        """Hand on the job if it succeeded; else tell what it cost, and raise what became of it."""
-        record, job = self._records(context).load(), ending.job
-        if record is not None and job is not None:
-            job = with_charge(job, record.charged if record.job_id == job.id else None)
-            ending = dataclasses.replace(ending, job=job)
-        if job is not None and job.has_ended_badly:
-            spent = spent_on(job)
-            if spent is not None:
-                context["ti"].xcom_push(key="cost", value=amount(spent))
-        return self._land(context, ending.succeeded(self.timeout))
-
-    def _land(self, context: Context, job: Job) -> dict[str, Any]:
-        """Hand on the job, and remember that it was."""
-        store = self._records(context)
-        record = store.load()
-        if record is not None and not record.landed:
-            store.save(dataclasses.replace(record, landed=True))
-        result = result_of(dataclasses.replace(job, model_id=job.model_id or self.model_id))
-        price = "a price that Scenario does not tell" if job.cost is None else creative_units(job.cost)
-        assets = ", ".join(job.asset_ids) or "none yet"
-        self.log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
-        return result
-
-
-def _clock_time(epoch: float) -> str:
-    return pendulum.from_timestamp(epoch).format("YYYY-MM-DD HH:mm [UTC]")
+        self._generation = Generation(self, context)
+        return self._generation

@@ -57,7 +57,11 @@ class OneTryStore:
 
 
 def show_purchases(
-    context: Mapping[str, Any], scenario_conn_id: str, project_id: str | None, job_ids: Collection[str]
+    context: Mapping[str, Any],
+    scenario_conn_id: str,
+    project_id: str | None,
+    job_ids: Collection[str],
+    charged: Mapping[str, str] | None = None,
 ) -> None:
     """Show what this task instance bought as an XCom, which a report can read.
 
@@ -65,20 +69,12 @@ def show_purchases(
     :param scenario_conn_id: The connection it bought on.
     :param project_id: The project it asserted.
     :param job_ids: The jobs, the last one last.
+    :param charged: What is known to have been charged, by job. Default: nothing.
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
-    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids), _charged(context))
+    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}))
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
-
-
-def _charged(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the task's record notes that its last job was charged, by the job's id."""
-    store = context.get("task_state_store")
-    record = TaskStateStore(store).load() if store is not None else None
-    if record is None or record.job_id is None or record.charged is None:
-        return {}
-    return {record.job_id: record.charged}
 
 
 def record_store(context: Mapping[str, Any], *, durable: bool) -> RecordStore:

@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
@@ -164,6 +163,8 @@ class ScenarioJobSensor(BaseSensorOperator):
 
     def _look(self, context: Context) -> Ending | None:
         """Look once, and tell what is new."""
+        from airflow_provider_scenario.api import calls
+
         # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
         wait = self._wait = self._wait or JobWait(self.job_id, deadline=float("inf"))
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:

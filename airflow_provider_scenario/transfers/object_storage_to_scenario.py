@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import BaseOperator, ObjectStoragePath
+from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.transfers.intake import Intake
-from airflow_provider_scenario.transfers.source_file import find_source
-from airflow_provider_scenario.transfers.upload_memory import StateStore, UploadMemory
-from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_scenario.transfers.intake import Intake
+    from airflow_provider_scenario.transfers.upload_memory import StateStore
 
 
 class ObjectStorageToScenarioOperator(BaseOperator):
@@ -66,6 +65,11 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> str:
         """Upload the file."""
+        from airflow_provider_scenario.transfers.intake import Intake
+        from airflow_provider_scenario.transfers.source_file import find_source
+        from airflow_provider_scenario.transfers.upload_memory import UploadMemory
+        from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
+
         source = find_source(self.source)
         store = cast("StateStore | None", context.get("task_state_store"))
         memory = UploadMemory(store, context["ti"].max_tries)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator, ObjectStoragePath
+from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
-from airflow_provider_scenario.transfers.delivery import Delivery
-from airflow_provider_scenario.transfers.folder import folder_at
-from airflow_provider_scenario.transfers.location import object_path
-from airflow_provider_scenario.transfers.manifest import Manifest, manifest_name
-from airflow_provider_scenario.transfers.manifest_file import ManifestFile
-from airflow_provider_scenario.transfers.naming import asset_ids_of, name_in_common_folder, split_destination
-from airflow_provider_scenario.transfers.origin import jobs_of
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_scenario.api.client import ScenarioClient
+    from airflow_provider_scenario.transfers.saving import Saving
 
 
 class ScenarioToObjectStorageOperator(BaseOperator):
@@ -93,62 +83,19 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         self.project_id = project_id
         self.original = original
         self.timeout = timeout
-        self._delivery: Delivery | None = None
+        self._saving: Saving | None = None
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Save the files."""
         if (self.asset_ids is None) == (self.job_id is None):
             raise ScenarioConfigurationError(f"Give asset_ids or job_id to {self.task_id}: one of them, not both.")
-        given_ids = None if self.asset_ids is None else asset_ids_of(self.asset_ids)
-        root, template = split_destination(str(self.destination))
-        called = manifest_name(self.manifest, template, context["ti"].map_index)
-        path = object_path(root, "destination")
-        folder = folder_at(path)
-        folder.prepare()
-        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            job = None if self.job_id is None else _finished_job(client, str(self.job_id))
-            facts = {"job_id": job.id, "model_id": job.model_id} if job else {}
-            beside = ManifestFile(folder, called and name_in_common_folder(template, called, facts))
-            self._delivery = Delivery(
-                client, folder, beside, template, self.log, original=self.original, timeout=self.timeout
-            )
-            files = self._delivery.deliver(given_ids or list(job.asset_ids if job else ()), facts)
-            manifest = Manifest(str(path), files, jobs_of(files, job, client, self.log), beside.uri)
-        beside.write(manifest)
-        context["ti"].xcom_push(key="manifest", value=manifest.document())
-        _announce(context, self.outlets, manifest)
-        return [file.facts() for file in files]
+        from airflow_provider_scenario.transfers.saving import Saving
+
+        self._saving = Saving(self, context)
+        return self._saving.run()
 
     def on_kill(self) -> None:
         """End the transfers; what is whole stays, what is half goes."""
-        if self._delivery is not None:
-            self._delivery.stop()
-
-
-def _finished_job(client: ScenarioClient, job_id: str) -> Job:
-    job = client.send(calls.get_job(job_id.strip()))
-    if job.status is JobStatus.SUCCESS and job.asset_ids:
-        return job
-    if not job.is_finished:
-        raise ScenarioTransferError(
-            f"Job {job_id} has not ended: its status is {job.status.value}. Nothing is lost. Let this task follow one "
-            "that waits for the job, such as ScenarioJobSensor.",
-            job_id=job_id,
-        )
-    reason = f" Scenario says: {job.error}" if job.error else ""
-    hint = f" ({job.hint})" if job.hint else ""
-    raise ScenarioFileError(
-        f"Job {job_id} ended in {job.status.value} and has no files to save.{reason}{hint}", job_id=job_id
-    )
-
-
-def _announce(context: Context, outlets: Sequence[Any], manifest: Manifest) -> None:
-    """Tell Airflow's assets what was saved."""
-    for outlet in outlets:
-        if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = manifest.event_extra()
-        elif isinstance(outlet, AssetAlias):
-            for one in manifest.of_each_file():
-                uri = quote(one.files[0].uri, safe=":/@")
-                context["outlet_events"][outlet].add(Asset(uri=uri), extra=one.event_extra())
+        if self._saving is not None:
+            self._saving.stop()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.25
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+LOCAL_SETTINGS = Path(__file__).parent / "settings" / "airflow_local_settings.py"
 JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 
@@ -105,7 +106,8 @@ class AirflowServer(AirflowApi):
         if self._home is None:
             self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
             GUARD_OF_THIS_PROCESS.tell("remove", self._home)
-        self._home.mkdir(parents=True, exist_ok=True)
+        (self._home / "config").mkdir(parents=True, exist_ok=True)
+        shutil.copy(LOCAL_SETTINGS, self._home / "config")
         database_url = f"sqlite:///{self._home / 'airflow.db'}"
         if self._postgres is not None:
             self._postgres.start()
@@ -208,6 +210,14 @@ class AirflowServer(AirflowApi):
         )
         return run[0][0], Counter(state for (state,) in rows)
 
+    def all_states(self, *dag_ids: str) -> tuple[dict[str, str], dict[tuple[str, str], Record]]:
+        """The state of every run of the DAGs; and `state` and `try_number` of each of their tasks, by run and task."""
+        runs = self._select("select run_id, state from dag_run where dag_id = any(%s)", list(dag_ids))
+        rows = self._select(
+            "select run_id, task_id, state, try_number from task_instance where dag_id = any(%s)", list(dag_ids)
+        )
+        return dict(runs), {(run, task): {"state": state, "try_number": tries} for run, task, state, tries in rows}
+
     def wait_for_run(
         self,
         dag_id: str,
@@ -237,6 +247,23 @@ class AirflowServer(AirflowApi):
                 time.sleep(LOOK_SECONDS)
             timeout = 0.0
         return super().wait_for_state(dag_id, run_id, task_id, *states, map_index=map_index, timeout=timeout)
+
+    def task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Record:
+        """The record of one task instance; on PostgreSQL just its `state`, `try_number`, `pid` and `triggerer_job`."""
+        if self._postgres is None:
+            return super().task_instance(dag_id, run_id, task_id, map_index)
+        [(state, try_number, pid, triggerer)] = self._select(
+            "select state, try_number, pid, triggerer_id from task_instance "
+            "left join trigger on trigger_id = trigger.id "
+            "where dag_id = %s and run_id = %s and task_id = %s and map_index = %s",
+            *(dag_id, run_id, task_id, map_index),
+        )
+        return {"state": state, "try_number": try_number, "pid": pid, "triggerer_job": triggerer and {"id": triggerer}}
+
+    def written_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """What worker and triggerer have written of one try of a task that is not mapped; cheaper than `log`."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
 
     def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         assert self._postgres is not None

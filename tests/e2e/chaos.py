@@ -58,27 +58,31 @@ class Outcome:
         return f"{self.mixes} mixes, {self.asked} takes asked, {self.paid} paid"
 
 
-def run_chaos(seed: int, runs: int, *, batch: int = BATCH, tell: Callable[[str], None] = print) -> Outcome:
-    """Run the mixes of the seeds from one on, some at once, and tell how each went."""
+def run_chaos(
+    airflow: AirflowServer, seed: int, runs: int, *, batch: int = BATCH, tell: Callable[[str], None] = print
+) -> Outcome:
+    """Run the mixes of the seeds from one on, some at once, and tell how each went.
+
+    :param airflow: An Airflow whose parts may be killed, and which is `QUICK_TO_NOTICE_DEATH`.
+    """
     outcome = Outcome()
     mixes = [Mix.drawn(each) for each in range(seed, seed + runs)]
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
-        connection = {**sandbox.connection(), "extra": {"timeout": CLIENT_TIMEOUT}}
-        environment = {"AIRFLOW_CONN_SCENARIO_CHAOS": json.dumps(connection), **QUICK_TO_NOTICE_DEATH}
-        with AirflowServer(DAGS, database="postgresql", parallelism=PARALLELISM, environment=environment) as airflow:
-            for dag_id in ("chaos_deferrable", "chaos_blocking"):
-                airflow.wait_for_dag(dag_id)
-            tell(f"{'seed':>5}  {'asked':>5} {'paid':>5} {'tries':>6}  {'result':8} mix")
-            for first in range(0, runs, batch):
-                started = time.monotonic()
-                together = Batch(mixes[first : first + batch], airflow, sandbox, Path(name))
-                tell(str(together.weather))
-                for run in together.run():
-                    outcome.take_in(run)
-                    tell(row(run))
-                    if run.faults_found:
-                        tell(run.log())
-                tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
+        extra = json.dumps({"timeout": CLIENT_TIMEOUT})
+        airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": "scenario_chaos"})
+        for dag_id in ("chaos_deferrable", "chaos_blocking"):
+            airflow.wait_for_dag(dag_id)
+        tell(f"{'seed':>5}  {'asked':>5} {'paid':>5} {'tries':>6}  {'result':8} mix")
+        for first in range(0, runs, batch):
+            started = time.monotonic()
+            together = Batch(mixes[first : first + batch], airflow, sandbox, Path(name))
+            tell(str(together.weather))
+            for run in together.run():
+                outcome.take_in(run)
+                tell(row(run))
+                if run.faults_found:
+                    tell(run.log())
+            tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
     return outcome
 
 
@@ -97,7 +101,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100, help="how many mixes (default 100)")
     parser.add_argument("--batch", type=int, default=BATCH, help=f"how many run at once (default {BATCH})")
     given = parser.parse_args()
-    outcome = run_chaos(given.seed, given.runs, batch=given.batch, tell=lambda text: print(text, flush=True))
+    with AirflowServer(
+        DAGS, database="postgresql", parallelism=PARALLELISM, environment=QUICK_TO_NOTICE_DEATH
+    ) as airflow:
+        outcome = run_chaos(
+            airflow, given.seed, given.runs, batch=given.batch, tell=lambda text: print(text, flush=True)
+        )
     print(f"{outcome.deaths} workers died where they were told to")
     print(outcome)
     for each in outcome.wrong:

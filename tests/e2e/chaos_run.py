@@ -36,26 +36,12 @@ class Sight:
 
     @classmethod
     def taken(cls, airflow: AirflowServer, sandbox: SandboxServer) -> Sight:
-        """Look: three requests, however many runs there are."""
+        """Look: three questions, however many runs there are."""
         sight = cls()
-        for dag_id in ("chaos_deferrable", "chaos_blocking"):
-            for run in _all_pages(airflow, f"dags/{dag_id}/dagRuns", "dag_runs"):
-                sight.runs[run["dag_run_id"]] = run["state"]
-            for instance in _all_pages(airflow, f"dags/{dag_id}/dagRuns/~/taskInstances", "task_instances"):
-                sight.instances[instance["dag_run_id"], instance["task_id"]] = instance
+        sight.runs, sight.instances = airflow.all_states("chaos_deferrable", "chaos_blocking")
         for entry in sandbox.ledger()["entries"]:
             sight.paid.setdefault(entry["modelId"], []).append(entry)
         return sight
-
-
-def _all_pages(airflow: AirflowServer, path: str, name: str) -> list[dict[str, Any]]:
-    """All rows of a list."""
-    found: list[dict[str, Any]] = []
-    while True:
-        page = airflow.api("GET", path, limit=100, offset=len(found))
-        found.extend(page[name])
-        if not page[name] or len(found) >= page["total_entries"]:
-            return found
 
 
 class MixRun:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
 from tests.scheduling import airflow_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,20 @@ def quick_sandbox() -> Iterator[SandboxServer]:
     with SandboxServer(render="tiny", job_seconds=3, parallel_jobs=1000) as server:
         yield server
         assert server.leaks() == []
+
+
+@pytest.fixture(scope="session")
+def mortal_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
+    """A real Airflow whose parts may be killed or held: it soon notices. Airflow's own settings are minutes."""
+    environment = {
+        "AIRFLOW_CONN_SCENARIO_DEFAULT": quick_sandbox.connection_json(),
+        **QUICK_TO_NOTICE_DEATH,
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    }
+    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=8, environment=environment) as server:
+        SERVERS["mortal"] = server
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ max_connections = 200
 fsync = off
 synchronous_commit = off
 full_page_writes = off
+jit = off
+autovacuum = off
 """
 
 

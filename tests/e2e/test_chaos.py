@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.e2e.chaos import run_chaos
+
+if TYPE_CHECKING:
+    from tests.e2e.airflow_server import AirflowServer
 
 pytestmark = pytest.mark.e2e
 
 SEED, RUNS = 1, 4
 
 
-def test_every_take_asked_for_is_paid_once_and_saved() -> None:
+def test_every_take_asked_for_is_paid_once_and_saved(mortal_airflow: AirflowServer) -> None:
     told: list[str] = []
-    outcome = run_chaos(SEED, RUNS, tell=told.append)
+    outcome = run_chaos(mortal_airflow, SEED, RUNS, tell=told.append)
     assert outcome.mixes == RUNS
     assert outcome.wrong == [], "\n".join(told)
     assert outcome.paid == outcome.asked

@@ -1,4 +1,7 @@
-"""Two hundred tasks wait in one triggerer of a real Airflow, and Scenario is asked as if it were one."""
+"""Many tasks wait in one triggerer of a real Airflow, and Scenario is asked as if they were one.
+
+Sixty of them in `make test`, two hundred in `make load`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.e2e.airflow_api import FINISHED
+from tests.e2e.dags.sizes import FROM_TRIGGER, FROM_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-DAG_ID, CONNECTION = "two_hundred_wait", "scenario_watched"
-JOBS, FROM_WORKER = 200, 20
+DAG_ID, CONNECTION = "many_wait", "scenario_watched"
+JOBS = FROM_TRIGGER + FROM_WORKER
 STEADY_SECONDS = 25.0
 TICK = 10.0
 START_SECONDS, END_SECONDS = 300.0, 400.0
@@ -98,17 +102,17 @@ def test_all_end_well_at_their_first_try(story: Story) -> None:
 
 
 def test_each_returns_its_own_job(story: Story, busy_airflow: AirflowServer) -> None:
-    for place in (0, 7, 179):
+    for place in (0, 7, FROM_TRIGGER - 1):
         result = busy_airflow.xcom(DAG_ID, story.run_id, f"wait_{place:03d}", "return_value")
         assert result["job_id"] == story.jobs[place]
         assert result["asset_id"]
     mapped = busy_airflow.xcom(DAG_ID, story.run_id, "wait_mapped", "return_value", 3)
-    assert mapped["job_id"] == story.jobs[JOBS - FROM_WORKER + 3]
+    assert mapped["job_id"] == story.jobs[FROM_TRIGGER + 3]
 
 
 def test_no_worker_had_a_part_in_who_started_in_the_triggerer(story: Story) -> None:
     from_trigger = [each for each in story.instances if each["map_index"] < 0]
-    assert len(from_trigger) == JOBS - FROM_WORKER
+    assert len(from_trigger) == FROM_TRIGGER
     assert all(each["pid"] is None for each in from_trigger)
 
 
@@ -125,4 +129,4 @@ def test_who_begins_to_wait_is_not_asked_for_singly(story: Story) -> None:
 
 def test_all_endings_come_by_the_list(story: Story) -> None:
     assert story.ending[SINGLE] == 0
-    assert story.ending[LIST] <= 3 * (story.seconds_to_end / TICK + 2), "three pages hold all two hundred"
+    assert story.ending[LIST] <= 3 * (story.seconds_to_end / TICK + 2), "three pages hold two hundred"

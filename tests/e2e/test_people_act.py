@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
-from tests.e2e.airflow_api import FINISHED, AirflowApiError
+from tests.e2e.airflow_api import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,12 +72,7 @@ class Stage:
 
     def log(self, try_number: int) -> str:
         """The log of a try, empty while there is none."""
-        try:
-            return self.airflow.log(self.dag_id, self.run_id, TASK, try_number)
-        except AirflowApiError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-            return ""
+        return self.airflow.written_log(self.dag_id, self.run_id, TASK, try_number)
 
     def paid(self) -> list[str]:
         return [entry["jobId"] for entry in self.sandbox.ledger()["entries"] if entry["modelId"] == self.model_id]
@@ -117,7 +111,7 @@ class Stage:
     def clear(self) -> None:
         if self.task()["state"] not in ("running", "deferred"):
             # A clear at the very moment in which Airflow ends the run is lost.
-            self.until(lambda: self.airflow.run(self.dag_id, self.run_id)["state"] in FINISHED, "The end of the run")
+            self.until(lambda: self.airflow.states(self.dag_id, self.run_id)[0] in FINISHED, "The end of the run")
         self.airflow.clear(self.dag_id, self.run_id, TASK)
 
     def mark(self, state: str) -> None:

@@ -15,35 +15,26 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.e2e.airflow_server import COMPONENTS, AirflowServer
-from tests.e2e.conftest import TEST_DAGS
+from tests.e2e.airflow_server import COMPONENTS
 from tests.e2e.process_group import process_ids_in_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.e2e.airflow_server import AirflowServer
 
 pytestmark = pytest.mark.e2e
 
 RECORD = "model_wan-2-2-t2v.json"
 STEP_SECONDS = 120.0
 DAG_ID, TASK = "deferred_purchase", "buy"
-# Airflow's own setting is 30 s: for so long may a triggerer stall before another takes over.
-STALLED_AFTER = 10
 
 
-@pytest.fixture(scope="module")
-def airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
-    """An Airflow of this module's own, whose parts may be killed."""
-    environment = {
-        "AIRFLOW_CONN_SCENARIO_DEFAULT": quick_sandbox.connection_json(),
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(STALLED_AFTER),
-        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    }
-    with AirflowServer(TEST_DAGS, database="postgresql", environment=environment) as server:
-        server.wait_for_dag(DAG_ID)
-        yield server
+@pytest.fixture
+def airflow(mortal_airflow: AirflowServer) -> AirflowServer:
+    mortal_airflow.wait_for_dag(DAG_ID)
+    return mortal_airflow
 
 
 @dataclass
@@ -77,7 +68,7 @@ class Purchases:
         return str(self.airflow.xcom(DAG_ID, run_id, TASK, "job_id"))
 
     def log(self, run_id: str) -> str:
-        return self.airflow.log(DAG_ID, run_id, TASK)
+        return self.airflow.written_log(DAG_ID, run_id, TASK)
 
     def end_jobs(self, *run_ids: str) -> None:
         for run_id in run_ids:

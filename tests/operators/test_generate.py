@@ -14,8 +14,9 @@ from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.operators import generate
+from airflow_provider_scenario.operators import generation
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.operators.generation import Generation
 from airflow_provider_scenario.operators.record_store import NotDurableWarning
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
@@ -127,7 +128,7 @@ def test_job_and_link_are_there_before_the_wait(
         assert run.xcoms["job_id"] in run.xcoms["_link_ScenarioJobLink"]
         raise WaitBeginsError
 
-    monkeypatch.setattr(generate.time, "sleep", begin)
+    monkeypatch.setattr(generation.time, "sleep", begin)
     monkeypatch.setattr(ScenarioGenerateOperator, "defer", begin)
     with pytest.raises(WaitBeginsError):
         generating(deferrable=deferrable).execute(run.context)
@@ -499,16 +500,16 @@ def test_jobs_of_other_mapped_instances_are_claimed(monkeypatch: pytest.MonkeyPa
     shelf: dict[int, dict[str, Any]] = {0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
     third = TaskRun(map_index=2, shelf=shelf)
-    assert sorted(generating()._jobs_of_siblings(third.context)) == ["job_one", "job_zero"]
+    assert sorted(Generation(generating(), third.context)._jobs_of_siblings()) == ["job_one", "job_zero"]
     del shelf[1]
-    assert generating()._jobs_of_siblings(third.context) == ["job_zero"]
+    assert Generation(generating(), third.context)._jobs_of_siblings() == ["job_zero"]
     shelf.clear()
-    assert generating()._jobs_of_siblings(third.context) == []
+    assert Generation(generating(), third.context)._jobs_of_siblings() == []
 
 
 def test_an_instance_that_is_not_mapped_has_no_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", None)
-    assert generating()._jobs_of_siblings(TaskRun().context) == ()
+    assert Generation(generating(), TaskRun().context)._jobs_of_siblings() == ()
 
 
 def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,7 +638,7 @@ def killed(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, **arguments
         operator.on_kill()
         raise KilledError
 
-    monkeypatch.setattr(generate.time, "sleep", kill)
+    monkeypatch.setattr(generation.time, "sleep", kill)
     with pytest.raises(KilledError):
         operator.execute(run.context)
     return run
@@ -678,7 +679,7 @@ def test_a_task_that_is_ended_while_it_asks_for_the_price_buys_nothing(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = generating(max_cost=100)
-    monkeypatch.setattr(generate, "check_price", lambda *_, **__: operator.on_kill())
+    monkeypatch.setattr(generation, "check_price", lambda *_, **__: operator.on_kill())
     with pytest.raises(exceptions.ScenarioPassingError, match="ended before it bought"):
         operator.execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
@@ -740,7 +741,7 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
 def test_the_blocking_way_waits_for_a_slot_and_goes_on(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "_SLOT_PAUSE", 0.1)
+    monkeypatch.setattr(generation, "_SLOT_PAUSE", 0.1)
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1, seconds=0.5)
     run = TaskRun()

@@ -268,9 +268,7 @@ def test_a_file_that_changes_while_it_is_read(
 ) -> None:
     found = find_source(str(clip))
     changed = SourceFile(found.path, found.name, found.size + change, found.media)
-    monkeypatch.setattr(
-        "airflow_provider_scenario.transfers.object_storage_to_scenario.find_source", lambda given: changed
-    )
+    monkeypatch.setattr("airflow_provider_scenario.transfers.source_file.find_source", lambda given: changed)
     with pytest.raises(ScenarioFileError, match="changed while it was read"):
         send(context, source=str(clip))
     assert requests_to(scenario, "POST /v1/uploads/") == 0

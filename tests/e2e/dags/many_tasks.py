@@ -1,4 +1,4 @@
-"""DAGs of many mapped tasks that ask for the same thing: forty that crash, and sixty that share two slots."""
+"""DAGs of many mapped tasks that ask for the same thing: some crash, others share two slots."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
+from sizes import CRASHING, QUEUEING
 from sudden_death import PURCHASE_POINTS, Crashes, arm_purchase
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
@@ -45,7 +46,7 @@ class CrashingOnceOperator(ScenarioGenerateOperator):
 
 
 with DAG(
-    "forty_crashes",
+    "many_crashes",
     schedule=None,
     max_active_tasks=100,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=1)},
@@ -58,10 +59,10 @@ with DAG(
         scenario_conn_id="{{ params.connection }}",
         deferrable=True,
         poll_interval=1,
-    ).expand(crash=[POINTS[number % len(POINTS)] for number in range(40)])
+    ).expand(crash=[POINTS[number % len(POINTS)] for number in range(CRASHING)])
 
 with DAG(
-    "sixty_in_a_queue",
+    "many_in_a_queue",
     schedule=None,
     max_active_tasks=100,
     default_args={"retries": 1},
@@ -73,4 +74,4 @@ with DAG(
         scenario_conn_id="{{ params.connection }}",
         wait_for_completion=False,
         deferrable=True,
-    ).expand(inputs=[INPUTS] * 60)
+    ).expand(inputs=[INPUTS] * QUEUEING)

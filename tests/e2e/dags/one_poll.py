@@ -1,15 +1,14 @@
-"""Two hundred sensors that wait at once: most start in the triggerer, and the mapped ones in a worker."""
+"""Many sensors that wait at once: most start in the triggerer, and the mapped ones in a worker."""
 
 from __future__ import annotations
 
 from airflow.sdk import DAG
+from sizes import FROM_TRIGGER, FROM_WORKER
 
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 
-FROM_TRIGGER, FROM_WORKER = 180, 20
-
 with DAG(
-    "two_hundred_wait",
+    "many_wait",
     schedule=None,
     max_active_tasks=300,
     params={"jobs": [""] * (FROM_TRIGGER + FROM_WORKER), "connection": "scenario_default"},
