@@ -12,11 +12,12 @@ AIRFLOWS = {
     "test_one_poll.py": "busy",
     "test_people_act.py": "busy",
     "test_chaos.py": "mortal",
+    "test_demo.py": "demo",
     "test_restarts.py": "mortal",
 }
-"""The Airflow that each file of end-to-end tests uses, where it is not the plain one."""
+"""The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
 
-ORDER = ("busy", "plain", "mortal")
+ORDER = ("busy", "plain", "mortal", "demo")
 
 
 def airflow_of(nodeid: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.airflow_server import COMPONENTS
+from tests.e2e.demo_report import error_messages
 from tests.e2e.process_group import process_ids_in_session
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def test_the_log_of_a_failed_task_has_its_reason(airflow: AirflowServer) -> None
     assert airflow.wait_for_run("check_failure", run_id)["state"] == "failed"
     errors = [entry for entry in airflow.log_entries("check_failure", run_id, "fail") if entry.get("level") == "error"]
     assert errors[0]["error_detail"][0]["exc_value"] == "the reason of the failure"
+    messages = list(error_messages(airflow, "check_failure", run_id))
+    assert messages == [("fail", "ValueError: the reason of the failure")], "what the demo shows of it"
 
 
 def test_a_killed_triggerer_comes_back(airflow: AirflowServer) -> None:

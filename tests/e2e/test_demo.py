@@ -7,15 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_scenario.sandbox.clip import draw_clip, probe
-from tests.e2e.demo_report import error_messages, progress_words, saved_files, size_in_words
-
-if TYPE_CHECKING:
-    from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.demo_report import progress_words, saved_files, size_in_words
 
 pytestmark = pytest.mark.e2e
 
@@ -67,14 +63,6 @@ def test_half_a_credential_is_refused_without_showing_it(tmp_path: Path, given: 
     assert done.returncode == 2
     assert f"{given} is set but {missing} is not" in done.stderr
     assert "half-of-the-credential" not in done.stdout + done.stderr
-
-
-def test_a_failed_task_is_reported_with_its_reason(airflow: AirflowServer) -> None:
-    airflow.wait_for_dag("check_failure")
-    run_id = airflow.trigger("check_failure")
-    airflow.wait_for_run("check_failure", run_id)
-    messages = list(error_messages(airflow, "check_failure", run_id))
-    assert messages == [("fail", "ValueError: the reason of the failure")]
 
 
 def test_files_are_shown_in_columns_and_remote_ones_by_address(tmp_path: Path) -> None:
