@@ -1,4 +1,7 @@
-"""A night's batch within a budget: price all of it, stop above the limit, generate, report what was spent."""
+"""A night's batch within a budget: price all of it, stop above the limit, generate, save, report what was spent.
+
+Each video is saved as soon as it is made, even if Scenario refuses another one's prompt.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datetime
 import logging
 from typing import Any
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Param, task, task_group
 
 from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
@@ -26,7 +29,7 @@ with DAG(
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
-):
+) as dag:
 
     @task
     def scenes(params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -36,14 +39,22 @@ with DAG(
         task_id="estimate", model_id=MODEL, inputs=scenes(), max_total="{{ params.max_total }}"
     )
 
-    # Each one may cost what it was priced at, and no more.
-    generate = ScenarioGenerateOperator.partial(
-        task_id="generate", model_id=MODEL, deferrable=True, map_index_template="{{ task.inputs['prompt'] }}"
-    ).expand_kwargs(estimate.output.map(lambda priced: {"inputs": priced["inputs"], "max_cost": priced["cost"]}))
+    @task_group(prefix_group_id=False)
+    def video(inputs: dict[str, Any], max_cost: str) -> None:
+        generate = ScenarioGenerateOperator(
+            task_id="generate",
+            model_id=MODEL,
+            inputs=inputs,
+            max_cost=max_cost,
+            deferrable=True,
+            map_index_template="{{ task.inputs['prompt'] }}",
+        )
+        ScenarioToObjectStorageOperator(
+            task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+        )
 
-    ScenarioToObjectStorageOperator.partial(task_id="save", destination="{{ params.destination }}").expand(
-        asset_ids=generate.output.map(lambda made: made["asset_ids"])
-    )
+    # Each one may cost what it was priced at, and no more.
+    video.expand_kwargs(estimate.output.map(lambda priced: {"inputs": priced["inputs"], "max_cost": priced["cost"]}))
 
     @task(trigger_rule="all_done")
     def report() -> dict[str, Any]:
@@ -51,4 +62,5 @@ with DAG(
         logging.getLogger(__name__).info("This night: %s.", spending)
         return spending.to_json()
 
-    generate >> report()
+    # Not after the whole group: a video that was not saved still makes the run a failed one.
+    dag.get_task("generate") >> report()

@@ -1,13 +1,12 @@
 """A web page beside each new video once it is saved: scheduled on the Airflow asset that `text_to_video` updates.
 
-What was saved is the `extra` of the asset's event; where it comes from is in the manifest that `extra` leads to.
+What was saved, and where it comes from, is the `extra` of the asset's event.
 """
 
 from __future__ import annotations
 
 import datetime
 import html
-import json
 from typing import Any
 
 from airflow.sdk import DAG, Asset, ObjectStoragePath, task
@@ -27,21 +26,15 @@ with DAG(
         """Write a page for what each event tells of."""
         pages = []
         for event in triggering_asset_events[VIDEOS]:
-            manifest = ObjectStoragePath(event.extra["manifest"])
-            page = manifest.parent / f"{event.extra['job_id']}.html"
-            page.write_text(page_of(json.loads(manifest.read_text())))
+            page = ObjectStoragePath(event.extra["uri"]).parent / f"{event.extra['job_id']}.html"
+            page.write_text(page_of(event.extra))
             pages.append(str(page))
         return pages
 
     write_page()
 
 
-def page_of(manifest: dict[str, Any]) -> str:
-    jobs = {job["job_id"]: job for job in manifest["jobs"]}
-    figures = []
-    for file in manifest["files"]:
-        job = jobs[file["job_id"]]
-        name, prompt = (html.escape(text) for text in (file["uri"].rpartition("/")[2], job["inputs"]["prompt"]))
-        facts = f"{job['model_id']}, seed {job['seed']}, {job['cost']} creative units, {file['duration']} s"
-        figures.append(f'<video controls src="{name}"></video><p>{prompt}</p><p>{facts}</p>')
-    return "<!doctype html><meta charset=utf-8>" + "".join(figures)
+def page_of(video: dict[str, Any]) -> str:
+    name, prompt = (html.escape(text) for text in (video["uri"].rpartition("/")[2], video["inputs"]["prompt"]))
+    facts = f"{video['model_id']}, seed {video['seed']}, {video['cost']} creative units, {video['duration']} s"
+    return f'<!doctype html><meta charset=utf-8><video controls src="{name}"></video><p>{prompt}</p><p>{facts}</p>'

@@ -1,13 +1,14 @@
-"""One clip for every screen: a deferrable operator, mapped over aspect ratios; no worker waits.
+"""One clip for every screen: a group of tasks, mapped over aspect ratios; no worker waits.
 
-The clip is a file: whichever instance comes first uploads it, and the others use the same Scenario asset.
+The clip is a file: whichever instance comes first uploads it, and the others use the same Scenario asset. Each video is
+saved as soon as it is made, whatever becomes of the others.
 """
 
 from __future__ import annotations
 
 import datetime
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task_group
 
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -23,16 +24,21 @@ with DAG(
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
-):
-    reframe = ScenarioWan22ReframeOperator.partial(
-        task_id="reframe",
-        video_url="{{ params.video }}",
-        resolution="{{ params.resolution }}",
-        match_input_frames_per_second=True,
-        deferrable=True,
-        map_index_template="{{ task.aspect_ratio }}",
-    ).expand(aspect_ratio=["16:9", "1:1", "9:16"])
+) as dag:
 
-    ScenarioToObjectStorageOperator.partial(task_id="save", destination="{{ params.destination }}").expand(
-        asset_ids=reframe.output.map(lambda made: made["asset_ids"])
-    )
+    @task_group(prefix_group_id=False)
+    def for_a_screen(aspect_ratio: str) -> None:
+        reframe = ScenarioWan22ReframeOperator(
+            task_id="reframe",
+            video_url="{{ params.video }}",
+            aspect_ratio=aspect_ratio,
+            resolution="{{ params.resolution }}",
+            match_input_frames_per_second=True,
+            deferrable=True,
+            map_index_template="{{ task.aspect_ratio }}",
+        )
+        ScenarioToObjectStorageOperator(
+            task_id="save", asset_ids=reframe.output["asset_ids"], destination="{{ params.destination }}"
+        )
+
+    for_a_screen.expand(aspect_ratio=["16:9", "1:1", "9:16"])

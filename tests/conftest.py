@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("without_deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the end-to-end tests: who is done with them goes on with the quick ones."""
+    """Put all tests in the order of their turns, whatever was asked for."""
     items.sort(key=lambda item: rank_of(item.nodeid))
 
 
