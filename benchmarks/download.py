@@ -46,6 +46,7 @@ OURS = """
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 from airflow.sdk import ObjectStoragePath
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.transfers.saving import Saving
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 address, folder, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 class Instance:

@@ -1,4 +1,4 @@
-"""What importing providers adds to a process that has ``airflow.sdk``: what every DAG parse and task start pays.
+"""What importing providers adds to a process that has ``airflow.sdk``: what every parse of a DAG file pays.
 
 Prints, for this provider and for peers, the median milliseconds and the growth of memory over fresh processes, taken
 in turn so that a noisy machine is noisy for all of them. Needs the dependency group ``benchmark`` for the peers.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_scenario
+from airflow_provider_scenario.get_provider_info import get_provider_info
 
 PACKAGE = "airflow_provider_scenario"
 ROOT = Path(airflow_provider_scenario.__file__).parent
@@ -99,24 +100,42 @@ def test_the_official_client_is_for_tests_only() -> None:
     assert not [module for module, file in FILES.items() if any("scenario_sdk" in name for name in imported(file))]
 
 
-def test_a_dag_parse_pays_for_no_client(tmp_path: Path) -> None:
-    """Airflow imports the package anew at every parse of a DAG and at every start of a task."""
-    modules = [
-        f"{PACKAGE}.{module}"
-        for module in FILES
-        if room(module) in ("operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
-    ]
+def loaded_by(modules: list[str], home: Path) -> set[str]:
+    """Import modules in a fresh process that has Airflow's SDK, and return all that is loaded then."""
     code = (
         "import importlib, json, sys\n"
         "import airflow.sdk\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    environment = {**os.environ, "AIRFLOW_HOME": str(home)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     printed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, timeout=120
     ).stdout
     loaded = set(json.loads(printed.splitlines()[-1]))
     assert set(modules) <= loaded
+    return loaded
+
+
+def test_no_room_but_the_clients_pays_for_a_client(tmp_path: Path) -> None:
+    modules = [
+        f"{PACKAGE}.{module}"
+        for module in FILES
+        if room(module) in ("operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
+    ]
+    loaded = loaded_by(modules, tmp_path)
     assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}
+
+
+def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> None:
+    """Airflow imports the operators anew at every parse of a DAG file."""
+    info = get_provider_info()
+    names = [
+        *(name for kind in ("operators", "sensors") for one in info[kind] for name in one["python-modules"]),
+        *(one["python-module"] for one in info["transfers"]),
+    ]
+    loaded = loaded_by(names, tmp_path)
+    assert not {name for name in loaded if name.startswith(f"{PACKAGE}.buying.")}
+    tasks_only = ("api.calls", "operators.generation", "transfers.delivery", "transfers.intake", "transfers.saving")
+    assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

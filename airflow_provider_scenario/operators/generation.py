@@ -103,7 +103,7 @@ class Generation:
             warn_if_dearer(bought.record.charged, limit, self._log)
         self._announce(bought.record)
         if not operator.wait_for_completion and not bought.job.has_ended_badly:
-            return self._land(bought.job, bought.record)
+            return self._land(bought.job)
         return self._wait(bought)
 
     def go_on(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class Generation:
             ending = wait_here(wait, self._client, self._operator.poll_interval, self._tell)
         else:
             self._tell(wait)
-        return self._conclude(ending, self._records.load())
+        return self._conclude(ending, record)
 
     def _tell(self, wait: JobWait) -> None:
         said, progress = wait.news()
@@ -286,10 +286,14 @@ class Generation:
             spent = spent_on(job)
             if spent is not None:
                 self._context["ti"].xcom_push(key="cost", value=amount(spent))
-        return self._land(ending.succeeded(self._operator.timeout), record)
+        return self._land(ending.succeeded(self._operator.timeout))
 
-    def _land(self, job: Job, record: Record | None) -> dict[str, Any]:
-        """Hand on the job, and remember that it was."""
+    def _land(self, job: Job) -> dict[str, Any]:
+        """Hand on the job, and remember that it was.
+
+        The record is read anew: a try that was thought dead must not write over what others have bought meanwhile.
+        """
+        record = self._records.load()
         if record is not None and record.job_id == job.id and not record.landed:
             self._records.save(dataclasses.replace(record, landed=True))
         result = result_of(dataclasses.replace(job, model_id=job.model_id or self._operator.model_id))

@@ -41,6 +41,8 @@ class AirflowServer(AirflowApi):
     :param environment: added to what the processes see, such as connections.
     :param database: SQLite needs nothing; PostgreSQL bears many tasks at once.
     :param parallelism: how many tasks run at once.
+    :param shares_imports: whether tasks find this package imported, as `settings/airflow_local_settings.py` does it:
+        quicker where there are many. Without it a task imports what it needs, as most users' tasks do.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class AirflowServer(AirflowApi):
         environment: Mapping[str, str] | None = None,
         database: Literal["sqlite", "postgresql"] = "sqlite",
         parallelism: int = 4,
+        shares_imports: bool = False,
         startup_timeout: float = 120.0,
     ) -> None:
         self.ports = Ports(*free_ports(3))
@@ -63,6 +66,7 @@ class AirflowServer(AirflowApi):
         self._extra_environment = dict(environment or {})
         self._postgres = PostgresServer() if database == "postgresql" else None
         self._parallelism = parallelism
+        self._shares_imports = shares_imports
         self._startup_timeout = startup_timeout
         self._environment: dict[str, str] = {}
 
@@ -106,8 +110,10 @@ class AirflowServer(AirflowApi):
         if self._home is None:
             self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
             GUARD_OF_THIS_PROCESS.tell("remove", self._home)
-        (self._home / "config").mkdir(parents=True, exist_ok=True)
-        shutil.copy(LOCAL_SETTINGS, self._home / "config")
+        self._home.mkdir(parents=True, exist_ok=True)
+        if self._shares_imports:
+            (self._home / "config").mkdir(exist_ok=True)
+            shutil.copy(LOCAL_SETTINGS, self._home / "config")
         database_url = f"sqlite:///{self._home / 'airflow.db'}"
         if self._postgres is not None:
             self._postgres.start()

@@ -26,6 +26,7 @@ from tests.e2e.chaos_run import Batch, MixRun
 
 DAGS = Path(__file__).with_name("dags")
 BATCH = 20
+CONNECTION = "scenario_chaos"
 QUICK_TO_NOTICE_DEATH = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -69,7 +70,7 @@ def run_chaos(
     mixes = [Mix.drawn(each) for each in range(seed, seed + runs)]
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
         extra = json.dumps({"timeout": CLIENT_TIMEOUT})
-        airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": "scenario_chaos"})
+        airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": CONNECTION})
         for dag_id in ("chaos_deferrable", "chaos_blocking"):
             airflow.wait_for_dag(dag_id)
         tell(f"{'seed':>5}  {'asked':>5} {'paid':>5} {'tries':>6}  {'result':8} mix")
@@ -83,6 +84,7 @@ def run_chaos(
                 if run.faults_found:
                     tell(run.log())
             tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
+        airflow.api("DELETE", f"connections/{CONNECTION}")
     return outcome
 
 

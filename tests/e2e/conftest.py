@@ -67,14 +67,16 @@ def quick_sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture(scope="session")
 def mortal_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
-    """A real Airflow whose parts may be killed or held: it soon notices. Airflow's own settings are minutes."""
+    """A real Airflow whose parts may be killed or held: it soon notices."""
     environment = {
         "AIRFLOW_CONN_SCENARIO_DEFAULT": quick_sandbox.connection_json(),
         **QUICK_TO_NOTICE_DEATH,
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=8, environment=environment) as server:
+    with AirflowServer(
+        TEST_DAGS, database="postgresql", parallelism=8, shares_imports=True, environment=environment
+    ) as server:
         SERVERS["mortal"] = server
         yield server
 
@@ -87,6 +89,8 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(patient),
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"timeout": 4}}),
     }
-    with AirflowServer(TEST_DAGS, database="postgresql", parallelism=12, environment=environment) as server:
+    with AirflowServer(
+        TEST_DAGS, database="postgresql", parallelism=12, shares_imports=True, environment=environment
+    ) as server:
         SERVERS["busy"] = server
         yield server

@@ -137,7 +137,7 @@ def test_a_triggerer_stalls_and_another_takes_over(airflow: AirflowServer, purch
 
 
 def test_nothing_is_left_running(airflow: AirflowServer) -> None:
-    """The last test: PostgreSQL, the second triggerer and what was killed and started anew go too."""
+    """The last test of the mortal Airflow: PostgreSQL, the second triggerer and what was started anew go too."""
     home = airflow.home
     sessions = [process.pid for process in airflow.processes.values()]
     assert len(sessions) >= len(COMPONENTS)

@@ -56,6 +56,20 @@ def finish(scenario: SandboxServer, job_id: str) -> None:
         time.sleep(0.02)
 
 
+def others_buy_a_second_take(scenario: SandboxServer, run: TaskRun, **arguments: Any) -> str:
+    """A retry lands the first take, a person clears, and the task buys again: return the second take's job."""
+    first = run.record["job_id"]
+    finish(scenario, first)
+    generating("[stuck]", **arguments).execute(run.retry())
+    if arguments:
+        generating("[stuck]", **arguments).execute(run.clear())
+    else:
+        deferral(generating("[stuck]", deferrable=True), run.clear())
+    second = str(run.record["job_id"])
+    assert second != first
+    return second
+
+
 # --- One purchase, three ways of waiting
 
 
@@ -807,3 +821,63 @@ def test_event_of_a_refused_key_ends_the_task_for_good(
     event = event_of(deferred)
     with pytest.raises(exceptions.ScenarioAuthenticationError):
         generating(deferrable=True).execute_complete(run.context, event)
+
+
+# --- A try that was thought dead goes on
+
+
+def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = TaskRun()
+    deferral(generating("[stuck]", deferrable=True), run.context)
+    finish(scenario, run.record["job_id"])
+    second: list[str] = []
+    last_look = generation.last_look
+
+    def look(job_id: str, client: Any) -> Any:
+        ending = last_look(job_id, client)
+        second.append(others_buy_a_second_take(scenario, run))
+        return ending
+
+    monkeypatch.setattr(generation, "last_look", look)
+    generating("[stuck]").resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
+    assert run.record["job_id"] == second[0]
+    assert run.record["landed"] is False
+    deferral(generating("[stuck]", deferrable=True), run.retry())
+    assert paid_jobs(scenario) == 2
+
+
+def test_a_late_return_without_waiting_writes_over_no_newer_take(scenario: SandboxServer) -> None:
+    run = TaskRun()
+    second: list[str] = []
+    push = run.ti.xcom_push
+
+    def stalling_push(key: str, value: Any) -> None:
+        push(key, value)
+        if key == "_link_ScenarioJobLink" and not second:
+            second.append("")
+            second[0] = others_buy_a_second_take(scenario, run, wait_for_completion=False)
+
+    run.ti.xcom_push = stalling_push  # type: ignore[method-assign]
+    generating("[stuck]", wait_for_completion=False).execute(run.context)
+    assert run.record["job_id"] == second[0]
+    generating("[stuck]", wait_for_completion=False).execute(run.retry())
+    assert paid_jobs(scenario) == 2
+
+
+def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TaskRun()
+    second: list[str] = []
+    wait_here = generation.wait_here
+
+    def wait(*arguments: Any) -> Any:
+        finish(scenario, run.record["job_id"])
+        ending = wait_here(*arguments)
+        second.append(others_buy_a_second_take(scenario, run))
+        return ending
+
+    monkeypatch.setattr(generation, "wait_here", wait)
+    generating("[stuck]").execute(run.context)
+    assert run.record["job_id"] == second[0]
+    assert run.record["landed"] is False

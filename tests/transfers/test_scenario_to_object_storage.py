@@ -30,6 +30,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
+from airflow_provider_scenario.transfers import saving
 from airflow_provider_scenario.transfers.folder import LocalFolder
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -444,6 +445,23 @@ def test_a_killed_task_stops_and_leaves_nothing(
         operator.on_kill()
 
     threading.Thread(target=kill_when_begun, daemon=True).start()
+    with pytest.raises(ScenarioTransferError, match="was stopped"):
+        operator.execute(context)
+    assert files_in(tmp_path) == []
+
+
+def test_a_task_killed_before_it_opened_anything_fetches_nothing(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    operator = ScenarioToObjectStorageOperator(task_id="save", asset_ids=asset_id, destination=str(tmp_path))
+    folder_at = saving.folder_at
+
+    def killing(path: Any) -> Any:
+        operator.on_kill()
+        return folder_at(path)
+
+    monkeypatch.setattr(saving, "folder_at", killing)
     with pytest.raises(ScenarioTransferError, match="was stopped"):
         operator.execute(context)
     assert files_in(tmp_path) == []
