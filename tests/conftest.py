@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.scheduling import rank_of
+from tests.scheduling import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("without_deadline")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put all tests in the order of their turns, whatever was asked for."""
-    items.sort(key=lambda item: rank_of(item.nodeid))
+    items.sort(key=lambda item: turn_of(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

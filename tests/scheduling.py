@@ -1,4 +1,4 @@
-"""Which tests run together when several processes share them: an Airflow takes half a minute to start."""
+"""Which tests run together, and when, if several processes share them: an Airflow takes half a minute to start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ AIRFLOWS = {
 }
 """The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
 
-ORDER = ("busy", "plain", None, "mortal", "demo")
-"""Whose turn it is: two processes begin with the two Airflows that have most to do, while others run the quick tests.
+TURNS = ("busy", "plain", "quick tests that take longest", "mortal", "demo", "other quick tests")
+"""Two processes begin with the two Airflows that have most to do, while a third runs quick tests.
 
 An Airflow mostly waits. Three at once would make each other's tests late, one at a time would leave the machine idle.
 """
+
+LONGEST = {"api", "buying", "operators", "transfers"}
+"""The folders of quick tests that take longest: about as long as the plain Airflow."""
 
 
 def airflow_of(nodeid: str) -> str | None:
@@ -30,9 +33,10 @@ def airflow_of(nodeid: str) -> str | None:
     return AIRFLOWS.get(file.name, "plain") if "e2e" in file.parts else None
 
 
-def rank_of(nodeid: str) -> int:
+def turn_of(nodeid: str) -> int:
     """Return when it is a test's turn."""
-    return ORDER.index(airflow_of(nodeid))
+    quick = TURNS[2] if LONGEST & set(PurePosixPath(nodeid.partition("::")[0]).parts) else TURNS[5]
+    return TURNS.index(airflow_of(nodeid) or quick)
 
 
 class ByAirflow(LoadScopeScheduling):
