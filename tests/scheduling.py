@@ -17,14 +17,11 @@ AIRFLOWS = {
 }
 """The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
 
-TURNS = ("busy", "plain", "quick tests that take longest", "mortal", "demo", "other quick tests")
-"""Two processes begin with the two Airflows that have most to do, while a third runs quick tests.
+TURNS = ("busy", "plain", "mortal", "demo", None)
+"""Whose turn it is: two Airflows at once, those with most to do first, then the tests that use none.
 
-An Airflow mostly waits. Three at once would make each other's tests late, one at a time would leave the machine idle.
+A third process would be quicker by a minute, but three at once make an Airflow's tasks late on two cores.
 """
-
-LONGEST = {"api", "buying", "operators", "transfers"}
-"""The folders of quick tests that take longest: about as long as the plain Airflow."""
 
 
 def airflow_of(nodeid: str) -> str | None:
@@ -35,8 +32,7 @@ def airflow_of(nodeid: str) -> str | None:
 
 def turn_of(nodeid: str) -> int:
     """Return when it is a test's turn."""
-    quick = TURNS[2] if LONGEST & set(PurePosixPath(nodeid.partition("::")[0]).parts) else TURNS[5]
-    return TURNS.index(airflow_of(nodeid) or quick)
+    return TURNS.index(airflow_of(nodeid))
 
 
 class ByAirflow(LoadScopeScheduling):

@@ -168,7 +168,9 @@ def test_a_reply_is_lost(case: Case, runs: Runs) -> None:
     instances = runs.finished(case)
     (fault,) = [each for each in runs.sandbox.faults() if f"/{case.model_id}$" in each["path"]]
     assert fault["hits"] == 1
-    assert {each["try_number"] for each in instances.values()} == {1}
+    where = (f"crash_{case.mode}", runs.ids[case.id])
+    logs = "\n".join(runs.airflow.written_log(*where, task_id) for task_id in instances)
+    assert {each["try_number"] for each in instances.values()} == {1}, logs
     assert_paid_and_saved_once(runs, case)
 
 
