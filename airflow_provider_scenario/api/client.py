@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -64,16 +65,15 @@ class FileStream:
     def chunks(self, size: int) -> Iterator[memoryview]:
         """Yield the bytes as they come, so that all that came before a cut has been yielded.
 
-        A chunk is good until the next is asked for: one buffer is filled again and again, since a new one for each
-        chunk would cost more time than the chunk's way through the network.
+        A chunk is good until the one after the next is asked for: two buffers are filled in turn, since a new one for
+        each chunk would cost more time than the chunk's way through the network.
 
         :param size: Bytes a chunk at most. One that comes slowly is yielded before it is full.
         :raises ScenarioConnectionError: if the connection breaks.
         """
-        read_into, buffer = self._reader(), memoryview(bytearray(size))
-        trouble, is_over = None, False
-        while not is_over and trouble is None:
-            filled = 0
+        read_into = self._reader()
+        for buffer in itertools.cycle((memoryview(bytearray(size)), memoryview(bytearray(size)))):
+            filled, trouble, is_over = 0, None, False
             until = time.monotonic() + _LONGEST_CHUNK
             try:
                 while filled < size and not is_over and time.monotonic() < until:
@@ -83,8 +83,11 @@ class FileStream:
                 trouble = type(error).__name__
             if filled:
                 yield buffer[:filled]
-        if trouble is not None:
-            raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
+            if trouble is not None:
+                break
+            if is_over:
+                return
+        raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
 
     def _reader(self) -> Callable[[memoryview], int]:
         """Return what reads the bytes that are there into a buffer, and returns how many; 0 at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -44,7 +45,10 @@ class Downloader:
         :raises ScenarioTransferError: if the file did not arrive whole within the attempts.
         :raises OSError: if it can't be written.
         """
-        arrival = Arrival(asset, file, Progress(self._log, asset.id, asset.size))
+        with contextlib.closing(Arrival(asset, file, Progress(self._log, asset.id, asset.size))) as arrival:
+            return self._fetch(asset, arrival)
+
+    def _fetch(self, asset: Asset, arrival: Arrival) -> Received:
         fruitless = 0
         for _ in range(MOST_ATTEMPTS):
             furthest = arrival.furthest
