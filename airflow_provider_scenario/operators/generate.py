@@ -154,10 +154,11 @@ class ScenarioGenerateOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             generation = self._begin(context)
-            if not generation.waits_for_its_job():
+            job_id = generation.awaited_job()
+            if job_id is None:
                 raise  # What was waited for is a slot for this take, not the job of an earlier one.
         with permanent_errors_end_the_task():
-            return generation.look_a_last_time()
+            return generation.look_a_last_time(job_id)
 
     def on_kill(self) -> None:
         """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""

@@ -83,12 +83,12 @@ class Generation:
         model = read_model(client, operator.model_id, self._log, is_bought=is_bought)
         self._usual = model.usual
         request = self._request(client, model, has_begun=record is not None)
-        self._files = FileInputs(client, self._context, label=operator.input_label, log=self._log)
+        files = self._files = FileInputs(client, self._context, label=operator.input_label, log=self._log)
         purchase = Purchase(
             client,
             self._records,
             rules,
-            before_buying=lambda: self._ready(client, model, request),
+            before_buying=lambda: self._ready(client, model, request, files),
             check_price=lambda inputs: self._check_price(client, model, inputs),
             claimed=self._jobs_of_siblings,
             log=self._log,
@@ -96,7 +96,7 @@ class Generation:
         try:
             bought = self._bought(purchase, request, queued_since or time.time())
         except ScenarioDryRunError:
-            if (record := self._records.load()) is not None:
+            if (record := self._records.load()) is not None and record.job_id is not None:
                 self._announce(record)
             raise
         if bought.is_new and (limit := self._limit()) is not None:
@@ -104,7 +104,7 @@ class Generation:
         self._announce(bought.record)
         if not operator.wait_for_completion and not bought.job.has_ended_badly:
             return self._land(bought.job)
-        return self._wait(bought)
+        return self._wait(bought, client)
 
     def go_on(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the job made, after the wait in the triggerer.
@@ -120,24 +120,18 @@ class Generation:
         self._job_id = ending.job_id
         return self._conclude(ending, record)
 
-    def waits_for_its_job(self) -> bool:
-        """Return whether what the task waits for is the job of this take, and not a slot for it."""
+    def awaited_job(self) -> str | None:
+        """Return the job of this take if the task waits for it, and ``None`` if it waits for a slot."""
         record = self._records.load()
-        return (
-            record is not None
-            and record.job_id is not None
-            and not record.landed
-            and record.max_tries == self._context["ti"].max_tries
-        )
+        if record is None or record.landed or record.max_tries != self._context["ti"].max_tries:
+            return None
+        return record.job_id
 
-    def look_a_last_time(self) -> dict[str, Any]:
+    def look_a_last_time(self, job_id: str) -> dict[str, Any]:
         """Look at the job once, and return what it made."""
-        record = self._records.load()
-        assert record is not None  # noqa: S101 - it waits for its job
-        assert record.job_id is not None  # noqa: S101
         with ScenarioHook(self._operator.scenario_conn_id, self._operator.project_id).get_conn() as client:
-            ending = last_look(record.job_id, client)
-        return self._conclude(ending, record)
+            ending = last_look(job_id, client)
+        return self._conclude(ending, self._records.load())
 
     def kill(self) -> None:
         """End an upload that is under way, and ask Scenario to cancel the job."""
@@ -159,12 +153,11 @@ class Generation:
         given = with_paths_as_text(self._operator.given_inputs())
         return checked_request(model, given, client.access, label=self._operator.input_label, has_begun=has_begun)
 
-    def _ready(self, client: ScenarioClient, model: Model, request: Request) -> dict[str, Any]:
+    def _ready(self, client: ScenarioClient, model: Model, request: Request, files: FileInputs) -> dict[str, Any]:
         """Return the inputs of something that is about to be bought, every file an asset."""
-        assert self._files is not None  # noqa: S101 - settle made it
         self._limit()
         self._request(client, model, has_begun=False)
-        return self._files.ready(model, request.inputs)
+        return files.ready(model, request.inputs)
 
     def _check_price(self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any]) -> None:
         """Refuse a purchase that costs too much, or that nobody waits for any more."""
@@ -235,7 +228,7 @@ class Generation:
 
     # Waiting
 
-    def _wait(self, bought: Bought) -> dict[str, Any]:
+    def _wait(self, bought: Bought, client: ScenarioClient) -> dict[str, Any]:
         job, record = bought.job, bought.record
         deadline = (record.intended_at or time.time()) + self._operator.timeout
         wait = JobWait(job.id, deadline, self._usual)
@@ -243,8 +236,7 @@ class Generation:
         if ending is None and self._operator.deferrable:
             self._defer(job.id, deadline, since=time.time())
         if ending is None:
-            assert self._client is not None  # noqa: S101 - settle made it
-            ending = wait_here(wait, self._client, self._operator.poll_interval, self._tell)
+            ending = wait_here(wait, client, self._operator.poll_interval, self._tell)
         else:
             self._tell(wait)
         return self._conclude(ending, record)
