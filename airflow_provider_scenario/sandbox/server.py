@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.error
-import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -109,15 +109,16 @@ class SandboxServer:
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         """Call one of the sandbox's controls, such as ``control("GET", "/ledger")``; gives the decoded reply."""
+        # Not urllib: its opener reads the system's certificates each time, ten milliseconds of nothing else.
+        url = urlsplit(self.control_url)
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.control_url}{path}", data, method=method)  # noqa: S310
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=CONTROL_SECONDS) as reply:
-                return json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raise SandboxServerError(f"{method} {path}: {error.read().decode(errors='replace')}") from None
+        with closing(HTTPConnection(url.netloc, timeout=CONTROL_SECONDS)) as connection:
+            connection.request(method, f"{url.path}{path}", data)
+            reply = connection.getresponse()
+            content = reply.read()
+        if reply.status >= 400:
+            raise SandboxServerError(f"{method} {path}: {content.decode(errors='replace')}")
+        return json.loads(content)
 
     def ledger(self) -> dict[str, Any]:
         """Give ``{"entries": [...], "totals": {"jobs", "charged", "refunded"}}``."""
