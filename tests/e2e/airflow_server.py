@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -18,19 +17,29 @@ import psutil
 import psycopg2
 
 from tests.e2e.airflow_api import FINISHED, AirflowApi, Record
+from tests.e2e.airflow_components import AirflowComponents
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
 from tests.e2e.postgres_server import PostgresServer
-from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
+from tests.e2e.process_group import GUARD_OF_THIS_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
+    from tests.e2e.process_group import ProcessGroup
+
 LOOK_SECONDS = 0.25
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-LOCAL_SETTINGS = Path(__file__).parent / "settings" / "airflow_local_settings.py"
 JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+TASK_MODULES = (
+    "airflow_provider_scenario.api.client",
+    "airflow_provider_scenario.operators.generation",
+    "airflow_provider_scenario.sensors.job",
+    "airflow_provider_scenario.transfers.saving",
+    "airflow_provider_scenario.triggers.capacity",
+    "airflow_provider_scenario.triggers.job",
+)
 
 
 class AirflowServer(AirflowApi):
@@ -41,8 +50,8 @@ class AirflowServer(AirflowApi):
     :param environment: added to what the processes see, such as connections.
     :param database: SQLite needs nothing; PostgreSQL bears many tasks at once.
     :param parallelism: how many tasks run at once.
-    :param shares_imports: whether tasks find this package imported, as `settings/airflow_local_settings.py` does it:
-        quicker where there are many. Without it a task imports what it needs, as most users' tasks do.
+    :param shares_imports: whether tasks find this package imported, which is quicker where there are many. Without it
+        a task imports what it needs, as most users' tasks do.
     """
 
     def __init__(
@@ -68,7 +77,7 @@ class AirflowServer(AirflowApi):
         self._parallelism = parallelism
         self._shares_imports = shares_imports
         self._startup_timeout = startup_timeout
-        self._environment: dict[str, str] = {}
+        self._components: AirflowComponents | None = None
 
     @property
     def home(self) -> Path:
@@ -94,7 +103,7 @@ class AirflowServer(AirflowApi):
         started = time.monotonic()
         try:
             self._prepare()
-            self._migrate()
+            self._make_database()
             self.startup_seconds["database"] = time.monotonic() - started
             launched = datetime.now(UTC)
             for component in COMPONENTS:
@@ -111,14 +120,8 @@ class AirflowServer(AirflowApi):
             self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
             GUARD_OF_THIS_PROCESS.tell("remove", self._home)
         self._home.mkdir(parents=True, exist_ok=True)
-        if self._shares_imports:
-            (self._home / "config").mkdir(exist_ok=True)
-            shutil.copy(LOCAL_SETTINGS, self._home / "config")
-        database_url = f"sqlite:///{self._home / 'airflow.db'}"
-        if self._postgres is not None:
-            self._postgres.start()
-            database_url = self._postgres.url
-        self._environment = {
+        database_url = f"sqlite:///{self._home / 'airflow.db'}" if self._postgres is None else self._postgres.url
+        environment = {
             **inherited_environment(),
             **settings(
                 home=self._home,
@@ -129,9 +132,13 @@ class AirflowServer(AirflowApi):
             ),
             **self._extra_environment,
         }
+        self._components = AirflowComponents(self._home, environment, TASK_MODULES if self._shares_imports else ())
 
-    def _migrate(self) -> None:
-        migration = self._run("migration", "db", "migrate")
+    def _make_database(self) -> None:
+        if self._postgres is not None:
+            self._postgres.start()
+        migration = self._running.start("migration", "db", "migrate")
+        self._running.import_all()
         try:
             if migration.wait(self._startup_timeout) != 0:
                 raise RuntimeError(f"Airflow's database could not be made:\n{last_lines(migration.text())}")
@@ -145,6 +152,9 @@ class AirflowServer(AirflowApi):
         while self.processes:
             _, process = self.processes.popitem()
             process.end()
+        if self._components is not None:
+            self._components.end()
+            self._components = None
         if self._postgres is not None:
             self._postgres.stop()
         if self._home is not None and self._home_is_temporary:
@@ -155,17 +165,14 @@ class AirflowServer(AirflowApi):
 
     # One component
 
-    def _run(self, name: str, *arguments: str) -> ProcessGroup:
-        return ProcessGroup(
-            name,
-            [sys.executable, "-m", "airflow", *arguments],
-            log=self.home / f"{name}.log",
-            environment=self._environment,
-            folder=self.home,
-        )
+    @property
+    def _running(self) -> AirflowComponents:
+        if self._components is None:
+            raise RuntimeError("Airflow has not been started")
+        return self._components
 
     def _launch(self, name: str, component: str, *arguments: str) -> None:
-        self.processes[name] = self._run(name, component, *arguments)
+        self.processes[name] = self._running.start(name, component, *arguments)
 
     def start(self, component: str) -> None:
         """Start a component that was stopped or killed, and wait until it is alive."""

@@ -78,7 +78,7 @@ class PostgresServer:
         with (data / "postgresql.conf").open("a") as configuration:
             configuration.write(f"{SETTINGS}port = {self.port}\n")
         self._as_user([binaries / "postgres", "--single", "-D", data, "postgres"], text="CREATE DATABASE airflow\n")
-        self._process = ProcessGroup(
+        self._process = ProcessGroup.of_command(
             "postgresql",
             [str(binaries / "postgres"), "-D", str(data)],
             log=self._folder / "postgresql.log",

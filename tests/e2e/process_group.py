@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
+    from typing import Self
 
 GUARD = Path(__file__).with_name("process_guard.py")
 
@@ -58,71 +60,83 @@ class Guard:
 GUARD_OF_THIS_PROCESS = Guard()
 
 
-class ProcessGroup:
-    """One subprocess leading its own session, its output in a file, ended with all its descendants."""
+class Process(Protocol):
+    """A process that was started, such as `subprocess.Popen` gives it."""
 
-    def __init__(
-        self,
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, or `None` while it lives."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end and return the exit code; raise `subprocess.TimeoutExpired` when it does not come."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+
+
+class ProcessGroup:
+    """One process leading its own session, its output in a file, ended with all its descendants."""
+
+    def __init__(self, name: str, process: Process, *, log: Path, stop_signal: signal.Signals = signal.SIGTERM) -> None:
+        self.name = name
+        self.log = log
+        self.pid = process.pid
+        self._process = process
+        self._stop_signal = stop_signal
+        GUARD_OF_THIS_PROCESS.tell("watch", self.pid)
+
+    @classmethod
+    def of_command(
+        cls,
         name: str,
         command: Sequence[str],
         *,
         log: Path,
         environment: Mapping[str, str],
         folder: Path,
+        stdin: socket.socket | None = None,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
-    ) -> None:
-        self.name = name
-        self.log = log
-        self._stop_signal = stop_signal
+    ) -> Self:
+        """Start a command, by default with nothing on its standard input."""
         identity: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         with log.open("ab") as output:
-            self._process = self._start(command, output, environment, folder, identity)
-        self.pid = self._process.pid
-        GUARD_OF_THIS_PROCESS.tell("watch", self.pid)
-
-    @staticmethod
-    def _start(
-        command: Sequence[str],
-        output: IO[bytes],
-        environment: Mapping[str, str],
-        folder: Path,
-        identity: dict[str, Any],
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=folder,
-            start_new_session=True,
-            **identity,
-        )
+            process = subprocess.Popen(
+                list(command),
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=folder,
+                start_new_session=True,
+                **identity,
+            )
+        return cls(name, process, log=log, stop_signal=stop_signal)
 
     @property
     def exit_code(self) -> int | None:
-        """How the subprocess ended, or None while it lives."""
+        """How the process ended, or None while it lives."""
         return self._process.poll()
 
     def text(self) -> str:
-        """What the subprocess and its children wrote so far."""
+        """What the process and its children wrote so far."""
         return self.log.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the subprocess alone, not to its children."""
+        """Send a signal to the process alone, not to its children."""
         if self.exit_code is None:
             self._process.send_signal(number)
 
     def wait(self, timeout: float) -> int | None:
-        """Wait for the subprocess to end; None when it has not."""
+        """Wait for the process to end; None when it has not."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
 
     def ask_to_stop(self) -> None:
-        """Send the signal that asks the subprocess to end by itself; a frozen one is thawed to hear it."""
+        """Send the signal that asks the process to end by itself; a frozen one is thawed to hear it."""
         self.signal(self._stop_signal)
         self.signal(signal.SIGCONT)
 

@@ -121,7 +121,7 @@ from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
 folder = Path(sys.argv[1])
 GUARD_OF_THIS_PROCESS.tell("remove", folder)
 command = ["sh", "-c", "sleep 300 & sleep 300"]
-group = ProcessGroup("sleeper", command, log=folder / "log", environment=os.environ, folder=folder)
+group = ProcessGroup.of_command("sleeper", command, log=folder / "log", environment=os.environ, folder=folder)
 print(group.pid, flush=True)
 sys.stdin.read()
 """
