@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AIRFLOWS = {
     "test_many_tasks.py": "busy",
@@ -17,22 +21,39 @@ AIRFLOWS = {
 }
 """The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
 
-TURNS = ("busy", "plain", "mortal", "demo", None)
-"""Whose turn it is: two Airflows at once, those with most to do first, then the tests that use none.
+TURNS = ("busy", "mortal", "plain", "demo", None)
+"""Whose turn it is: three Airflows at once, those with most to do first, then the tests that use none.
 
-A third process would be quicker by a minute, but three at once make an Airflow's tasks late on two cores.
+Three processes on two cores: what an Airflow does is for a third of the time to wait.
 """
 
 
 def airflow_of(nodeid: str) -> str | None:
     """Return the Airflow that a test uses; `None` for a test that uses none."""
-    file = PurePosixPath(nodeid.partition("::")[0])
+    file = PurePosixPath(file_of(nodeid))
     return AIRFLOWS.get(file.name, "plain") if "e2e" in file.parts else None
 
 
-def turn_of(nodeid: str) -> int:
-    """Return when it is a test's turn."""
-    return TURNS.index(airflow_of(nodeid))
+def in_turn(nodeids: Sequence[str]) -> list[int]:
+    """Return the indices of the tests in the order of their turns.
+
+    Files without an Airflow come last to first: the longest happen to be late in the alphabet, and a long one that
+    came last would be waited for.
+    """
+    files = sorted({file_of(nodeid) for nodeid in nodeids}, reverse=True)
+    backwards = {file: place for place, file in enumerate(files)}
+
+    def turn(index: int) -> tuple[int, int]:
+        nodeid = nodeids[index]
+        airflow = airflow_of(nodeid)
+        return TURNS.index(airflow), 0 if airflow else backwards[file_of(nodeid)]
+
+    return sorted(range(len(nodeids)), key=turn)
+
+
+def file_of(nodeid: str) -> str:
+    """Return the path of a test's file."""
+    return nodeid.partition("::")[0]
 
 
 class ByAirflow(LoadScopeScheduling):
@@ -44,4 +65,4 @@ class ByAirflow(LoadScopeScheduling):
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return airflow_of(nodeid) or nodeid.partition("::")[0]
+        return airflow_of(nodeid) or file_of(nodeid)

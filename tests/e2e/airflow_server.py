@@ -238,12 +238,17 @@ class AirflowServer(AirflowApi):
         timeout: float = 120.0,
         on_change: Callable[[list[Record]], None] | None = None,
     ) -> Record:
-        """Wait until the run has ended and return its record; tell `on_change` of every change of a task."""
+        """Wait until the run has ended and return its record; tell `on_change` of every change of a task.
+
+        On PostgreSQL without `on_change` the record has just its `state`.
+        """
         if self._postgres is not None and on_change is None:
             deadline = time.monotonic() + timeout
-            while self.states(dag_id, run_id)[0] not in FINISHED and time.monotonic() < deadline:
+            while (found := self.states(dag_id, run_id))[0] not in FINISHED:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"run {run_id} of {dag_id} is {found[0]} after {timeout:.0f} s: {found[1]}")
                 time.sleep(LOOK_SECONDS)
-            timeout = 0.0
+            return {"state": found[0]}
         return super().wait_for_run(dag_id, run_id, timeout, on_change)
 
     def wait_for_state(
@@ -277,6 +282,16 @@ class AirflowServer(AirflowApi):
         """What worker and triggerer have written of one try of a task that is not mapped; cheaper than `log`."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
+
+    def shown_to_people(self, dag_id: str) -> str:
+        """All that Airflow keeps of the runs of a DAG and shows in its pages: logs, XComs, rendered fields."""
+        logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]
+        kept = self._select(
+            "select value::text from xcom where dag_id = %s "
+            "union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %s",
+            *(dag_id, dag_id),
+        )
+        return "\n".join([*logs, *(str(value) for (value,) in kept)])
 
     def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         assert self._postgres is not None

@@ -113,7 +113,7 @@ class Runs:
         """Wait for the run's end and return its task instances by name."""
         where = (f"crash_{case.mode}", self.ids[case.id])
         run = self.airflow.wait_for_run(*where, timeout=RUN_SECONDS)
-        instances = {each["task_id"]: each for each in self.airflow.task_instances(*where)}
+        instances = {task_id: self.airflow.task_instance(*where, task_id) for task_id in ("buy", "save")}
         last = max(instances["buy"]["try_number"], 1)
         assert run["state"] == "success", "\n".join(
             self.airflow.log(*where, "buy", number) for number in range(1, last + 1)
