@@ -1,4 +1,4 @@
-"""Which tests run together, and when, if several processes share them: an Airflow takes half a minute to start."""
+"""Which tests run together, and when, if several processes share them: one Airflow costs as much as many tests."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ AIRFLOWS = {
 """The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
 
 TURNS = ("busy", "mortal", "plain", "demo", None)
-"""Whose turn it is: three Airflows at once, those with most to do first, then the tests that use none.
+"""Whose turn it is: as many Airflows at once as there are processes, then the tests that use none.
 
-Three processes on two cores: what an Airflow does is for a third of the time to wait.
+One process more than cores is best: a third of what an Airflow does is to wait.
 """
 
 

@@ -116,7 +116,7 @@ class SandboxServer:
             connection.request(method, f"{url.path}{path}", data)
             reply = connection.getresponse()
             content = reply.read()
-        if reply.status >= 400:
+        if reply.status >= 300:
             raise SandboxServerError(f"{method} {path}: {content.decode(errors='replace')}")
         return json.loads(content)
 

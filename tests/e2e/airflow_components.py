@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,20 +10,22 @@ import subprocess
 import sys
 import threading
 import time
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.process_group import ProcessGroup
+import psutil
+
+from tests.e2e.process_group import ProcessGroup, last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 STARTER = Path(__file__).with_name("component_starter.py")
-ANSWER_SECONDS = 120.0
 FIRST_MODULES = ("airflow.__main__", "airflow.cli.commands.db_command", "airflow.models")
 """What `airflow db migrate` needs; the rest is imported while that runs."""
 
-MODULES = (
+AIRFLOW_MODULES = (
     "airflow.cli.commands.dag_processor_command",
     "airflow.cli.commands.scheduler_command",
     "airflow.cli.commands.triggerer_command",
@@ -40,18 +43,42 @@ MODULES = (
     "airflow.api_fastapi.execution_api.routes",
     "airflow.api_fastapi.execution_api.versions",
 )
+PROVIDER_MODULES = (
+    "airflow_provider_scenario.api.client",
+    "airflow_provider_scenario.operators.generation",
+    "airflow_provider_scenario.sensors.job",
+    "airflow_provider_scenario.transfers.saving",
+    "airflow_provider_scenario.triggers.capacity",
+    "airflow_provider_scenario.triggers.job",
+)
+UNKNOWN_CODE = 255
+"""Stands for the exit code of a command that has ended after the starter, which alone could learn it."""
+
+
+class Imported(Enum):
+    """What components and tasks find imported when they start."""
+
+    NOTHING = ()
+    """They start as a user's do, each on its own."""
+    AIRFLOW = AIRFLOW_MODULES
+    """They start sooner. Triggerer and tasks import a DAG's operators and triggers themselves, as a user's do."""
+    PROVIDER = (*AIRFLOW_MODULES, *PROVIDER_MODULES)
+    """That is quicker where there are many tasks."""
 
 
 class ForkedProcess:
     """What `subprocess.Popen` would be for a component, had this process started it."""
 
-    def __init__(self, pid: int, components: AirflowComponents) -> None:
+    def __init__(self, pid: int, exit_code: Path, starter: ProcessGroup) -> None:
         self.pid = pid
-        self._components = components
+        self._exit_code = exit_code
+        self._starter = starter
 
     def poll(self) -> int | None:
         """Return the exit code, or `None` while it lives."""
-        return self._components.exit_code(self.pid)
+        with contextlib.suppress(FileNotFoundError):
+            return int(self._exit_code.read_text())
+        return None if self._starter.exit_code is None or psutil.pid_exists(self.pid) else UNKNOWN_CODE
 
     def wait(self, timeout: float) -> int:
         """Wait for the end and return the exit code; raise `subprocess.TimeoutExpired` when it does not come."""
@@ -63,8 +90,9 @@ class ForkedProcess:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
+        """Send it a signal, unless it has just ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class AirflowComponents:
@@ -72,18 +100,26 @@ class AirflowComponents:
 
     :param folder: where all of them run and write their logs.
     :param environment: Airflow's settings, the same for all.
-    :param shared_modules: imported for all that they fork, tasks too.
+    :param imported: what they find imported. On macOS nothing, since its libraries do not stand a fork.
+    :param timeout: seconds that a command may take to start, all imports included.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], shared_modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        imported: Imported = Imported.AIRFLOW,
+        timeout: float = 120.0,
+    ) -> None:
         self._folder = folder
-        self._shared_modules = shared_modules
+        self._imported = Imported.NOTHING if sys.platform == "darwin" else imported
         self._lock = threading.Lock()
-        self._unread = b""
-        self._exit_codes: dict[int, int] = {}
+        self._started = 0
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(timeout)
+        self._answers = self._socket.makefile("r")
         with theirs:
-            self._starter = ProcessGroup.of_command(
+            self.starter = ProcessGroup.of_command(
                 "starter",
                 [sys.executable, "-P", str(STARTER)],
                 log=folder / "starter.log",
@@ -91,46 +127,47 @@ class AirflowComponents:
                 folder=folder,
                 stdin=theirs,
             )
-        self._order({"import": FIRST_MODULES})
+        if self._imported is not Imported.NOTHING:
+            self._order({"import": FIRST_MODULES})
 
     def import_all(self) -> None:
         """Let everything be imported that a component will need; this does not wait for it."""
-        self._order({"import": (*MODULES, *self._shared_modules)})
+        if self._imported is not Imported.NOTHING:
+            self._order({"import": self._imported.value})
 
     def start(self, name: str, *arguments: str) -> ProcessGroup:
-        """Run one of Airflow's commands, its output in the log of that name."""
+        """Run one of Airflow's commands, its output in the log of that name.
+
+        :raises RuntimeError: when it can't be started; the message has the reason.
+        """
         log = self._folder / f"{name}.log"
         log.touch()
         with self._lock:
-            self._order({"start": arguments, "log": str(log)})
-            deadline = time.monotonic() + ANSWER_SECONDS
-            while not (started := self._news(deadline - time.monotonic())):
-                if time.monotonic() > deadline or self._starter.exit_code is not None:
-                    raise RuntimeError(f"airflow {name} was not started:\n{self._starter.text()}")
-        return ProcessGroup(name, ForkedProcess(started[0], self), log=log)
-
-    def exit_code(self, pid: int) -> int | None:
-        """How a command ended, or `None` while it runs."""
-        with self._lock:
-            self._news(0.0)
-            return self._exit_codes.get(pid)
+            self._started += 1
+            exit_code = self._folder / f"{name}-{self._started}.exit"
+            self._order({"start": arguments, "log": str(log), "exit_code": str(exit_code)})
+            try:
+                answer = self._answers.readline()
+            except OSError:
+                answer = ""
+            if not answer:
+                raise self._not_started()
+        return ProcessGroup(name, ForkedProcess(int(answer), exit_code, self.starter), log=log)
 
     def end(self) -> None:
         """End the process that starts the others."""
-        self._starter.end()
+        self.starter.end()
+        self._answers.close()
         self._socket.close()
 
     def _order(self, order: dict[str, Any]) -> None:
-        self._socket.sendall(json.dumps(order).encode() + b"\n")
-
-    def _news(self, timeout: float) -> list[int]:
-        """Read what the starter has told; return the processes that it started."""
-        self._socket.settimeout(max(timeout, 0.0))
         try:
-            self._unread += self._socket.recv(65536)
-        except (BlockingIOError, TimeoutError):
-            return []
-        *lines, self._unread = self._unread.split(b"\n")
-        news = [json.loads(line) for line in lines]
-        self._exit_codes |= {each["ended"]: each["code"] for each in news if "ended" in each}
-        return [each["started"] for each in news if "started" in each]
+            self._socket.sendall(json.dumps(order).encode() + b"\n")
+        except OSError:
+            raise self._not_started() from None
+
+    def _not_started(self) -> RuntimeError:
+        # An answer that came late would be taken for that of the next command.
+        self._socket.close()
+        self.starter.wait(1.0)
+        return RuntimeError(f"Airflow's components can't be started:\n{last_lines(self.starter.text())}")

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import psutil
-import psycopg2
 
 from tests.e2e.airflow_api import FINISHED, AirflowApi, Record
-from tests.e2e.airflow_components import AirflowComponents
+from tests.e2e.airflow_components import AirflowComponents, Imported
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
 from tests.e2e.postgres_server import PostgresServer
-from tests.e2e.process_group import GUARD_OF_THIS_PROCESS
+from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +31,6 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.25
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
-TASK_MODULES = (
-    "airflow_provider_scenario.api.client",
-    "airflow_provider_scenario.operators.generation",
-    "airflow_provider_scenario.sensors.job",
-    "airflow_provider_scenario.transfers.saving",
-    "airflow_provider_scenario.triggers.capacity",
-    "airflow_provider_scenario.triggers.job",
-)
 
 
 class AirflowServer(AirflowApi):
@@ -50,8 +41,7 @@ class AirflowServer(AirflowApi):
     :param environment: added to what the processes see, such as connections.
     :param database: SQLite needs nothing; PostgreSQL bears many tasks at once.
     :param parallelism: how many tasks run at once.
-    :param shares_imports: whether tasks find this package imported, which is quicker where there are many. Without it
-        a task imports what it needs, as most users' tasks do.
+    :param imported: what components and tasks find imported when they start.
     """
 
     def __init__(
@@ -62,7 +52,7 @@ class AirflowServer(AirflowApi):
         environment: Mapping[str, str] | None = None,
         database: Literal["sqlite", "postgresql"] = "sqlite",
         parallelism: int = 4,
-        shares_imports: bool = False,
+        imported: Imported = Imported.AIRFLOW,
         startup_timeout: float = 120.0,
     ) -> None:
         self.ports = Ports(*free_ports(3))
@@ -75,9 +65,10 @@ class AirflowServer(AirflowApi):
         self._extra_environment = dict(environment or {})
         self._postgres = PostgresServer() if database == "postgresql" else None
         self._parallelism = parallelism
-        self._shares_imports = shares_imports
+        self._imported = imported
         self._startup_timeout = startup_timeout
-        self._components: AirflowComponents | None = None
+        self._environment: dict[str, str] = {}
+        self._started_components: AirflowComponents | None = None
 
     @property
     def home(self) -> Path:
@@ -121,7 +112,7 @@ class AirflowServer(AirflowApi):
             GUARD_OF_THIS_PROCESS.tell("remove", self._home)
         self._home.mkdir(parents=True, exist_ok=True)
         database_url = f"sqlite:///{self._home / 'airflow.db'}" if self._postgres is None else self._postgres.url
-        environment = {
+        self._environment = {
             **inherited_environment(),
             **settings(
                 home=self._home,
@@ -132,16 +123,19 @@ class AirflowServer(AirflowApi):
             ),
             **self._extra_environment,
         }
-        self._components = AirflowComponents(self._home, environment, TASK_MODULES if self._shares_imports else ())
+        self._started_components = AirflowComponents(
+            self._home, self._environment, self._imported, self._startup_timeout
+        )
 
     def _make_database(self) -> None:
         if self._postgres is not None:
             self._postgres.start()
-        migration = self._running.start("migration", "db", "migrate")
-        self._running.import_all()
+        migration = self.components.start("migration", "db", "migrate")
+        self.components.import_all()
         try:
             if migration.wait(self._startup_timeout) != 0:
-                raise RuntimeError(f"Airflow's database could not be made:\n{last_lines(migration.text())}")
+                logs = migration.text() + self.components.starter.text()
+                raise RuntimeError(f"Airflow's database could not be made:\n{last_lines(logs)}")
         finally:
             migration.end()
 
@@ -152,9 +146,9 @@ class AirflowServer(AirflowApi):
         while self.processes:
             _, process = self.processes.popitem()
             process.end()
-        if self._components is not None:
-            self._components.end()
-            self._components = None
+        if self._started_components is not None:
+            self._started_components.end()
+            self._started_components = None
         if self._postgres is not None:
             self._postgres.stop()
         if self._home is not None and self._home_is_temporary:
@@ -166,13 +160,14 @@ class AirflowServer(AirflowApi):
     # One component
 
     @property
-    def _running(self) -> AirflowComponents:
-        if self._components is None:
+    def components(self) -> AirflowComponents:
+        """What starts this Airflow's components."""
+        if self._started_components is None:
             raise RuntimeError("Airflow has not been started")
-        return self._components
+        return self._started_components
 
     def _launch(self, name: str, component: str, *arguments: str) -> None:
-        self.processes[name] = self._running.start(name, component, *arguments)
+        self.processes[name] = self.components.start(name, component, *arguments)
 
     def start(self, component: str) -> None:
         """Start a component that was stopped or killed, and wait until it is alive."""
@@ -283,20 +278,30 @@ class AirflowServer(AirflowApi):
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
 
-    def shown_to_people(self, dag_id: str) -> str:
-        """All that Airflow keeps of the runs of a DAG and shows in its pages: logs, XComs, rendered fields."""
+    def kept_of(self, dag_id: str) -> str:
+        """Every log, XCom, rendered field, stored state, asset event and question that Airflow keeps of a DAG."""
         logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]
+        if not logs:
+            raise FileNotFoundError(f"no log of {dag_id}")
         kept = self._select(
-            "select value::text from xcom where dag_id = %s "
-            "union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %s",
-            *(dag_id, dag_id),
+            """select value::text from xcom where dag_id = %(dag_id)s
+            union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %(dag_id)s
+            union all select value from task_state_store where dag_id = %(dag_id)s
+            union all select extra::text from asset_event where source_dag_id = %(dag_id)s
+            union all select concat(subject, body, params, params_input) from hitl_detail
+                join task_instance on task_instance.id = ti_id where dag_id = %(dag_id)s""",
+            {"dag_id": dag_id},
         )
         return "\n".join([*logs, *(str(value) for (value,) in kept)])
 
     def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask PostgreSQL; values are for `%s` one by one, or a dict for `%(name)s`."""
+        # What only tests use: `make demo` does without.
+        import psycopg2
+
         assert self._postgres is not None
         with psycopg2.connect(self._postgres.url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(sql, values[0] if values and isinstance(values[0], dict) else values)
             return list(cursor.fetchall())
 
     # Being alive
@@ -322,8 +327,3 @@ class AirflowServer(AirflowApi):
             return bool(self.api("GET", "jobs", **query)["jobs"])
         except httpx.TransportError:
             return False
-
-
-def last_lines(text: str, count: int = 25) -> str:
-    """The end of a log, enough to see why something ended."""
-    return "\n".join(text.splitlines()[-count:])

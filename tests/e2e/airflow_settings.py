@@ -90,6 +90,7 @@ def settings(
         "database": {
             "sql_alchemy_conn": database_url,
             "check_migrations": False,
+            "sql_alchemy_pool_pre_ping": False,
             "sql_alchemy_pool_size": 20,
             "sql_alchemy_max_overflow": 80,
         },

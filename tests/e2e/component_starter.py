@@ -1,9 +1,9 @@
-"""Imports Airflow once and forks its components from there: most of what a start costs is to import.
+"""Forks Airflow's components from one process that has imported Airflow: most of what a start costs is to import.
 
-Run as a file by `airflow_components.py`, with Airflow's settings in the environment. Its standard input is a socket.
-One JSON object a line comes in: `{"import": [module, ...]}`, or `{"start": [argument, ...], "log": path}` for one of
-Airflow's commands. Out go `{"started": process id}` and, at its end, `{"ended": process id, "code": exit code}`.
-It ends when the socket does.
+Run as a file by `airflow_components.py`, with Airflow's settings in the environment. Its standard input is a socket, on
+which it is told one JSON object a line: `{"import": [module, ...]}`, or `{"start": [argument, ...], "log": path,
+"exit_code": path}` for one of Airflow's commands, to which it answers with the process id in a line. It writes the exit
+code to that file when the command has ended. It ends when the socket does.
 """
 
 from __future__ import annotations
@@ -15,51 +15,61 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 
 class Starter:
-    """Imports and forks what it is told to, and tells how that ends."""
+    """Imports and forks what it is told to."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        self._running: dict[int, Path] = {}
 
     def work(self) -> None:
         """Do as told until the other side is gone; a component, once forked, returns from here when it ends."""
-        signal.signal(signal.SIGCHLD, self._tell_endings)
+        signal.signal(signal.SIGCHLD, self._write_exit_codes)
         with self._channel.makefile("r") as orders:
             for line in orders:
                 order = json.loads(line)
                 if "import" in order:
                     load(order["import"])
-                elif process_id := os.fork():
-                    self._tell({"started": process_id})
+                elif process_id := self._fork(Path(order["exit_code"])):
+                    self._channel.sendall(f"{process_id}\n".encode())
                 else:
                     self._become(order)
                     return
 
-    def _tell(self, news: dict[str, Any]) -> None:
-        self._channel.sendall(json.dumps(news).encode() + b"\n")
+    def _fork(self, exit_code: Path) -> int:
+        """Fork, and know of the child before it can have ended."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        process_id = os.fork()
+        if process_id:
+            self._running[process_id] = exit_code
+        else:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        return process_id
 
-    def _tell_endings(self, *_: object) -> None:
-        while True:
-            try:
-                process_id, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if process_id == 0:
-                return
-            self._tell({"ended": process_id, "code": os.waitstatus_to_exitcode(status)})
+    def _write_exit_codes(self, *_: object) -> None:
+        for process_id in list(self._running):
+            ended, status = os.waitpid(process_id, os.WNOHANG)
+            if ended:
+                file = self._running.pop(process_id)
+                unfinished = file.with_suffix(".unfinished")
+                unfinished.write_text(str(os.waitstatus_to_exitcode(status)))
+                unfinished.replace(file)
 
     def _become(self, order: dict[str, Any]) -> None:
         """Be one of Airflow's commands from here on: in a session of its own, with its output in its log."""
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with open(os.devnull, "rb") as nothing, open(order["log"], "ab") as log:
-            os.dup2(nothing.fileno(), self._channel.fileno())
+            os.dup2(nothing.fileno(), self._channel.fileno(), inheritable=False)
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
+        if "airflow" not in sys.modules:
+            os.execv(sys.executable, [sys.executable, "-m", "airflow", *order["start"]])
 
         from airflow.__main__ import main as run_command
         from setproctitle import setproctitle
@@ -70,18 +80,18 @@ class Starter:
 
 
 def load(modules: list[str]) -> None:
-    """Import modules that stay: no garbage collection of a component need ever look through them."""
+    """Import modules for all that are forked later; what an Airflow does not have, its components won't ask for."""
+    # Airflow's components make few cycles and hold many objects: the default spends a tenth of their time in looking.
+    gc.set_threshold(50_000, 20, 100)
     for module in modules:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("airflow."):
+                raise
+            print(f"{module} is not imported: {error}")
     gc.freeze()
 
 
-def main() -> None:
-    """Work on the socket that is the standard input."""
-    # Airflow's components make few cycles and hold many objects: the default spends a tenth of their time in looking.
-    gc.set_threshold(50_000, 20, 100)
-    Starter(socket.socket(fileno=os.dup(0))).work()
-
-
 if __name__ == "__main__":
-    main()
+    Starter(socket.socket(fileno=os.dup(0))).work()

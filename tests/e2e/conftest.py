@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
 from tests.scheduling import airflow_of
@@ -75,7 +76,7 @@ def mortal_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
     with AirflowServer(
-        TEST_DAGS, database="postgresql", parallelism=8, shares_imports=True, environment=environment
+        TEST_DAGS, database="postgresql", parallelism=8, imported=Imported.PROVIDER, environment=environment
     ) as server:
         SERVERS["mortal"] = server
         yield server
@@ -90,7 +91,7 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"timeout": 4}}),
     }
     with AirflowServer(
-        TEST_DAGS, database="postgresql", parallelism=12, shares_imports=True, environment=environment
+        TEST_DAGS, database="postgresql", parallelism=12, imported=Imported.PROVIDER, environment=environment
     ) as server:
         SERVERS["busy"] = server
         yield server

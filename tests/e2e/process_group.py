@@ -1,4 +1,4 @@
-"""Subprocesses that are started in groups of their own and always ended with everything they started."""
+"""Processes that are started in groups of their own and always ended with everything they started."""
 
 from __future__ import annotations
 
@@ -161,3 +161,8 @@ def kill(process_id: int) -> None:
         os.kill(process_id, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def last_lines(text: str, count: int = 25) -> str:
+    """The end of a log, enough to see why something ended."""
+    return "\n".join(text.splitlines()[-count:])

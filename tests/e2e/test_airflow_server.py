@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.airflow_components import AirflowComponents, Imported
 from tests.e2e.airflow_server import COMPONENTS
+from tests.e2e.airflow_settings import inherited_environment
 from tests.e2e.demo_report import error_messages
-from tests.e2e.process_group import process_ids_in_session
+from tests.e2e.process_group import last_lines, process_ids_in_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,14 +52,14 @@ def test_a_deferred_task_shows_its_values_and_its_whole_log(airflow: AirflowServ
     states: list[str] = []
     run_id = airflow.trigger("check_deferral")
     airflow.wait_for_state("check_deferral", run_id, "park", "deferred")
-    assert airflow.xcom("check_deferral", run_id, "park", "parked_for") == 6
+    assert airflow.xcom("check_deferral", run_id, "park", "parked_for") == 10
     assert airflow.xcom("check_deferral", run_id, "park", default="none yet") == "none yet"
     run = airflow.wait_for_run("check_deferral", run_id, on_change=lambda found: states.append(found[0]["state"]))
     assert run["state"] == "success"
     assert states[0] == "deferred"
     assert states[-1] == "success"
     assert airflow.xcom_keys("check_deferral", run_id, "park") == ["parked_for", "return_value"]
-    assert airflow.xcom("check_deferral", run_id, "park") == {"seconds": 6, "try": 1}
+    assert airflow.xcom("check_deferral", run_id, "park") == {"seconds": 10, "try": 1}
     log = airflow.log("check_deferral", run_id, "park")
     assert "trigger starting" in log
     assert "resumed after the wait" in log
@@ -92,6 +95,31 @@ def test_the_log_of_a_failed_task_has_its_reason(airflow: AirflowServer) -> None
     assert errors[0]["error_detail"][0]["exc_value"] == "the reason of the failure"
     messages = list(error_messages(airflow, "check_failure", run_id))
     assert messages == [("fail", "ValueError: the reason of the failure")], "what the demo shows of it"
+
+
+def test_why_a_component_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.e2e.airflow_components.FIRST_MODULES", ("no_such_module",))
+    components = AirflowComponents(tmp_path, inherited_environment(), timeout=20.0)
+    try:
+        with pytest.raises(RuntimeError, match=r"No module named 'no_such_module'"):
+            components.start("version", "version")
+    finally:
+        components.end()
+
+
+@pytest.mark.parametrize("imported", [Imported.NOTHING, Imported.AIRFLOW])
+def test_a_command_runs_to_its_end(imported: Imported, tmp_path: Path) -> None:
+    environment = {**inherited_environment(), "AIRFLOW_HOME": str(tmp_path)}
+    components = AirflowComponents(tmp_path, environment, imported)
+    try:
+        good, bad = components.start("good", "version"), components.start("bad", "no-such-command")
+        assert (good.wait(60.0), bad.wait(60.0)) == (0, 2)
+        assert re.fullmatch(r"3\.\d+\.\d+\S*", last_lines(good.text(), 1))
+        assert "invalid choice: 'no-such-command'" in bad.text()
+        good.signal(signal.SIGTERM)
+    finally:
+        components.end()
+    assert bad.exit_code == 2
 
 
 OWNER = """

@@ -32,6 +32,7 @@ CONF: dict[str, tuple[str, dict[str, Any]]] = {
     "alarm": ("priced_blocking", {"model_id": "model_alarm"}),
     "night": ("night_within_budget", {"prompts": ["A fox", "A kite"]}),
     "night_above": ("night_within_budget", {"prompts": ["A fox", "A kite"], "max_total": "10.49"}),
+    "night_refused": ("night_within_budget", {"prompts": ["A forbidden fox", "A kite"]}),
     "paying_yes": ("approve_before_paying", {}),
     "paying_no": ("approve_before_paying", {}),
     "publishing_yes": ("approve_before_publishing", {}),
@@ -200,6 +201,27 @@ def test_a_night_above_its_budget_buys_nothing(runs: Runs) -> None:
     )
 
 
+def test_a_refused_prompt_of_a_night_leaves_the_others_alone(runs: Runs) -> None:
+    assert runs.finished("night_refused") == "failed"
+    ends = {
+        (task_id, index): runs.airflow.task_instance(*runs.where("night_refused", task_id), index)
+        for task_id in ("generate", "save")
+        for index in (0, 1)
+    }
+    assert {place: (end["state"], end["try_number"]) for place, end in ends.items()} == {
+        ("generate", 0): ("failed", 1),
+        ("generate", 1): ("success", 1),
+        ("save", 0): ("upstream_failed", 0),
+        ("save", 1): ("success", 1),
+    }
+    made = runs.xcom("night_refused", "generate", map_index=1)
+    (saved,) = runs.xcom("night_refused", "save", map_index=1)
+    assert saved["asset_id"] == made["asset_id"]
+    assert [path.as_uri() for path in (runs.folder / "night_refused").glob("*.mp4")] == [saved["uri"]]
+    bought = [made["job_id"], runs.xcom("night_refused", "generate", "job_id", map_index=0)]
+    assert Decimal(runs.xcom("night_refused", "report")["spent"]) == net(runs.entries(bought))
+
+
 # --- People
 
 
@@ -240,7 +262,7 @@ def test_the_preview_is_in_the_question_and_only_a_yes_publishes(runs: Runs) -> 
 def test_no_secret_was_shown(runs: Runs) -> None:
     for name in runs.ids:
         runs.finished(name)
-    everything = "\n".join(runs.airflow.shown_to_people(dag_id) for dag_id in {dag_id for dag_id, _ in CONF.values()})
+    everything = "\n".join(runs.airflow.kept_of(dag_id) for dag_id in {dag_id for dag_id, _ in CONF.values()})
     assert f"Scenario accepted job {runs.xcom('within', 'buy')['job_id']}" in everything
     assert f'"{runs.xcom("paying_yes", "generate")["asset_id"]}"' in everything
     for secret in (runs.sandbox.api_secret, "Signature=", "Authorization: ", "Basic "):

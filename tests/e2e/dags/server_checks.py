@@ -31,7 +31,7 @@ class ParkOperator(BaseOperator):
 
 @dag(schedule=None)
 def check_deferral():
-    ParkOperator(task_id="park", seconds=6)
+    ParkOperator(task_id="park", seconds=10)
 
 
 @dag(schedule=None)
