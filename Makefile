@@ -40,12 +40,12 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml | $(python)
-	@echo 'Installing into .venv; this takes about half a minute, once.'
+	@echo 'Installing into .venv; this takes about a minute, once.'
 	@$(pip) install -e '.[sandbox]'
 	@touch $@
 
 .venv/installed-for-tests: pyproject.toml | $(python)
-	@echo 'Installing into .venv, the tools for tests too; this takes about half a minute, once.'
+	@echo 'Installing into .venv, the tools for tests too; this takes about a minute, once.'
 	@$(pip) install -e '.[sandbox]' --group test
 	@touch .venv/installed $@
 
