@@ -57,7 +57,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
     """The embedded Scenario, started once."""
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
-    with SandboxServer() as server:
+    with SandboxServer(render="tiny") as server:
         yield server
 
 

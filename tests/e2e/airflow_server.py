@@ -278,6 +278,16 @@ class AirflowServer(AirflowApi):
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
 
+    def took_for_failed(self, dag_id: str, run_id: str, task_id: str) -> bool:
+        """Whether the scheduler took a task for failed since its process had ended: it had died, or only deferred.
+
+        For a task that deferred, Airflow 3.3 does so when the trigger fires before the scheduler reads that the process
+        ended. That costs it a try.
+        """
+        name = f"{dag_id}.{task_id} {run_id} "
+        told = "finished with state success, but the task instance's state attribute is"
+        return any(name in line and told in line for line in self.component_log("scheduler").splitlines())
+
     def kept_of(self, dag_id: str) -> str:
         """Every log, XCom, rendered field, stored state, asset event and question that Airflow keeps of a DAG."""
         logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]

@@ -62,7 +62,7 @@ def bundle_list(dags_folders: Sequence[Path]) -> str:
             {
                 "name": name,
                 "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-                "kwargs": {"path": str(folder), "refresh_interval": 2},
+                "kwargs": {"path": str(folder), "refresh_interval": 60},
             }
         )
     return json.dumps(bundles)
@@ -103,16 +103,16 @@ def settings(
         },
         "api_auth": {"jwt_secret": secrets.token_hex(64)},
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.5,
+            "scheduler_idle_sleep_time": 0.3,
             "scheduler_heartbeat_sec": 1,
             "trigger_timeout_check_interval": 1,
         },
-        # A file that changes is read anew at once, and no test changes what it imports.
+        # All files are read at the start, and none changes.
         "dag_processor": {
             "dag_bundle_config_list": bundle_list(dags_folders),
-            "refresh_interval": 2,
+            "refresh_interval": 60,
             "min_file_process_interval": 3600,
-            "bundle_refresh_check_interval": 1,
+            "bundle_refresh_check_interval": 5,
         },
         "logging": {
             "base_log_folder": home / "logs",
