@@ -33,6 +33,7 @@ from airflow_provider_scenario.operators.blocking_wait import last_look, wait_he
 from airflow_provider_scenario.operators.file_inputs import FileInputs
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
+from airflow_provider_scenario.triggers.progress import say_news
 from airflow_provider_scenario.watching.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
@@ -242,11 +243,7 @@ class Generation:
         return self._conclude(ending, record)
 
     def _tell(self, wait: JobWait) -> None:
-        said, progress = wait.news()
-        for line in said:
-            self._log.info(line)
-        if progress is not None:
-            self._context["ti"].xcom_push(key="progress", value=progress)
+        say_news(wait, self._context["ti"], self._log)
 
     def _defer(self, job_id: str, deadline: float, since: float | None = None) -> NoReturn:
         from airflow_provider_scenario.triggers.job import ScenarioJobTrigger

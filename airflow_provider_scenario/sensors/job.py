@@ -164,6 +164,7 @@ class ScenarioJobSensor(BaseSensorOperator):
     def _look(self, context: Context) -> Ending | None:
         """Look once, and tell what is new."""
         from airflow_provider_scenario.api import calls
+        from airflow_provider_scenario.triggers.progress import say_news
 
         # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
         wait = self._wait = self._wait or JobWait(self.job_id, deadline=float("inf"))
@@ -175,11 +176,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             else:
                 self._seen_at = time.time()
                 ending = wait.saw(job, self._seen_at)
-        said, progress = wait.news()
-        for line in said:
-            self.log.info(line)
-        if progress is not None:
-            context["ti"].xcom_push(key="progress", value=progress)
+        say_news(wait, context["ti"], self.log)
         return ending
 
     def _refused_for_long(self, error: ScenarioError, context: Context) -> Ending | None:

@@ -1,11 +1,16 @@
-"""Progress that people see while a task waits: an XCom pushed from the triggerer."""
+"""Progress that people see while a task waits: an XCom pushed from the triggerer or the task."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_scenario.watching.waiting import JobWait
 
 AT_ONCE = 5
 """How many pushes may follow one another at once."""
@@ -60,3 +65,23 @@ async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
         )
     except Exception as error:  # noqa: BLE001 - whatever Airflow's API says, the wait goes on
         logging.getLogger(__name__).debug("The progress could not be pushed: %s", type(error).__name__)
+
+
+def say_news(wait: JobWait, task_instance: Any, log: Logger) -> None:
+    """Log what is new of a wait in a task, and show its progress: that too is never worth failing for.
+
+    Airflow refuses the XCom while an earlier try, marked as failed but not dead yet, pushes its own.
+
+    :param wait: The wait.
+    :param task_instance: The task instance of the task's context.
+    :param log: The task's log.
+    """
+    said, progress = wait.news()
+    for line in said:
+        log.info(line)
+    if progress is None:
+        return
+    try:
+        task_instance.xcom_push(key="progress", value=progress)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow's API says, the wait goes on
+        log.debug("The progress could not be pushed: %s", type(error).__name__)

@@ -120,7 +120,7 @@ def settings(
             "trigger_log_server_port": ports.trigger_logs,
             "colored_console_log": False,
         },
-        "workers": {"min_heartbeat_interval": 3},
+        "workers": {"min_heartbeat_interval": 1},
         "usage_data_collection": {"enabled": False},
     }
     flat = {

@@ -246,6 +246,22 @@ def test_tells_progress(scenario: SandboxServer) -> None:
     assert run.xcoms["progress"]["queued_seconds"] < run.xcoms["progress"]["running_seconds"]
 
 
+def test_progress_that_airflow_refuses_is_not_worth_failing_for(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=0.5)
+    run = TaskRun()
+    push = run.ti.xcom_push
+
+    def refuse(key: str, value: object, **rest: object) -> None:
+        if key == "progress":
+            raise RuntimeError("API_SERVER_ERROR: 409")
+        push(key=key, value=value, **rest)
+
+    monkeypatch.setattr(run.ti, "xcom_push", refuse)
+    assert sensing(job_id).execute(run.context)["job_id"] == job_id
+
+
 def test_takes_the_job_of_another_task() -> None:
     with DAG("chain", schedule=None):
         bought = ScenarioGenerateOperator(task_id="buy", model_id="model_x", wait_for_completion=False)
