@@ -9,7 +9,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ class TaskInstance:
         self.first_reschedule: datetime.datetime | None = None
         self.shelf = shelf
         self.pushed: list[str] = []
+        self.refused: set[str] = set()
 
     @property
     def xcoms(self) -> dict[str, Any]:
         return self.shelf.setdefault(self.map_index, {})
 
     def xcom_push(self, key: str, value: Any) -> None:
+        if key in self.refused:
+            detail = {"status_code": 409, "detail": "Unique constraint violation"}
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
         self.xcoms[key] = json.loads(json.dumps(value))
         self.pushed.append(key)
 

@@ -278,40 +278,29 @@ class AirflowServer(AirflowApi):
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
 
-    def took_for_failed(self, dag_id: str, run_id: str, task_id: str) -> bool:
-        """Whether the scheduler took a task for failed since its process had ended: it had died, or only deferred.
-
-        For a task that deferred, Airflow 3.3 does so when the trigger fires before the scheduler reads that the process
-        ended. That costs it a try.
-        """
-        name = f"{dag_id}.{task_id} {run_id} "
-        told = "finished with state success, but the task instance's state attribute is"
-        return any(name in line and told in line for line in self.component_log("scheduler").splitlines())
-
     def kept_of(self, dag_id: str) -> str:
         """Every log, XCom, rendered field, stored state, asset event and question that Airflow keeps of a DAG."""
         logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]
         if not logs:
             raise FileNotFoundError(f"no log of {dag_id}")
         kept = self._select(
-            """select value::text from xcom where dag_id = %(dag_id)s
-            union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %(dag_id)s
-            union all select value from task_state_store where dag_id = %(dag_id)s
-            union all select extra::text from asset_event where source_dag_id = %(dag_id)s
+            """select value::text from xcom where dag_id = %s
+            union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %s
+            union all select value from task_state_store where dag_id = %s
+            union all select extra::text from asset_event where source_dag_id = %s
             union all select concat(subject, body, params, params_input) from hitl_detail
-                join task_instance on task_instance.id = ti_id where dag_id = %(dag_id)s""",
-            {"dag_id": dag_id},
+                join task_instance on task_instance.id = ti_id where dag_id = %s""",
+            *(dag_id,) * 5,
         )
         return "\n".join([*logs, *(str(value) for (value,) in kept)])
 
     def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask PostgreSQL; values are for `%s` one by one, or a dict for `%(name)s`."""
         # What only tests use: `make demo` does without.
         import psycopg2
 
         assert self._postgres is not None
         with psycopg2.connect(self._postgres.url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-            cursor.execute(sql, values[0] if values and isinstance(values[0], dict) else values)
+            cursor.execute(sql, values)
             return list(cursor.fetchall())
 
     # Being alive
