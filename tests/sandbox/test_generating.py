@@ -236,6 +236,17 @@ def test_other_scenes(api: httpx.Client, quick: SandboxServer) -> None:
     assert [ending("plain")["status"], ending("plain")["status"]] == ["failure", "success"]
 
 
+def test_success_that_is_set_while_the_video_is_made_comes_with_the_video(
+    api: httpx.Client, quick: SandboxServer
+) -> None:
+    quick.configure(render="full", job_seconds=3600)
+    _, job_id = submitted(api), submitted(api)
+    assert quick.set_job(job_id)["status"] != "success", "else the video was made before, and this tests nothing"
+    ended = ended_job(api, job_id)
+    assert ended["status"] == "success"
+    assert ended["metadata"]["assetIds"]
+
+
 def test_no_more_jobs_than_the_plan_allows(api: httpx.Client, quick: SandboxServer) -> None:
     quick.configure(parallel_jobs=2, job_seconds=60)
     first, _ = submitted(api), submitted(api)
