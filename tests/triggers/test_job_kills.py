@@ -27,6 +27,16 @@ def airflow_says(monkeypatch: pytest.MonkeyPatch, state: str | None, key: str = 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
 
 
+def finished_job(scenario: SandboxServer) -> str:
+    """A job that has succeeded; its video takes the sandbox a moment."""
+    (job_id,) = scenario.make_jobs(1, status="success")
+    deadline = time.monotonic() + 30.0
+    while scenario.set_job(job_id)["status"] != "success":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return job_id
+
+
 @pytest.mark.parametrize("state", ["failed", "success", "skipped"])
 def test_a_task_that_a_person_ended_asks_to_cancel(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log, state: str
@@ -114,9 +124,8 @@ def test_a_cancel_survives_that_airflow_cancels_the_trigger_again(
 
 def test_a_finished_job_is_not_cancelled(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     """A triggerer that stalled hears late that its task has ended elsewhere, with its job."""
-    (job_id,) = scenario.make_jobs(1, status="success")
     airflow_says(monkeypatch, "success")
-    asyncio.run(with_task(waiting_for(job_id)).on_kill())
+    asyncio.run(with_task(waiting_for(finished_job(scenario))).on_kill())
     assert CANCEL not in scenario.requests()["counts"]
     assert "charged" not in log.text
 
