@@ -143,10 +143,11 @@ class WatchedScenario:
         empty = self.empty_pages if token["empty"] < 0 else token["empty"]
         if empty:
             return self._page([], {**token, "empty": empty - 1})
+        as_of = self.clock() - self.list_lag
         listed = [
             ((moment[0], job.id), job, moment)
             for job in self.jobs.values()
-            if job.id not in self.unlisted and (moment := job.at(self.clock() - self.list_lag)) and moment[0] > after
+            if job.id not in self.unlisted and (moment := job.at(as_of)) and moment[0] > after
         ]
         listed.sort(key=lambda row: row[0], reverse=True)
         if token["before"] is not None:
