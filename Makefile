@@ -22,7 +22,7 @@ demo: .venv/installed
 	@$(python) -m tests.e2e.demo
 
 test: .venv/installed-for-tests
-	@$(python) -m pytest -n 2 --dist loadfile
+	@$(python) -m pytest -n 3 --dist loadfile
 
 load: .venv/installed-for-tests
 	@FULL_LOAD=1 $(python) -m pytest tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py

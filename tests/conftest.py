@@ -57,13 +57,13 @@ def sandbox_server() -> Iterator[SandboxServer]:
     """The embedded Scenario, started once."""
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
-    with SandboxServer() as server:
+    with SandboxServer(render="tiny") as server:
         yield server
 
 
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
-    """The embedded Scenario as it was at its start: no jobs, no faults, the settings' defaults.
+    """The embedded Scenario as it was at its start: no jobs, no faults, the settings' defaults but tiny videos.
 
     At the end no key may have gone to its CDN or its bucket, whatever the test was about.
     """

@@ -10,22 +10,26 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AIRFLOWS = {
+    from xdist.workermanage import WorkerController
+
+AIRFLOWS: dict[str, str | None] = {
     "test_many_tasks.py": "busy",
     "test_never_pay_twice.py": "busy",
     "test_one_poll.py": "busy",
     "test_people_act.py": "busy",
-    "test_chaos.py": "mortal",
     "test_demo.py": "demo",
-    "test_restarts.py": "mortal",
+    "test_processes.py": None,
 }
-"""The Airflow that each file of end-to-end tests uses, where it is not the plain one; the demo starts its own."""
+"""The Airflow that each file of end-to-end tests uses, where it is not the plain one; `None`: it uses none.
 
-TURNS = ("busy", "plain", "mortal", "demo", None)
-"""Whose turn it is: two Airflows at once, those with most to do first, then the tests that use none.
-
-A third process would be quicker by a minute, but starves an Airflow's scheduler on two cores.
+The demo starts its own.
 """
+
+TURNS = ("busy", "plain", "demo", None)
+"""Whose turn it is: the Airflows with most to do first, then the tests that use none."""
+
+AIRFLOWS_AT_ONCE = 2
+"""How many processes may hold an Airflow: on two cores a third one's scheduler would starve."""
 
 
 def airflow_of(nodeid: str) -> str | None:
@@ -57,7 +61,10 @@ def file_of(nodeid: str) -> str:
 
 
 class ByAirflow(LoadScopeScheduling):
-    """Gives all tests of one Airflow to one process, and all others by file, in the order of their collection."""
+    """Gives all tests of one Airflow to one process, and all others by file, in the order of their collection.
+
+    While as many hold an Airflow as may, the others get tests without one: an Airflow waits more than it works.
+    """
 
     def schedule(self) -> None:
         """Begin; xdist's own order is by number of tests."""
@@ -66,3 +73,20 @@ class ByAirflow(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return airflow_of(nodeid) or file_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if (scope := self._scope_for(node)) is None:
+            node.shutdown()
+        else:
+            self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
+
+    def _scope_for(self, node: WorkerController) -> str | None:
+        """Return what comes next for a process; `None` if nothing is left, or only what waits for another's Airflow."""
+        holders = [other for other in self.assigned_work if other is not node and self._holds_an_airflow(other)]
+        is_free = len(holders) < AIRFLOWS_AT_ONCE
+        return next((scope for scope in self.workqueue if is_free or scope not in TURNS), None)
+
+    def _holds_an_airflow(self, node: WorkerController) -> bool:
+        units = self.assigned_work[node].items()
+        return any(scope in TURNS and not all(done.values()) for scope, done in units)

@@ -103,7 +103,7 @@ def settings(
         },
         "api_auth": {"jwt_secret": secrets.token_hex(64)},
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.3,
+            "scheduler_idle_sleep_time": 0.5,
             "scheduler_heartbeat_sec": 1,
             "trigger_timeout_check_interval": 1,
         },

@@ -49,9 +49,17 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture(scope="session")
 def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
-    """A real Airflow with the example DAGs and the tests' own, connected to the sandbox."""
-    environment = {"AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json()}
-    with AirflowServer(DAGS_FOLDERS, database="postgresql", environment=environment) as server:
+    """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
+
+    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before.
+    """
+    environment = {
+        "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
+        **QUICK_TO_NOTICE_DEATH,
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    }
+    with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
         SERVERS["plain"] = server
         yield server
 
@@ -64,22 +72,6 @@ def quick_sandbox() -> Iterator[SandboxServer]:
     with SandboxServer(render="tiny", job_seconds=3, parallel_jobs=1000) as server:
         yield server
         assert server.leaks() == []
-
-
-@pytest.fixture(scope="session")
-def mortal_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
-    """A real Airflow whose parts may be killed or held: it soon notices."""
-    environment = {
-        "AIRFLOW_CONN_SCENARIO_DEFAULT": quick_sandbox.connection_json(),
-        **QUICK_TO_NOTICE_DEATH,
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    }
-    with AirflowServer(
-        TEST_DAGS, database="postgresql", parallelism=8, imported=Imported.PROVIDER, environment=environment
-    ) as server:
-        SERVERS["mortal"] = server
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.airflow_components import AirflowComponents, Imported
 from tests.e2e.airflow_server import COMPONENTS
-from tests.e2e.airflow_settings import inherited_environment
 from tests.e2e.demo_report import error_messages
-from tests.e2e.process_group import last_lines, process_ids_in_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.e2e.airflow_server import AirflowServer
 
 pytestmark = pytest.mark.e2e
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_every_component_is_a_process_of_its_own(airflow: AirflowServer) -> None:
@@ -95,55 +78,3 @@ def test_the_log_of_a_failed_task_has_its_reason(airflow: AirflowServer) -> None
     assert errors[0]["error_detail"][0]["exc_value"] == "the reason of the failure"
     messages = list(error_messages(airflow, "check_failure", run_id))
     assert messages == [("fail", "ValueError: the reason of the failure")], "what the demo shows of it"
-
-
-def test_why_a_component_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.e2e.airflow_components.FIRST_MODULES", ("no_such_module",))
-    components = AirflowComponents(tmp_path, inherited_environment(), timeout=20.0)
-    try:
-        with pytest.raises(RuntimeError, match=r"No module named 'no_such_module'"):
-            components.start("version", "version")
-    finally:
-        components.end()
-
-
-@pytest.mark.parametrize("imported", [Imported.NOTHING, Imported.AIRFLOW])
-def test_a_command_runs_to_its_end(imported: Imported, tmp_path: Path) -> None:
-    environment = {**inherited_environment(), "AIRFLOW_HOME": str(tmp_path)}
-    components = AirflowComponents(tmp_path, environment, imported)
-    try:
-        good, bad = components.start("good", "version"), components.start("bad", "no-such-command")
-        assert (good.wait(60.0), bad.wait(60.0)) == (0, 2)
-        assert re.fullmatch(r"3\.\d+\.\d+\S*", last_lines(good.text(), 1))
-        assert "invalid choice: 'no-such-command'" in bad.text()
-        good.signal(signal.SIGTERM)
-    finally:
-        components.end()
-    assert bad.exit_code == 2
-
-
-OWNER = """
-import os, sys
-from pathlib import Path
-from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
-folder = Path(sys.argv[1])
-GUARD_OF_THIS_PROCESS.tell("remove", folder)
-command = ["sh", "-c", "sleep 300 & sleep 300"]
-group = ProcessGroup.of_command("sleeper", command, log=folder / "log", environment=os.environ, folder=folder)
-print(group.pid, flush=True)
-sys.stdin.read()
-"""
-
-
-def test_nothing_survives_an_owner_that_was_killed(tmp_path: Path) -> None:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
-        assert owner.stdout is not None
-        session = int(owner.stdout.readline())
-        wait_until(lambda: len(process_ids_in_session(session)) == 3)
-        owner.kill()
-    wait_until(lambda: process_ids_in_session(session) == [])
-    wait_until(lambda: not folder.exists())

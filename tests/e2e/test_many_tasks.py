@@ -1,6 +1,6 @@
 """Many mapped tasks that ask for the same thing: some whose workers die, and others that share two slots.
 
-Sixteen and twenty of them in `make test`, forty and sixty in `make load`. No slot comes free before all but the two
+Twelve each in `make test`, forty and sixty in `make load`. No slot comes free before all but the two
 that found one wait, so that what is seen does not hang on how fast a machine is. Then both runs go on at once.
 """
 

@@ -31,12 +31,6 @@ STEP_SECONDS = 120.0
 DAG_ID, TASK = "deferred_purchase", "buy"
 
 
-@pytest.fixture
-def airflow(mortal_airflow: AirflowServer) -> AirflowServer:
-    mortal_airflow.wait_for_dag(DAG_ID)
-    return mortal_airflow
-
-
 @dataclass
 class Purchases:
     """Some runs that wait in a triggerer for one job each."""
@@ -90,8 +84,9 @@ class Purchases:
 
 
 @pytest.fixture
-def purchases(airflow: AirflowServer, quick_sandbox: SandboxServer, request: pytest.FixtureRequest) -> Purchases:
-    return Purchases(airflow, quick_sandbox, f"model_{request.node.name}")
+def purchases(airflow: AirflowServer, sandbox: SandboxServer, request: pytest.FixtureRequest) -> Purchases:
+    airflow.wait_for_dag(DAG_ID)
+    return Purchases(airflow, sandbox, f"model_{request.node.name}")
 
 
 def test_a_triggerer_and_a_scheduler_die_and_come_back(airflow: AirflowServer, purchases: Purchases) -> None:
@@ -139,7 +134,7 @@ def test_a_triggerer_stalls_and_another_takes_over(airflow: AirflowServer, purch
 
 
 def test_nothing_is_left_running(airflow: AirflowServer) -> None:
-    """The last test of the mortal Airflow: PostgreSQL, the second triggerer and what was started anew go too."""
+    """The last test of this Airflow: PostgreSQL, the second triggerer and what was started anew go too."""
     home = airflow.home
     sessions = [process.pid for process in (*airflow.processes.values(), airflow.components.starter)]
     assert len(sessions) > len(COMPONENTS)

@@ -9,6 +9,6 @@ FULL_LOAD = "FULL_LOAD"
 
 _IS_FULL = os.environ.get(FULL_LOAD) == "1"
 
-CRASHING = 40 if _IS_FULL else 16
-QUEUEING = 60 if _IS_FULL else 20
-FROM_TRIGGER, FROM_WORKER = (180, 20) if _IS_FULL else (54, 6)
+CRASHING = 40 if _IS_FULL else 12
+QUEUEING = 60 if _IS_FULL else 12
+FROM_TRIGGER, FROM_WORKER = (180, 20) if _IS_FULL else (36, 4)
