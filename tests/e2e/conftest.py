@@ -59,9 +59,17 @@ def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
+    with AirflowServer(DAGS_FOLDERS, database="postgresql", environment=environment) as server:
         SERVERS["plain"] = server
         yield server
+
+
+@pytest.fixture(scope="module")
+def unseen_videos(sandbox: SandboxServer) -> Iterator[None]:
+    """Small videos: nobody looks at them."""
+    sandbox.configure(render="tiny")
+    yield
+    sandbox.configure(render="full")
 
 
 @pytest.fixture(scope="session")

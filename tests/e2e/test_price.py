@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unseen_videos")]
 
 RUN_SECONDS = 240.0
 QUESTION_SECONDS = 4.0

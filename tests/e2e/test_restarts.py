@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unseen_videos")]
 
 RECORD = "model_wan-2-2-t2v.json"
 STEP_SECONDS = 120.0
