@@ -142,6 +142,7 @@ def set_status(world: World, job: Job, status: str, progress: float | None, loop
             asset.created_at = asset.ready_at = now
         world.jobs.move(job, now, Moment(now, SUCCESS, 1))
         return
+    # The success comes when the files are there: a moment planned for later would hide it.
     world.jobs.move(job, now, None)
     if job.job_id not in world.in_studio:
         start(world, job, synthetic_commission(job), loop)
