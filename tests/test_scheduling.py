@@ -43,17 +43,17 @@ class Process:
 def run_all(tests: list[str], processes: list[Process], chance: random.Random) -> None:
     options: dict[str, Any] = {"tx": ["popen"] * len(processes), "loadscopereorder": True}
     config: Any = SimpleNamespace(getvalue=options.get, option=SimpleNamespace(**options))
-    scheduler = ByAirflow(config)
+    scheduler: Any = ByAirflow(config)
     for process in processes:
-        scheduler.add_node(process)  # type: ignore[arg-type]
-        scheduler.add_node_collection(process, tests)  # type: ignore[arg-type]
+        scheduler.add_node(process)
+        scheduler.add_node_collection(process, tests)
     scheduler.schedule()
     while able := [process for process in processes if process.can_run]:
         assert sum(process.holds_an_airflow() for process in processes) <= AIRFLOWS_AT_ONCE
         process = chance.choice(able)
         index = process.waiting.pop(0)
         process.ran.append(tests[index])
-        scheduler.mark_test_complete(process, index)  # type: ignore[arg-type]
+        scheduler.mark_test_complete(process, index)
     assert scheduler.tests_finished
 
 
