@@ -64,7 +64,7 @@ def trouble(chance: random.Random) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def urls_that_expire(server: SandboxServer, chance: random.Random) -> Iterator[None]:
-    """Let every signed URL end again and again, after so many requests: by the clock they would end a slow machine's."""
+    """Let every signed URL end again and again, after so many requests: the clock would hit a slow machine harder."""
     over = threading.Event()
 
     def expire() -> None:
