@@ -42,9 +42,12 @@ AIRFLOW_MODULES = (
     "airflow.api_fastapi.core_api.routes.ui",
     "airflow.api_fastapi.execution_api.routes",
     "airflow.api_fastapi.execution_api.versions",
+    # Looking for a storage, be it this machine's, makes Airflow import those of all providers.
+    "airflow.providers.amazon.aws.fs.s3",
 )
 PROVIDER_MODULES = (
     "airflow_provider_scenario.api.client",
+    "airflow_provider_scenario.operators.generate",
     "airflow_provider_scenario.operators.generation",
     "airflow_provider_scenario.sensors.job",
     "airflow_provider_scenario.transfers.saving",
@@ -134,6 +137,11 @@ class AirflowComponents:
         """Let everything be imported that a component will need; this does not wait for it."""
         if self._imported is not Imported.NOTHING:
             self._order({"import": self._imported.value})
+
+    def prepare_triggerers(self) -> None:
+        """Let what every triggerer would generate be generated once; this does not wait for it."""
+        if self._imported is not Imported.NOTHING:
+            self._order({"generate": True})
 
     def start(self, name: str, *arguments: str) -> ProcessGroup:
         """Run one of Airflow's commands, its output in the log of that name.

@@ -98,6 +98,8 @@ class AirflowServer(AirflowApi):
             self.startup_seconds["database"] = time.monotonic() - started
             launched = datetime.now(UTC)
             for component in COMPONENTS:
+                if component == "triggerer":
+                    self.components.prepare_triggerers()
                 self._launch(component, component)
             for component in COMPONENTS:
                 self._wait_until_alive(component, launched)
@@ -140,12 +142,15 @@ class AirflowServer(AirflowApi):
             migration.end()
 
     def stop_all(self) -> None:
-        """End every process this server started, and remove its folder if that was temporary."""
+        """End every process this server started, and remove its folder if that was temporary.
+
+        In that case nothing that a friendly end would write down is ever read, and none is waited for.
+        """
         for process in self.processes.values():
             process.ask_to_stop()
         while self.processes:
             _, process = self.processes.popitem()
-            process.end()
+            process.end(0.0 if self._home_is_temporary else 5.0)
         if self._started_components is not None:
             self._started_components.end()
             self._started_components = None

@@ -103,7 +103,6 @@ def settings(
         },
         "api_auth": {"jwt_secret": secrets.token_hex(64)},
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.5,
             "scheduler_heartbeat_sec": 1,
             "trigger_timeout_check_interval": 1,
         },
@@ -120,7 +119,7 @@ def settings(
             "trigger_log_server_port": ports.trigger_logs,
             "colored_console_log": False,
         },
-        "workers": {"min_heartbeat_interval": 1},
+        "workers": {"min_heartbeat_interval": 3},
         "usage_data_collection": {"enabled": False},
     }
     flat = {
