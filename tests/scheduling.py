@@ -28,6 +28,9 @@ The demo starts its own.
 TURNS = ("busy", "plain", "demo", None)
 """Whose turn it is: the Airflows with most to do first, then the tests that use none."""
 
+LAST_OF_AN_AIRFLOW = ("test_chaos.py", "test_restarts.py")
+"""What kills parts of an Airflow comes after all that uses it, and what stops it at the end."""
+
 AIRFLOWS_AT_ONCE = 2
 """How many processes may hold an Airflow: on two cores a third one's scheduler would starve."""
 
@@ -49,8 +52,10 @@ def in_turn(nodeids: Sequence[str]) -> list[int]:
 
     def turn(index: int) -> tuple[int, int]:
         nodeid = nodeids[index]
-        airflow = airflow_of(nodeid)
-        return TURNS.index(airflow), 0 if airflow else backwards[file_of(nodeid)]
+        airflow, name = airflow_of(nodeid), PurePosixPath(file_of(nodeid)).name
+        if airflow is None:
+            return TURNS.index(None), backwards[file_of(nodeid)]
+        return TURNS.index(airflow), 1 + LAST_OF_AN_AIRFLOW.index(name) if name in LAST_OF_AN_AIRFLOW else 0
 
     return sorted(range(len(nodeids)), key=turn)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -59,7 +62,7 @@ def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    with AirflowServer(DAGS_FOLDERS, database="postgresql", environment=environment) as server:
+    with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
         SERVERS["plain"] = server
         yield server
 
@@ -95,3 +98,48 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
     ) as server:
         SERVERS["busy"] = server
         yield server
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a story plays: an Airflow, its Scenario, a folder, and what is closed when all is over."""
+
+    airflow: AirflowServer
+    sandbox: SandboxServer
+    folder: Path
+    stack: ExitStack
+
+
+Begun = dict[str, Future[Any]]
+"""What the tests of each module look at, by the module's name: what its function `begin` returns.
+
+All of them on one Airflow begin together, when the first test asks: most of a story is to wait.
+"""
+
+
+@pytest.fixture(scope="session")
+def begun(request: pytest.FixtureRequest, airflow: AirflowServer, sandbox: SandboxServer) -> Iterator[Begun]:
+    """What plays on the Airflow with the examples."""
+    yield from begin_all(request, "plain", airflow, sandbox)
+
+
+@pytest.fixture(scope="session")
+def begun_on_busy(
+    request: pytest.FixtureRequest, busy_airflow: AirflowServer, quick_sandbox: SandboxServer
+) -> Iterator[Begun]:
+    """What plays on the Airflow for many tasks."""
+    yield from begin_all(request, "busy", busy_airflow, quick_sandbox)
+
+
+def begin_all(
+    request: pytest.FixtureRequest, name: str, airflow: AirflowServer, sandbox: SandboxServer
+) -> Iterator[Begun]:
+    """Begin what the modules with tests on an Airflow want to begin, each in a thread of its own."""
+    folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    modules = {test.module for test in tests if airflow_of(test.nodeid) == name and hasattr(test.module, "begin")}
+    with ExitStack() as stack, ThreadPoolExecutor(len(modules)) as pool:
+        yield {
+            module.__name__: pool.submit(module.begin, Setting(airflow, sandbox, folders.mktemp("story"), stack))
+            for module in modules
+        }

@@ -13,8 +13,24 @@ from tests.e2e.demo_report import error_messages
 
 if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.conftest import Begun, Setting
 
 pytestmark = pytest.mark.e2e
+
+CHECKS = ("check_deferral", "check_mapping", "check_kill", "check_failure")
+
+
+def begin(setting: Setting) -> dict[str, str]:
+    """Start every check and return the ids of the runs."""
+    for dag_id in CHECKS:
+        setting.airflow.wait_for_dag(dag_id)
+    return {dag_id: setting.airflow.trigger(dag_id) for dag_id in CHECKS}
+
+
+@pytest.fixture(scope="module")
+def run_ids(begun: Begun) -> dict[str, str]:
+    started: dict[str, str] = begun[__name__].result()
+    return started
 
 
 def test_every_component_is_a_process_of_its_own(airflow: AirflowServer) -> None:
@@ -30,10 +46,9 @@ def test_no_dag_file_fails_to_import(airflow: AirflowServer) -> None:
     assert airflow.import_errors() == {}
 
 
-def test_a_deferred_task_shows_its_values_and_its_whole_log(airflow: AirflowServer) -> None:
-    airflow.wait_for_dag("check_deferral")
+def test_a_deferred_task_shows_its_values_and_its_whole_log(airflow: AirflowServer, run_ids: dict[str, str]) -> None:
+    run_id = run_ids["check_deferral"]
     states: list[str] = []
-    run_id = airflow.trigger("check_deferral")
     airflow.wait_for_state("check_deferral", run_id, "park", "deferred")
     assert airflow.xcom("check_deferral", run_id, "park", "parked_for") == 10
     assert airflow.xcom("check_deferral", run_id, "park", default="none yet") == "none yet"
@@ -48,9 +63,8 @@ def test_a_deferred_task_shows_its_values_and_its_whole_log(airflow: AirflowServ
     assert "resumed after the wait" in log
 
 
-def test_mapped_tasks_have_values_and_logs_of_their_own(airflow: AirflowServer) -> None:
-    airflow.wait_for_dag("check_mapping")
-    run_id = airflow.trigger("check_mapping")
+def test_mapped_tasks_have_values_and_logs_of_their_own(airflow: AirflowServer, run_ids: dict[str, str]) -> None:
+    run_id = run_ids["check_mapping"]
     assert airflow.wait_for_run("check_mapping", run_id)["state"] == "success"
     indices = sorted(each["map_index"] for each in airflow.task_instances("check_mapping", run_id))
     assert indices == [0, 1, 2]
@@ -60,9 +74,8 @@ def test_mapped_tasks_have_values_and_logs_of_their_own(airflow: AirflowServer) 
     assert "doubling 1" not in logs[2]
 
 
-def test_a_killed_task_is_tried_again(airflow: AirflowServer) -> None:
-    airflow.wait_for_dag("check_kill")
-    run_id = airflow.trigger("check_kill")
+def test_a_killed_task_is_tried_again(airflow: AirflowServer, run_ids: dict[str, str]) -> None:
+    run_id = run_ids["check_kill"]
     process_id = airflow.wait_for_state("check_kill", run_id, "sleep_once", "running")["pid"]
     assert process_id in airflow.task_pids()
     os.kill(process_id, signal.SIGKILL)
@@ -70,9 +83,8 @@ def test_a_killed_task_is_tried_again(airflow: AirflowServer) -> None:
     assert airflow.xcom("check_kill", run_id, "sleep_once") == 2
 
 
-def test_the_log_of_a_failed_task_has_its_reason(airflow: AirflowServer) -> None:
-    airflow.wait_for_dag("check_failure")
-    run_id = airflow.trigger("check_failure")
+def test_the_log_of_a_failed_task_has_its_reason(airflow: AirflowServer, run_ids: dict[str, str]) -> None:
+    run_id = run_ids["check_failure"]
     assert airflow.wait_for_run("check_failure", run_id)["state"] == "failed"
     errors = [entry for entry in airflow.log_entries("check_failure", run_id, "fail") if entry.get("level") == "error"]
     assert errors[0]["error_detail"][0]["exc_value"] == "the reason of the failure"

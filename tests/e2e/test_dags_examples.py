@@ -13,6 +13,7 @@ from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image, probe
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.conftest import Begun, Setting
 
 pytestmark = pytest.mark.e2e
 
@@ -52,9 +53,14 @@ class Runs:
         return sorted((self.folder / dag_id).glob("*.mp4"))
 
 
+def begin(setting: Setting) -> Runs:
+    return Runs(setting.airflow, setting.folder)
+
+
 @pytest.fixture(scope="module")
-def runs(airflow: AirflowServer, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(airflow, tmp_path_factory.mktemp("examples"))
+def runs(begun: Begun) -> Runs:
+    started: Runs = begun[__name__].result()
+    return started
 
 
 def test_outpaint_then_reframe(runs: Runs, sandbox: SandboxServer) -> None:

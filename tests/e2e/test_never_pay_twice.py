@@ -17,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.conftest import Begun, Setting
 
 pytestmark = pytest.mark.e2e
 
@@ -130,15 +131,20 @@ class Runs:
         return self.airflow.xcom(f"crash_{case.mode}", self.ids[case.id], task_id, key)
 
 
-@pytest.fixture(scope="module")
-def runs(busy_airflow: AirflowServer, quick_sandbox: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def begin(setting: Setting) -> Runs:
     record = json.loads(resources.files("airflow_provider_scenario").joinpath("api", "records", RECORD).read_text())
-    started = Runs(busy_airflow, quick_sandbox, tmp_path_factory.mktemp("never-pay-twice"))
+    started = Runs(setting.airflow, setting.sandbox, setting.folder)
     for mode in MODES:
-        busy_airflow.wait_for_dag(f"crash_{mode}")
+        setting.airflow.wait_for_dag(f"crash_{mode}")
     for case in (*CRASHES, *LOST_REPLIES):
         started.start(case, record["model"])
     return started
+
+
+@pytest.fixture(scope="module")
+def runs(begun_on_busy: Begun) -> Runs:
+    runs: Runs = begun_on_busy[__name__].result()
+    return runs
 
 
 def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:

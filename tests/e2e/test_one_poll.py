@@ -17,9 +17,8 @@ from tests.e2e.airflow_api import FINISHED
 from tests.e2e.dags.sizes import FROM_TRIGGER, FROM_WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.conftest import Begun, Setting
 
 pytestmark = pytest.mark.e2e
 
@@ -51,36 +50,40 @@ def counts(sandbox: SandboxServer) -> Counter[str]:
     return Counter(sandbox.requests()["counts"])
 
 
+def begin(setting: Setting) -> Story:
+    airflow, sandbox = setting.airflow, setting.stack.enter_context(SandboxServer(render="tiny"))
+    airflow.api("POST", "connections", {**sandbox.connection(), "connection_id": CONNECTION})
+    airflow.wait_for_dag(DAG_ID)
+    jobs = sandbox.make_jobs(JOBS)
+    started = time.monotonic()
+    run_id = airflow.trigger(DAG_ID, {"jobs": jobs, "connection": CONNECTION})
+    all_wait(airflow, run_id)
+    time.sleep(2 * TICK)  # The last of them has come to its first look, and the watcher to its pace.
+    asked_before = counts(sandbox)
+    seconds_to_start = time.monotonic() - started
+    time.sleep(STEADY_SECONDS)
+    asked = counts(sandbox)
+    ended = time.monotonic()
+    for job_id in jobs:
+        sandbox.set_job(job_id)
+    run = all_are_over(airflow, run_id)
+    return Story(
+        starting=asked_before,
+        waiting=asked - asked_before,
+        ending=counts(sandbox) - asked,
+        seconds_to_start=seconds_to_start,
+        seconds_to_end=time.monotonic() - ended,
+        jobs=jobs,
+        instances=airflow.task_instances(DAG_ID, run_id),
+        state=run["state"],
+        run_id=run_id,
+    )
+
+
 @pytest.fixture(scope="module")
-def story(busy_airflow: AirflowServer) -> Iterator[Story]:
-    with SandboxServer(render="tiny") as sandbox:
-        busy_airflow.api("POST", "connections", {**sandbox.connection(), "connection_id": CONNECTION})
-        busy_airflow.wait_for_dag(DAG_ID)
-        jobs = sandbox.make_jobs(JOBS)
-        started = time.monotonic()
-        run_id = busy_airflow.trigger(DAG_ID, {"jobs": jobs, "connection": CONNECTION})
-        all_wait(busy_airflow, run_id)
-        time.sleep(2 * TICK)  # The last of them has come to its first look, and the watcher to its pace.
-        asked_before = counts(sandbox)
-        seconds_to_start = time.monotonic() - started
-        time.sleep(STEADY_SECONDS)
-        asked = counts(sandbox)
-        ended = time.monotonic()
-        for job_id in jobs:
-            sandbox.set_job(job_id)
-        run = all_are_over(busy_airflow, run_id)
-        yield Story(
-            starting=asked_before,
-            waiting=asked - asked_before,
-            ending=counts(sandbox) - asked,
-            seconds_to_start=seconds_to_start,
-            seconds_to_end=time.monotonic() - ended,
-            jobs=jobs,
-            instances=busy_airflow.task_instances(DAG_ID, run_id),
-            state=run["state"],
-            run_id=run_id,
-        )
-        busy_airflow.api("DELETE", f"connections/{CONNECTION}")
+def story(begun_on_busy: Begun) -> Story:
+    told: Story = begun_on_busy[__name__].result()
+    return told
 
 
 def all_wait(airflow: AirflowServer, run_id: str) -> None:

@@ -18,10 +18,11 @@ import pytest
 from tests.e2e.airflow_api import FINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.conftest import Begun, Setting
 
 pytestmark = pytest.mark.e2e
 
@@ -265,13 +266,18 @@ SCENES = (
 )
 
 
+def begin(setting: Setting) -> dict[str, Future[None]]:
+    """Begin every scene, each in a thread of its own; they are returned by name."""
+    pool = setting.stack.enter_context(ThreadPoolExecutor(len(SCENES)))
+    return {
+        scene.__name__: pool.submit(scene, Stage(setting.airflow, setting.sandbox, scene.__name__)) for scene in SCENES
+    }
+
+
 @pytest.fixture(scope="module")
-def playing(busy_airflow: AirflowServer, quick_sandbox: SandboxServer) -> Iterator[dict[str, Future[None]]]:
-    """All scenes by name, each played in a thread."""
-    with ThreadPoolExecutor(len(SCENES)) as pool:
-        yield {
-            scene.__name__: pool.submit(scene, Stage(busy_airflow, quick_sandbox, scene.__name__)) for scene in SCENES
-        }
+def playing(begun_on_busy: Begun) -> dict[str, Future[None]]:
+    scenes: dict[str, Future[None]] = begun_on_busy[__name__].result()
+    return scenes
 
 
 @pytest.mark.parametrize("name", [scene.__name__ for scene in SCENES])
