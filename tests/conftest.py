@@ -41,7 +41,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
     """Hand out tests so that those of one Airflow stay together."""
     from tests.scheduling import ByAirflow
 
-    return ByAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
+    return ByAirflow(config, log) if config.getvalue("dist") in ("load", "loadfile") else None
 
 
 @pytest.fixture(autouse=True)

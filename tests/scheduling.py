@@ -12,24 +12,26 @@ if TYPE_CHECKING:
 
     from xdist.workermanage import WorkerController
 
-AIRFLOWS: dict[str, str | None] = {
-    "test_many_tasks.py": "busy",
-    "test_never_pay_twice.py": "busy",
-    "test_one_poll.py": "busy",
-    "test_people_act.py": "busy",
-    "test_demo.py": "demo",
-    "test_processes.py": None,
+AIRFLOWS: dict[str, tuple[str, ...]] = {
+    "busy": (
+        "test_many_tasks.py",  # It measures how soon a free slot is used: nothing else may be going on.
+        "test_never_pay_twice.py",
+        "test_one_poll.py",
+        "test_people_act.py",
+    ),
+    "plain": (
+        "test_airflow_server.py",  # It looks at its runs from their beginning.
+        "test_dags_examples.py",
+        "test_price.py",  # It asks the sandbox for tiny videos, the examples for whole ones.
+        "test_chaos.py",  # It kills parts of the Airflow that the others use.
+        "test_restarts.py",  # It does so too, and stops the Airflow at the end.
+    ),
+    "demo": ("test_demo.py",),
 }
-"""The Airflow that each file of end-to-end tests uses, where it is not the plain one; `None`: it uses none.
+"""The files that use each Airflow, in the order in which they run; the Airflow with most to do has the first turn.
 
 The demo starts its own.
 """
-
-TURNS = ("busy", "plain", "demo", None)
-"""Whose turn it is: the Airflows with most to do first, then the tests that use none."""
-
-LAST_OF_AN_AIRFLOW = ("test_chaos.py", "test_restarts.py")
-"""What kills parts of an Airflow comes after all that uses it, and what stops it at the end."""
 
 AIRFLOWS_AT_ONCE = 2
 """How many processes may hold an Airflow: on two cores a third one's scheduler would starve."""
@@ -38,7 +40,9 @@ AIRFLOWS_AT_ONCE = 2
 def airflow_of(nodeid: str) -> str | None:
     """Return the Airflow that a test uses; `None` for a test that uses none."""
     file = PurePosixPath(file_of(nodeid))
-    return AIRFLOWS.get(file.name, "plain") if "e2e" in file.parts else None
+    if file.parent.name != "e2e":
+        return None
+    return next((airflow for airflow, files in AIRFLOWS.items() if file.name in files), None)
 
 
 def in_turn(nodeids: Sequence[str]) -> list[int]:
@@ -47,17 +51,13 @@ def in_turn(nodeids: Sequence[str]) -> list[int]:
     Files without an Airflow come last to first: the longest happen to be late in the alphabet, and a long one that
     came last would be waited for.
     """
+    in_order = [name for files in AIRFLOWS.values() for name in files]
     files = sorted({file_of(nodeid) for nodeid in nodeids}, reverse=True)
-    backwards = {file: place for place, file in enumerate(files)}
-
-    def turn(index: int) -> tuple[int, int]:
-        nodeid = nodeids[index]
-        airflow, name = airflow_of(nodeid), PurePosixPath(file_of(nodeid)).name
-        if airflow is None:
-            return TURNS.index(None), backwards[file_of(nodeid)]
-        return TURNS.index(airflow), 1 + LAST_OF_AN_AIRFLOW.index(name) if name in LAST_OF_AN_AIRFLOW else 0
-
-    return sorted(range(len(nodeids)), key=turn)
+    turns = {
+        file: in_order.index(PurePosixPath(file).name) if airflow_of(file) else len(in_order) + place
+        for place, file in enumerate(files)
+    }
+    return sorted(range(len(nodeids)), key=lambda index: turns[file_of(nodeids[index])])
 
 
 def file_of(nodeid: str) -> str:
@@ -90,8 +90,8 @@ class ByAirflow(LoadScopeScheduling):
         """Return what comes next for a process; `None` if nothing is left, or only what waits for another's Airflow."""
         holders = [other for other in self.assigned_work if other is not node and self._holds_an_airflow(other)]
         is_free = len(holders) < AIRFLOWS_AT_ONCE
-        return next((scope for scope in self.workqueue if is_free or scope not in TURNS), None)
+        return next((scope for scope in self.workqueue if is_free or scope not in AIRFLOWS), None)
 
     def _holds_an_airflow(self, node: WorkerController) -> bool:
         units = self.assigned_work[node].items()
-        return any(scope in TURNS and not all(done.values()) for scope, done in units)
+        return any(scope in AIRFLOWS and not all(done.values()) for scope, done in units)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.scheduling import AIRFLOWS_AT_ONCE, ByAirflow, airflow_of, in_turn
+from tests.scheduling import AIRFLOWS, AIRFLOWS_AT_ONCE, ByAirflow, airflow_of, in_turn
+
+E2E = Path(__file__).with_name("e2e")
 
 AIRFLOW_FILES = ("tests/e2e/test_many_tasks.py", "tests/e2e/test_price.py", "tests/e2e/test_demo.py")
 OTHER_FILES = ("tests/api/test_calls.py", "tests/e2e/test_processes.py", "tests/watching/test_watch.py")
@@ -67,3 +70,12 @@ def test_every_test_is_run_once(files: tuple[str, ...], count: int) -> None:
         processes = [Process(tests) for _ in range(count)]
         run_all(tests, processes, chance)
         assert sorted(test for process in processes for test in process.ran) == sorted(tests)
+
+
+def test_every_file_has_its_turn_whatever_was_asked_for() -> None:
+    nodeids = [f"tests/e2e/{path.name}::test" for path in E2E.glob("test_*.py")]
+    nodeids += ["tests/api/test_price.py::test", "tests/test_scheduling.py::test"]
+    random.Random(1).shuffle(nodeids)
+    ordered = [nodeids[index].removesuffix("::test") for index in in_turn(nodeids)]
+    assert ordered[:-3] == [f"tests/e2e/{name}" for files in AIRFLOWS.values() for name in files]
+    assert ordered[-3:] == ["tests/test_scheduling.py", "tests/e2e/test_processes.py", "tests/api/test_price.py"]

@@ -64,7 +64,10 @@ class Imported(Enum):
     NOTHING = ()
     """They start as a user's do, each on its own."""
     AIRFLOW = AIRFLOW_MODULES
-    """They start sooner. Triggerer and tasks import a DAG's operators and triggers themselves, as a user's do."""
+    """They start sooner, and a triggerer finds the routes of its execution API generated.
+
+    Triggerer and tasks import a DAG's operators and triggers themselves, as a user's do.
+    """
     PROVIDER = (*AIRFLOW_MODULES, *PROVIDER_MODULES)
     """That is quicker where there are many tasks."""
 
@@ -139,9 +142,9 @@ class AirflowComponents:
             self._order({"import": self._imported.value})
 
     def prepare_triggerers(self) -> None:
-        """Let what every triggerer would generate be generated once; this does not wait for it."""
+        """Let the routes of the triggerers' execution API be generated; this does not wait for it."""
         if self._imported is not Imported.NOTHING:
-            self._order({"generate": True})
+            self._order({"prepare": "triggerers"})
 
     def start(self, name: str, *arguments: str) -> ProcessGroup:
         """Run one of Airflow's commands, its output in the log of that name.

@@ -30,43 +30,46 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.25
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+"""In the order of their start: the triggerer is last, since the others need not wait for what it is given."""
+
 JOB_TYPES = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 
 class AirflowServer(AirflowApi):
-    """Starts Airflow in a folder of its own on free ports, and ends all of it.
+    """Starts Airflow in a temporary folder on free ports, and ends all of it.
 
     :param dags_folders: one folder of DAG files, or several.
-    :param home: where Airflow keeps its files; by default a temporary folder that goes when the server stops.
     :param environment: added to what the processes see, such as connections.
     :param database: SQLite needs nothing; PostgreSQL bears many tasks at once.
     :param parallelism: how many tasks run at once.
     :param imported: what components and tasks find imported when they start.
+    :param stop_timeout: seconds that each component may take to end when all stop; by default they are killed, since
+        nobody reads what they would still write.
     """
 
     def __init__(
         self,
         dags_folders: Path | Sequence[Path],
         *,
-        home: Path | None = None,
         environment: Mapping[str, str] | None = None,
         database: Literal["sqlite", "postgresql"] = "sqlite",
         parallelism: int = 4,
         imported: Imported = Imported.AIRFLOW,
         startup_timeout: float = 120.0,
+        stop_timeout: float = 0.0,
     ) -> None:
         self.ports = Ports(*free_ports(3))
         super().__init__(f"http://localhost:{self.ports.api}")
         self.dags_folders = [dags_folders] if isinstance(dags_folders, Path) else list(dags_folders)
         self.processes: dict[str, ProcessGroup] = {}
         self.startup_seconds: dict[str, float] = {}
-        self._home_is_temporary = home is None
-        self._home = home
+        self._home: Path | None = None
         self._extra_environment = dict(environment or {})
         self._postgres = PostgresServer() if database == "postgresql" else None
         self._parallelism = parallelism
         self._imported = imported
         self._startup_timeout = startup_timeout
+        self._stop_timeout = stop_timeout
         self._environment: dict[str, str] = {}
         self._started_components: AirflowComponents | None = None
 
@@ -97,10 +100,11 @@ class AirflowServer(AirflowApi):
             self._make_database()
             self.startup_seconds["database"] = time.monotonic() - started
             launched = datetime.now(UTC)
-            for component in COMPONENTS:
-                if component == "triggerer":
-                    self.components.prepare_triggerers()
+            *others, triggerer = COMPONENTS
+            for component in others:
                 self._launch(component, component)
+            self.components.prepare_triggerers()
+            self._launch(triggerer, triggerer)
             for component in COMPONENTS:
                 self._wait_until_alive(component, launched)
                 self.startup_seconds[component] = time.monotonic() - started
@@ -109,10 +113,8 @@ class AirflowServer(AirflowApi):
             raise
 
     def _prepare(self) -> None:
-        if self._home is None:
-            self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
-            GUARD_OF_THIS_PROCESS.tell("remove", self._home)
-        self._home.mkdir(parents=True, exist_ok=True)
+        self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
+        GUARD_OF_THIS_PROCESS.tell("remove", self._home)
         database_url = f"sqlite:///{self._home / 'airflow.db'}" if self._postgres is None else self._postgres.url
         self._environment = {
             **inherited_environment(),
@@ -142,21 +144,18 @@ class AirflowServer(AirflowApi):
             migration.end()
 
     def stop_all(self) -> None:
-        """End every process this server started, and remove its folder if that was temporary.
-
-        In that case nothing that a friendly end would write down is ever read, and none is waited for.
-        """
+        """End every process this server started, and remove its folder."""
         for process in self.processes.values():
             process.ask_to_stop()
         while self.processes:
             _, process = self.processes.popitem()
-            process.end(0.0 if self._home_is_temporary else 5.0)
+            process.end(self._stop_timeout)
         if self._started_components is not None:
             self._started_components.end()
             self._started_components = None
         if self._postgres is not None:
             self._postgres.stop()
-        if self._home is not None and self._home_is_temporary:
+        if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
             GUARD_OF_THIS_PROCESS.tell("keep", self._home)
             self._home = None

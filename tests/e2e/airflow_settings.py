@@ -119,6 +119,7 @@ def settings(
             "trigger_log_server_port": ports.trigger_logs,
             "colored_console_log": False,
         },
+        # At a beat a running task learns that it was cleared or marked; Airflow's own five seconds are long to wait.
         "workers": {"min_heartbeat_interval": 3},
         "usage_data_collection": {"enabled": False},
     }

@@ -1,10 +1,9 @@
 """Forks Airflow's components from one process that has imported Airflow: most of what a start costs is to import.
 
 Run as a file by `airflow_components.py`, with Airflow's settings in the environment. Its standard input is a socket, on
-which it is told one JSON object a line: `{"import": [module, ...]}`, or `{"generate": true}` for what a triggerer would
-generate, or `{"start": [argument, ...], "log": path, "exit_code": path}` for one of Airflow's commands, to which it
-answers with the process id in a line. It writes the exit code to that file when the command has ended. It ends when the
-socket does.
+which it is told one JSON object a line: `{"import": [module, ...]}`, `{"prepare": "triggerers"}`, or `{"start":
+[argument, ...], "log": path, "exit_code": path}` for one of Airflow's commands, to which it answers with the process id
+in a line. It writes the exit code to that file when the command has ended. It ends when the socket does.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class Starter:
                 order = json.loads(line)
                 if "import" in order:
                     load(order["import"])
-                elif "generate" in order:
-                    generate_execution_api()
+                elif "prepare" in order:
+                    prepare_triggerers()
                 elif process_id := self._fork(Path(order["exit_code"])):
                     self._channel.sendall(f"{process_id}\n".encode())
                 else:
@@ -94,27 +93,34 @@ def load(modules: list[str]) -> None:
             if not (error.name or "").startswith("airflow."):
                 raise
             print(f"{module} is not imported: {error}")
-    if "sqlalchemy.orm" in sys.modules:
-        # Otherwise each component does it at its first query.
-        sys.modules["sqlalchemy.orm"].configure_mappers()
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()  # Otherwise each component does it at its first query.
     gc.freeze()
 
 
-def generate_execution_api() -> None:
-    """Give every triggerer the routes of its execution API: each would generate them at its first request.
+def prepare_triggerers() -> None:
+    """Generate the routes of the triggerers' execution API once, for all that are forked later.
 
-    That is five seconds of a processor, in which no trigger begins, whenever a triggerer is started anew.
+    Each would generate them at its first request: five seconds of a processor in which no trigger begins. It is the one
+    function of Airflow that is replaced.
     """
     import httpx
     from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
     from airflow.jobs import triggerer_job_runner
+
+    if not hasattr(triggerer_job_runner, "in_process_api_server"):
+        raise RuntimeError("Airflow's triggerer no longer asks in_process_api_server() for its execution API.")
 
     async def ask(transport: httpx.AsyncBaseTransport) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://in-process") as client:
             await client.get("/no-such-route")
 
     api = InProcessExecutionAPI()
-    asyncio.run(ask(api.atransport))
+    # Unlike asyncio.run, this leaves nothing behind that asyncio.get_event_loop() would tell from a fresh process.
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(ask(api.atransport))
+    loop.close()
     triggerer_job_runner.in_process_api_server = lambda: api
     gc.freeze()
 

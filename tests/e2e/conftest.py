@@ -1,18 +1,16 @@
-"""One sandbox and one Airflow for all end-to-end tests of a process, started when the first of them asks."""
+"""The Airflows and sandboxes of the end-to-end tests, each started when the first test asks, and what goes on there."""
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.beginnings import begin_all
 from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
 from tests.scheduling import airflow_of
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.e2e.beginnings import Begun
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
@@ -100,46 +99,25 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         yield server
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where a story plays: an Airflow, its Scenario, a folder, and what is closed when all is over."""
-
-    airflow: AirflowServer
-    sandbox: SandboxServer
-    folder: Path
-    stack: ExitStack
-
-
-Begun = dict[str, Future[Any]]
-"""What the tests of each module look at, by the module's name: what its function `begin` returns.
-
-All of them on one Airflow begin together, when the first test asks: most of a story is to wait.
-"""
-
-
 @pytest.fixture(scope="session")
-def begun(request: pytest.FixtureRequest, airflow: AirflowServer, sandbox: SandboxServer) -> Iterator[Begun]:
-    """What plays on the Airflow with the examples."""
-    yield from begin_all(request, "plain", airflow, sandbox)
+def begun(
+    request: pytest.FixtureRequest,
+    airflow: AirflowServer,
+    sandbox: SandboxServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Begun]:
+    """What goes on on the Airflow with the examples."""
+    with begin_all(request.session, "plain", airflow, sandbox, tmp_path_factory) as stories:
+        yield stories
 
 
 @pytest.fixture(scope="session")
 def begun_on_busy(
-    request: pytest.FixtureRequest, busy_airflow: AirflowServer, quick_sandbox: SandboxServer
+    request: pytest.FixtureRequest,
+    busy_airflow: AirflowServer,
+    quick_sandbox: SandboxServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Begun]:
-    """What plays on the Airflow for many tasks."""
-    yield from begin_all(request, "busy", busy_airflow, quick_sandbox)
-
-
-def begin_all(
-    request: pytest.FixtureRequest, name: str, airflow: AirflowServer, sandbox: SandboxServer
-) -> Iterator[Begun]:
-    """Begin what the modules with tests on an Airflow want to begin, each in a thread of its own."""
-    folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    modules = {test.module for test in tests if airflow_of(test.nodeid) == name and hasattr(test.module, "begin")}
-    with ExitStack() as stack, ThreadPoolExecutor(len(modules)) as pool:
-        yield {
-            module.__name__: pool.submit(module.begin, Setting(airflow, sandbox, folders.mktemp("story"), stack))
-            for module in modules
-        }
+    """What goes on on the Airflow for many tasks."""
+    with begin_all(request.session, "busy", busy_airflow, quick_sandbox, tmp_path_factory) as stories:
+        yield stories

@@ -34,6 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SANDBOX_JOB_SECONDS = 14
 SANDBOX_RUN_SECONDS = 300.0
 REAL_RUN_SECONDS = 3600.0
+STOP_SECONDS = 5.0
+"""What saves a file into the user's folder may take that long to clean up."""
 
 
 class UsageError(Exception):
@@ -127,7 +129,7 @@ def start_airflow(environment: dict[str, str], stack: ExitStack) -> AirflowServe
     from tests.e2e.airflow_server import AirflowServer
 
     started = time.monotonic()
-    airflow = AirflowServer(REPOSITORY / "dags_examples", environment=environment)
+    airflow = AirflowServer(REPOSITORY / "dags_examples", environment=environment, stop_timeout=STOP_SECONDS)
     line("Airflow", f"starting scheduler, triggerer, API server and DAG processor at {airflow.url}")
     stack.enter_context(airflow)
     airflow.wait_for_dag(DAG_ID)

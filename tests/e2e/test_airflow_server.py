@@ -13,18 +13,19 @@ from tests.e2e.demo_report import error_messages
 
 if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.conftest import Begun, Setting
+    from tests.e2e.beginnings import Begun, Place
 
 pytestmark = pytest.mark.e2e
 
-CHECKS = ("check_deferral", "check_mapping", "check_kill", "check_failure")
+CHECKS = ("check_mapping", "check_kill", "check_failure", "check_deferral")
+"""The last one is looked at first, while it waits."""
 
 
-def begin(setting: Setting) -> dict[str, str]:
-    """Start every check and return the ids of the runs."""
+def begin(place: Place) -> dict[str, str]:
+    """Start every check, once all are there, and return the ids of the runs."""
     for dag_id in CHECKS:
-        setting.airflow.wait_for_dag(dag_id)
-    return {dag_id: setting.airflow.trigger(dag_id) for dag_id in CHECKS}
+        place.airflow.wait_for_dag(dag_id)
+    return {dag_id: place.airflow.trigger(dag_id) for dag_id in CHECKS}
 
 
 @pytest.fixture(scope="module")

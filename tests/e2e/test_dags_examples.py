@@ -13,7 +13,7 @@ from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image, probe
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.conftest import Begun, Setting
+    from tests.e2e.beginnings import Begun, Place
 
 pytestmark = pytest.mark.e2e
 
@@ -53,8 +53,9 @@ class Runs:
         return sorted((self.folder / dag_id).glob("*.mp4"))
 
 
-def begin(setting: Setting) -> Runs:
-    return Runs(setting.airflow, setting.folder)
+def begin(place: Place) -> Runs:
+    """Start one run of every example."""
+    return Runs(place.airflow, place.folder)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.conftest import Begun, Setting
+    from tests.e2e.beginnings import Begun, Place
 
 pytestmark = pytest.mark.e2e
 
@@ -131,11 +131,12 @@ class Runs:
         return self.airflow.xcom(f"crash_{case.mode}", self.ids[case.id], task_id, key)
 
 
-def begin(setting: Setting) -> Runs:
+def begin(place: Place) -> Runs:
+    """Start one run of every case."""
     record = json.loads(resources.files("airflow_provider_scenario").joinpath("api", "records", RECORD).read_text())
-    started = Runs(setting.airflow, setting.sandbox, setting.folder)
+    started = Runs(place.airflow, place.sandbox, place.folder)
     for mode in MODES:
-        setting.airflow.wait_for_dag(f"crash_{mode}")
+        place.airflow.wait_for_dag(f"crash_{mode}")
     for case in (*CRASHES, *LOST_REPLIES):
         started.start(case, record["model"])
     return started
@@ -143,8 +144,8 @@ def begin(setting: Setting) -> Runs:
 
 @pytest.fixture(scope="module")
 def runs(begun_on_busy: Begun) -> Runs:
-    runs: Runs = begun_on_busy[__name__].result()
-    return runs
+    started: Runs = begun_on_busy[__name__].result()
+    return started
 
 
 def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:

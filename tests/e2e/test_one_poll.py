@@ -18,7 +18,7 @@ from tests.e2e.dags.sizes import FROM_TRIGGER, FROM_WORKER
 
 if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.conftest import Begun, Setting
+    from tests.e2e.beginnings import Begun, Place
 
 pytestmark = pytest.mark.e2e
 
@@ -50,8 +50,9 @@ def counts(sandbox: SandboxServer) -> Counter[str]:
     return Counter(sandbox.requests()["counts"])
 
 
-def begin(setting: Setting) -> Story:
-    airflow, sandbox = setting.airflow, setting.stack.enter_context(SandboxServer(render="tiny"))
+def begin(place: Place) -> Story:
+    """Let all wait, end their jobs, and see the run end."""
+    airflow, sandbox = place.airflow, place.stack.enter_context(SandboxServer(render="tiny"))
     airflow.api("POST", "connections", {**sandbox.connection(), "connection_id": CONNECTION})
     airflow.wait_for_dag(DAG_ID)
     jobs = sandbox.make_jobs(JOBS)
@@ -88,9 +89,14 @@ def story(begun_on_busy: Begun) -> Story:
 
 def all_wait(airflow: AirflowServer, run_id: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while (states := airflow.states(DAG_ID, run_id)[1]) != {"deferred": JOBS}:
-        assert time.monotonic() < deadline, states
+    while (states := airflow.states(DAG_ID, run_id)[1]) != {"deferred": JOBS} or triggers(airflow) < JOBS:
+        assert time.monotonic() < deadline, (states, triggers(airflow))
         time.sleep(1.0)
+
+
+def triggers(airflow: AirflowServer) -> int:
+    """How many triggers have begun: each writes a log."""
+    return len(list((airflow.home / "logs" / f"dag_id={DAG_ID}").rglob("*.trigger.*.log")))
 
 
 def all_are_over(airflow: AirflowServer, run_id: str) -> dict[str, Any]:

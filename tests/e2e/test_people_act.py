@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.conftest import Begun, Setting
+    from tests.e2e.beginnings import Begun, Place
 
 pytestmark = pytest.mark.e2e
 
 RECORD = "model_wan-2-2-t2v.json"
-STEP_SECONDS = 120.0
-SCENE_SECONDS = 360.0
+STEP_SECONDS = 240.0
+SCENE_SECONDS = 600.0
 TASK = "buy"
 
 
@@ -266,12 +266,10 @@ SCENES = (
 )
 
 
-def begin(setting: Setting) -> dict[str, Future[None]]:
+def begin(place: Place) -> dict[str, Future[None]]:
     """Begin every scene, each in a thread of its own; they are returned by name."""
-    pool = setting.stack.enter_context(ThreadPoolExecutor(len(SCENES)))
-    return {
-        scene.__name__: pool.submit(scene, Stage(setting.airflow, setting.sandbox, scene.__name__)) for scene in SCENES
-    }
+    pool = place.stack.enter_context(ThreadPoolExecutor(len(SCENES)))
+    return {scene.__name__: pool.submit(scene, Stage(place.airflow, place.sandbox, scene.__name__)) for scene in SCENES}
 
 
 @pytest.fixture(scope="module")

@@ -25,5 +25,7 @@ for dag_id, options in VARIANTS.items():
             model_id="{{ params.model_id }}",
             inputs={"prompt": "{{ params.prompt }}", "resolution": "480p"},
             poll_interval=1,
+            # Of all that goes on beside them, the scenes have the most steps to wait for.
+            priority_weight=10,
             **options,
         )

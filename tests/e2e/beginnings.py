@@ -1,0 +1,65 @@
+"""What goes on on one Airflow begins together, since most of it is to wait; then the tests look at it file by file.
+
+A file of tests takes part if it has a function `begin(place)`: it starts runs, or follows them to their end, and
+returns what the file's tests look at. Since others go on beside it, it kills no part of Airflow, does not reconfigure
+the sandbox, and does not measure how long Airflow takes. A file that wants to has no `begin`, and its turn is before
+all that have one, or after: see `tests/scheduling.py`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.scheduling import airflow_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.e2e.airflow_server import AirflowServer
+
+Begun = dict[str, Future[Any]]
+"""What each `begin` returns, by the name of its module."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something begins: an Airflow, its Scenario, a folder, and what is closed when all is over."""
+
+    airflow: AirflowServer
+    sandbox: SandboxServer
+    folder: Path
+    stack: ExitStack
+
+
+@contextmanager
+def begin_all(
+    session: pytest.Session,
+    name: str,
+    airflow: AirflowServer,
+    sandbox: SandboxServer,
+    folders: pytest.TempPathFactory,
+) -> Iterator[Begun]:
+    """Call every `begin` of the session's files that use an Airflow, each in a thread of its own.
+
+    :param name: The Airflow's, in `tests.scheduling`.
+    """
+    tests = [item for item in session.items if isinstance(item, pytest.Function) and airflow_of(item.nodeid) == name]
+    modules = [module for module in dict.fromkeys(test.module for test in tests) if hasattr(module, "begin")]
+    with ExitStack() as stack, ThreadPoolExecutor(len(modules)) as pool:
+        try:
+            yield {
+                module.__name__: pool.submit(
+                    module.begin, Place(airflow, sandbox, folders.mktemp(module.__name__.rpartition(".")[2]), stack)
+                )
+                for module in modules
+            }
+        finally:
+            # Nobody looks any more at what still goes on, and without an Airflow it soon ends.
+            airflow.stop_all()
