@@ -53,7 +53,8 @@ def sandbox() -> Iterator[SandboxServer]:
 def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
 
-    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before.
+    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Eight
+    tasks run at once, since some of them wait in a worker while all begin together.
     """
     environment = {
         "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
