@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.watching.slots import FIRST_PROBE
 from tests.e2e.dags.sizes import CRASHING, QUEUEING
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def test_a_slot_is_asked_for_only_when_one_may_be_free(stories: Stories) -> None
 
 
 def test_a_free_slot_is_not_left_idle(stories: Stories) -> None:
-    """The next is woken by a job's end, long before the queue would try its luck; how soon is shown in virtual time."""
+    """A job that ends is soon followed by the next: many jobs on two slots take little longer than Airflow needs."""
     accepted = [
         visit["time"]
         for visit in stories.queueing.sandbox.requests()["recent"]
@@ -196,4 +195,4 @@ def test_a_free_slot_is_not_left_idle(stories: Stories) -> None:
     ][SLOTS:]
     queued = [later - earlier for earlier, later in zip(accepted, accepted[SLOTS:], strict=False)]
     median = sorted(queued)[len(queued) // 2]
-    assert median < FIRST_PROBE / 3
+    assert median < 8.0
