@@ -4,7 +4,7 @@ Two families decide what becomes of a task. A *permanent* error can't be mended 
 inputs are refused, the prompt is blocked. A *passing* error may be gone on the next try, and says in ``retry_after``
 how long Scenario asked to be left alone. Nothing here knows Airflow: the operators turn the families into retries.
 
-No message carries a secret or a signed URL: texts that come from outside go through :func:`without_secrets`.
+No message carries a secret or a signed URL: texts that come from outside go through :func:`redact`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_TEXT = 2000
 _LONGEST_READ = 4 * _LONGEST_TEXT
 
 
-def without_secrets(text: object) -> str:
+def redact(text: object) -> str:
     """Return ``text`` fit for a log: URLs lose their query and user, credentials are masked, length is bounded.
 
     :param text: Anything; it is turned into a string first.
@@ -71,7 +71,7 @@ class ScenarioError(Exception):
         job_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(without_secrets(message))
+        super().__init__(redact(message))
         self.said = said or ScenarioSaid()
         self.job_id = job_id
         self.retry_after = retry_after
@@ -81,7 +81,7 @@ class ScenarioPermanentError(ScenarioError):
     """Trying again can't help: the task should end without retries."""
 
 
-class ScenarioPassingError(ScenarioError):
+class ScenarioTransientError(ScenarioError):
     """Trying again may help: the task keeps its retries."""
 
 
@@ -97,7 +97,7 @@ class ScenarioPermissionError(ScenarioPermanentError):
     """The key is good but may not do this: wrong project, or the plan has expired or lacks the model (403)."""
 
 
-class ScenarioPaymentError(ScenarioPermanentError):
+class ScenarioInsufficientCreditsError(ScenarioPermanentError):
     """The team is out of creative units (402, or another refusal that says so)."""
 
 
@@ -117,7 +117,7 @@ class ScenarioSubmissionError(ScenarioPermanentError):
     """It can't be told whether a job was bought, and the settings say not to risk buying it twice."""
 
 
-class ScenarioPriceError(ScenarioPermanentError):
+class ScenarioCostLimitError(ScenarioPermanentError):
     """What is about to be bought costs more than the author allows. Nothing was bought."""
 
 
@@ -129,7 +129,7 @@ class ScenarioFileError(ScenarioPermanentError):
     """A file can't be read, written or imported, for a reason that will stay."""
 
 
-class ScenarioConnectionError(ScenarioPassingError):
+class ScenarioConnectionError(ScenarioTransientError):
     """Scenario could not be reached, or the connection broke.
 
     :param sent: Whether the request may have reached Scenario. ``False`` only where it surely did not. Default: the
@@ -141,15 +141,15 @@ class ScenarioConnectionError(ScenarioPassingError):
         self.sent = sent
 
 
-class ScenarioServerError(ScenarioPassingError):
+class ScenarioServerError(ScenarioTransientError):
     """Scenario answered 408 or 5xx, or with something that is not its JSON."""
 
 
-class ScenarioBusyError(ScenarioPassingError):
+class ScenarioRateLimitError(ScenarioTransientError):
     """Scenario asked to slow down (429). Nothing was accepted and nothing was charged."""
 
 
-class ScenarioCapacityError(ScenarioBusyError):
+class ScenarioConcurrencyLimitError(ScenarioRateLimitError):
     """No slot is free: the plan's limit of parallel jobs is reached, or a cooldown runs (429).
 
     :param limit: How many jobs the plan allows at once, where Scenario said it.
@@ -158,17 +158,17 @@ class ScenarioCapacityError(ScenarioBusyError):
     limit: int | None = None
 
 
-class ScenarioJobFailedError(ScenarioPassingError):
+class ScenarioJobFailedError(ScenarioTransientError):
     """The job ended in ``failure``. The task's own retries make a new one."""
 
 
-class ScenarioJobCanceledError(ScenarioPassingError):
+class ScenarioJobCanceledError(ScenarioTransientError):
     """The job ended in ``canceled``. The task's own retries make a new one."""
 
 
-class ScenarioTimeoutError(ScenarioPassingError):
+class ScenarioTimeoutError(ScenarioTransientError):
     """The deadline passed while the job was still running. It goes on, and the next try rejoins it."""
 
 
-class ScenarioTransferError(ScenarioPassingError):
+class ScenarioTransferError(ScenarioTransientError):
     """A file did not arrive whole. Nothing half stands under its final name."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.buying.charges import PURCHASES_KEY, Charge, Purchases, Spending, spending_of
-from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import ScenarioNotFoundError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Charge, Purchases, Spending, spending_of
+from airflow_provider_scenario.submission.submitter import Sender
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,7 +43,7 @@ def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending
 
     :param context: The context of the task that calls. Default: the current one.
     :raises ScenarioError: if Scenario can't be asked. A job that it does not know any more is no error: its fate is
-        :attr:`~airflow_provider_scenario.buying.charges.Fate.UNKNOWN`.
+        :attr:`~airflow_provider_scenario.submission.charges.Fate.UNKNOWN`.
     """
     if context is None:
         from airflow.sdk import get_current_context

@@ -17,8 +17,8 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.reply import Reply
-from airflow_provider_scenario.buying.submission import Record
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
+from airflow_provider_scenario.submission.decision import Record
 
 START = 1_790_000_000.0
 
@@ -248,7 +248,7 @@ AMBIGUOUS = {
 
 
 class Line:
-    """What carries one worker's calls: a :class:`~airflow_provider_scenario.buying.purchase.Sender`.
+    """What carries one worker's calls: a :class:`~airflow_provider_scenario.submission.submitter.Sender`.
 
     :param replies: How the next POSTs end; when they are used up, well.
     """

@@ -29,10 +29,10 @@ def room(module: str) -> str:
     return module.partition(".")[0] or "__init__"
 
 
-DECIDING = {"buying", "outcome", "watching"}
+DECIDING = {"submission", "outcome", "polling"}
 """What to do next, when to wait, what it means: rooms that stand on the API alone and know no Airflow."""
 
-TOP = frozenset({"airflow", "hooks", "links", "retries", "triggers", *BELOW, *DECIDING})
+TOP = frozenset({"airflow", "hooks", "links", "retry_policy", "triggers", *BELOW, *DECIDING})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     # A room, and what it may import beside itself: rooms of the package, and "airflow" where it may know Airflow.
@@ -42,10 +42,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "exceptions": frozenset(),
     "api": frozenset({"exceptions"}),
     "outcome": frozenset(BELOW),
-    "buying": frozenset({"outcome", *BELOW}),
-    "watching": frozenset({"outcome", *BELOW}),
+    "submission": frozenset({"outcome", *BELOW}),
+    "polling": frozenset({"outcome", *BELOW}),
     "hooks": frozenset({"airflow", *BELOW}),
-    "retries": frozenset({"airflow", "exceptions"}),
+    "retry_policy": frozenset({"airflow", "exceptions"}),
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
     "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
@@ -136,6 +136,6 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
         *(one["python-module"] for one in info["transfers"]),
     ]
     loaded = loaded_by(names, tmp_path)
-    assert not {name for name in loaded if name.startswith(f"{PACKAGE}.buying.")}
+    assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
     tasks_only = ("api.calls", "operators.generation", "transfers.delivery", "transfers.intake", "transfers.saving")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

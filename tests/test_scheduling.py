@@ -15,7 +15,7 @@ from tests.scheduling import AIRFLOWS, AIRFLOWS_AT_ONCE, ByAirflow, airflow_of, 
 E2E = Path(__file__).with_name("e2e")
 
 AIRFLOW_FILES = ("tests/e2e/test_many_tasks.py", "tests/e2e/test_price.py", "tests/e2e/test_demo.py")
-OTHER_FILES = ("tests/api/test_calls.py", "tests/e2e/test_processes.py", "tests/watching/test_watch.py")
+OTHER_FILES = ("tests/api/test_calls.py", "tests/e2e/test_processes.py", "tests/polling/test_watcher.py")
 
 
 @dataclass(eq=False)

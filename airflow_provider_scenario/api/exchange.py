@@ -14,7 +14,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioInputError,
     ScenarioSaid,
     ScenarioServerError,
-    without_secrets,
+    redact,
 )
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class _WithoutSecrets(logging.Filter):
     """Cleans each record of a logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_secrets(record.getMessage()), ()
+        record.msg, record.args = redact(record.getMessage()), ()
         return True
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.job import whole_number
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
-from airflow_provider_scenario.exceptions import without_secrets
+from airflow_provider_scenario.exceptions import redact
 
 _NO_VALUE_TEXTS = ("", "None", "null")
 _TRUE_TEXTS = ("true", "1", "yes")
@@ -175,7 +175,7 @@ def _why_required(one: ModelInput, values: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     """Return a value for a message: without what a signed URL gives away, and not at great length."""
     try:
-        shown = without_secrets(repr(value))
+        shown = redact(repr(value))
     except (ValueError, RecursionError):  # As a whole number of many thousand digits.
         shown = f"a {type(value).__name__} too large to show"
     return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…"

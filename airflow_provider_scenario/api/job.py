@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_scenario.api.price import Price, units
 from airflow_provider_scenario.api.refusal import is_moderation
-from airflow_provider_scenario.exceptions import without_secrets
+from airflow_provider_scenario.exceptions import redact
 
 
 class JobStatus(enum.StrEnum):
@@ -265,4 +265,4 @@ def _cost(billing: Mapping[str, Any]) -> Decimal | None:
 
 
 def _text(value: object) -> str | None:
-    return without_secrets(value) if value else None
+    return redact(value) if value else None

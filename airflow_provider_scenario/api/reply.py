@@ -14,18 +14,18 @@ from airflow_provider_scenario.api.job import whole_number
 from airflow_provider_scenario.api.refusal import Topic, topic_of
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioBusyError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioInsufficientCreditsError,
     ScenarioModerationError,
     ScenarioNotFoundError,
-    ScenarioPaymentError,
     ScenarioPermissionError,
+    ScenarioRateLimitError,
     ScenarioSaid,
     ScenarioServerError,
-    without_secrets,
+    redact,
 )
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
@@ -90,8 +90,8 @@ class Reply:
         trace_id = document.get("trace_id") or document.get("traceId")
         return ScenarioSaid(
             status=self.status,
-            reason=without_secrets(reason) if reason else None,
-            trace_id=without_secrets(trace_id) if trace_id else None,
+            reason=redact(reason) if reason else None,
+            trace_id=redact(trace_id) if trace_id else None,
         )
 
     def _document(self) -> dict[str, Any] | None:
@@ -160,7 +160,7 @@ def _refusal_of(topic: Topic, start: str, said: ScenarioSaid, document: Mapping[
     """Return the error of a refusal that a person has to do something about."""
     match topic:
         case Topic.CREDITS:
-            return ScenarioPaymentError(
+            return ScenarioInsufficientCreditsError(
                 f"{start} A retry can't help: the team needs more creative units. Then clear the task.", said=said
             )
         case Topic.PLAN:
@@ -179,16 +179,18 @@ def _refusal_of(topic: Topic, start: str, said: ScenarioSaid, document: Mapping[
 
 def _busy(
     reply: Reply, start: str, said: ScenarioSaid, document: Mapping[str, Any], now: datetime.datetime, free: str
-) -> ScenarioBusyError:
+) -> ScenarioRateLimitError:
     details = document.get("details")
     details = details if isinstance(details, dict) else {}
     retry_after = reply.retry_after(now)
     if "actionLimit" in details or "remainingSeconds" in document:
         limit = details.get("actionLimit")
-        error = ScenarioCapacityError(f"{start} No slot is free just now.{free}", said=said, retry_after=retry_after)
+        error = ScenarioConcurrencyLimitError(
+            f"{start} No slot is free just now.{free}", said=said, retry_after=retry_after
+        )
         error.limit = whole_number(limit)
         return error
-    return ScenarioBusyError(f"{start}{free}", said=said, retry_after=retry_after)
+    return ScenarioRateLimitError(f"{start}{free}", said=said, retry_after=retry_after)
 
 
 def _seconds(value: object) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.exceptions import ScenarioPassingError
+from airflow_provider_scenario.exceptions import ScenarioTransientError
 
 if TYPE_CHECKING:
     import tenacity
@@ -53,7 +53,7 @@ def wait_before_repeating(
     :return: What Scenario asked for plus up to a second, else the doubled first wait, half of it drawn by chance;
         never more than the longest wait.
     """
-    if not repeatable or not isinstance(error, ScenarioPassingError) or attempt >= patience.attempts:
+    if not repeatable or not isinstance(error, ScenarioTransientError) or attempt >= patience.attempts:
         return None
     if error.retry_after is not None:
         if error.retry_after > patience.longest_wait:

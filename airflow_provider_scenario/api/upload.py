@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_scenario.exceptions import without_secrets
+from airflow_provider_scenario.exceptions import redact
 
 
 class UploadStatus(enum.StrEnum):
@@ -68,5 +68,5 @@ class Upload:
             status=UploadStatus(document.get("status") or "pending"),
             parts=tuple(UploadPart(int(part["number"]), part["url"]) for part in document.get("parts") or ()),
             asset_id=document.get("entityId") or None,
-            error=without_secrets(error) if error else None,
+            error=redact(error) if error else None,
         )

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_provider_scenario.buying.submission import Rules
+    from airflow_provider_scenario.submission.decision import Rules
 
 
 def seconds_of(name: str, given: object) -> float:
@@ -43,7 +43,7 @@ def rules_of(on_lost_submission: str, on_stale: str, on_clear: str) -> Rules:
     :param on_clear: ``"regenerate"`` or ``"reuse"``.
     :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
     """
-    from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Rules
+    from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, Rules
 
     try:
         rules = Rules(OnLostSubmission(on_lost_submission), OnStale(on_stale), OnClear(on_clear))

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import ScenarioError
-from airflow_provider_scenario.watching.waiting import Ending, JobWait
+from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.submission.submitter import Sender
 
 
 def wait_here(wait: JobWait, client: Sender, poll_interval: float, tell: Callable[[JobWait], None]) -> Ending:

@@ -11,12 +11,12 @@ from airflow.sdk import BaseOperator
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.arguments import turned_back, with_paths_as_text
-from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.buying.budget import Estimate
+    from airflow_provider_scenario.submission.budget import Estimate
 
 ALARM_KEY = "scenario_dry_run_alarm"
 """The key in the task's state store under which a job is kept that a dry run made."""
@@ -49,7 +49,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
     :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
     :raises ScenarioConfigurationError: if ``max_total`` is no amount, or a template of it that came out as ``None``.
     :raises ScenarioInputError: if inputs are wrong, naming the set and the input.
-    :raises ScenarioPriceError: if the sum is above ``max_total``. Nothing was bought.
+    :raises ScenarioCostLimitError: if the sum is above ``max_total``. Nothing was bought.
     :raises ScenarioDryRunError: if Scenario took a dry run for a purchase. It is not asked again by this task until a
         person deletes the entry ``scenario_dry_run_alarm`` in its Task State Store (Airflow 3.3).
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
@@ -80,9 +80,9 @@ class ScenarioEstimateCostOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, tell their sum, and refuse it above the limit."""
-        from airflow_provider_scenario.buying.budget import checked_sets, estimate, refuse_above
-        from airflow_provider_scenario.buying.checking import read_model
         from airflow_provider_scenario.outcome import amount
+        from airflow_provider_scenario.submission.budget import checked_sets, estimate, refuse_above
+        from airflow_provider_scenario.submission.prepare import read_model
 
         limit, sets = self._limit(), self._sets()
         self._refuse_after_an_alarm(context)
@@ -101,7 +101,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
     def _limit(self) -> Decimal | None:
-        from airflow_provider_scenario.buying.pricing import limit_of
+        from airflow_provider_scenario.submission.pricing import limit_of
 
         return limit_of("max_total", self.max_total, was_given=self._is_limited)
 

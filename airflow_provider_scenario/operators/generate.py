@@ -14,7 +14,7 @@ from airflow_provider_scenario.exceptions import ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
-from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,7 +63,7 @@ class ScenarioGenerateOperator(BaseOperator):
         worker is stopped or ``execution_timeout`` passes. Scenario refuses that for video models: the log then says
         that the job runs on. Default ``True``.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
-    :raises ScenarioPriceError: if it would cost more than ``max_cost``. Nothing is paid.
+    :raises ScenarioCostLimitError: if it would cost more than ``max_cost``. Nothing is paid.
     :raises ScenarioDryRunError: if Scenario took the dry run for a purchase. The job is kept as this task's own.
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
     """

@@ -14,17 +14,12 @@ import pendulum
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.buying.charges import spent_on, with_charge
-from airflow_provider_scenario.buying.checking import checked_request, read_model
-from airflow_provider_scenario.buying.pricing import check_price, limit_of, warn_if_dearer
-from airflow_provider_scenario.buying.purchase import Bought, Purchase
-from airflow_provider_scenario.buying.submission import Record, Request
 from airflow_provider_scenario.exceptions import (
-    ScenarioBusyError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioDryRunError,
     ScenarioError,
-    ScenarioPassingError,
+    ScenarioRateLimitError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
@@ -33,8 +28,13 @@ from airflow_provider_scenario.operators.blocking_wait import last_look, wait_he
 from airflow_provider_scenario.operators.file_inputs import FileInputs
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
+from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.submission.charges import spent_on, with_charge
+from airflow_provider_scenario.submission.decision import Record, Request
+from airflow_provider_scenario.submission.prepare import checked_request, read_model
+from airflow_provider_scenario.submission.pricing import check_price, limit_of, warn_if_dearer
+from airflow_provider_scenario.submission.submitter import Bought, Purchase
 from airflow_provider_scenario.triggers.progress import say_news
-from airflow_provider_scenario.watching.waiting import Ending, JobWait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -165,7 +165,7 @@ class Generation:
         if (limit := self._limit()) is not None:
             check_price(client, model, inputs, limit, label=self._operator.input_label, log=self._log)
         if self._operator.is_killed:
-            raise ScenarioPassingError("The task was ended before it bought anything. Nothing was paid.")
+            raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
 
     def _limit(self) -> Decimal | None:
         """Return the limit of a purchase that is about to be made; one that was made already asks for none."""
@@ -186,7 +186,7 @@ class Generation:
         while True:
             try:
                 return purchase.settle(request, max_tries=self._context["ti"].max_tries)
-            except ScenarioBusyError as busy:
+            except ScenarioRateLimitError as busy:
                 if time.time() >= deadline:
                     raise
                 self._log.info("%s Waiting for a free slot, until %s at the latest.", busy, _clock_time(deadline))
@@ -195,7 +195,7 @@ class Generation:
                 pause = busy.retry_after if busy.retry_after is not None else _SLOT_PAUSE
                 time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
 
-    def _defer_until_free(self, busy: ScenarioBusyError, since: float, deadline: float) -> NoReturn:
+    def _defer_until_free(self, busy: ScenarioRateLimitError, since: float, deadline: float) -> NoReturn:
         from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 
         self._operator.defer(
@@ -204,7 +204,7 @@ class Generation:
                 project_id=self._operator.project_id,
                 since=since,
                 deadline=deadline,
-                limit=busy.limit if isinstance(busy, ScenarioCapacityError) else None,
+                limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
                 retry_after=busy.retry_after,
             ),
             method_name="execute_when_free",

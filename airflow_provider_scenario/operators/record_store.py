@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.buying.charges import PURCHASES_KEY, Purchases
-from airflow_provider_scenario.buying.submission import Record
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases
+from airflow_provider_scenario.submission.decision import Record
 
 if TYPE_CHECKING:
-    from airflow_provider_scenario.buying.purchase import RecordStore
+    from airflow_provider_scenario.submission.submitter import RecordStore
 
 STATE_KEY = "scenario_submission"
 """The one key in a task's state store. Renaming it would lose sight of every job that is waited for."""

@@ -24,14 +24,14 @@ from airflow_provider_scenario.exceptions import (
     ScenarioInputError,
     ScenarioJobCanceledError,
     ScenarioJobFailedError,
-    ScenarioPassingError,
     ScenarioPermanentError,
     ScenarioTimeoutError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
-from airflow_provider_scenario.watching.waiting import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.polling.wait import VANISHED_AFTER, Ending, JobWait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -181,7 +181,7 @@ class ScenarioJobSensor(BaseSensorOperator):
 
     def _refused_for_long(self, error: ScenarioError, context: Context) -> Ending | None:
         """Give up on a job that Scenario does not tell of. In reschedule mode each look is a process of its own."""
-        if not self.reschedule or self.deferrable or isinstance(error, ScenarioPassingError):
+        if not self.reschedule or self.deferrable or isinstance(error, ScenarioTransientError):
             return None
         first_look = context["ti"].get_first_reschedule_date(context)
         if first_look is None or time.time() - first_look.timestamp() < VANISHED_AFTER:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioPassingError
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransientError
 from airflow_provider_scenario.transfers.arrival import Received
 from airflow_provider_scenario.transfers.asset_source import AssetSource
 from airflow_provider_scenario.transfers.download import Downloader
@@ -152,7 +152,7 @@ def _zipped(assets: Mapping[int, Asset], names: Mapping[int, str]) -> dict[int, 
 
 
 def _raise_worst(errors: Iterable[ScenarioError], count: int) -> None:
-    ordered = sorted(errors, key=lambda error: not isinstance(error, ScenarioPassingError))
+    ordered = sorted(errors, key=lambda error: not isinstance(error, ScenarioTransientError))
     if ordered:
         worst = ordered[0]
         if count > 1:

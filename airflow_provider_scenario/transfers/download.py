@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
-from airflow_provider_scenario.exceptions import ScenarioPassingError, ScenarioTransferError
+from airflow_provider_scenario.exceptions import ScenarioTransferError, ScenarioTransientError
 from airflow_provider_scenario.transfers.arrival import Arrival, Received, StaleUrlError, refusal_of, total_of
 from airflow_provider_scenario.transfers.asset_source import AssetSource
 from airflow_provider_scenario.transfers.progress import Log, Progress
@@ -56,7 +56,7 @@ class Downloader:
                 self._receive(asset, arrival)
                 received = arrival.finish()
                 self._confirm(asset, arrival)
-            except ScenarioPassingError as error:
+            except ScenarioTransientError as error:
                 trouble = error
             else:
                 return received
@@ -71,7 +71,7 @@ class Downloader:
         try:
             with self._source.client.open_file(asset.url) as stream:
                 return total_of(stream)
-        except ScenarioPassingError:
+        except ScenarioTransientError:
             return None
 
     def _receive(self, asset: Asset, arrival: Arrival) -> None:
@@ -97,7 +97,7 @@ class Downloader:
             arrival.begin_anew()
             raise ScenarioTransferError(f"Scenario's CDN sent {arrived} bytes of {asset.id} as all, but has {total}.")
 
-    def _after(self, trouble: ScenarioPassingError, asset: Asset, fruitless: int, arrival: Arrival) -> Asset:
+    def _after(self, trouble: ScenarioTransientError, asset: Asset, fruitless: int, arrival: Arrival) -> Asset:
         """Wait after an attempt that failed, and return the asset for the next one."""
         wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, patience=self._patience)
         if self._source.stop.is_set():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, without_secrets
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, redact
 from airflow_provider_scenario.outcome import amount
 from airflow_provider_scenario.transfers.naming import common_folder, template_fields_of
 from airflow_provider_scenario.transfers.saved_file import SavedFile
@@ -117,7 +117,7 @@ def _without_urls(value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith("data:"):
             return "data:…"
-        return without_secrets(value) if "://" in value else value
+        return redact(value) if "://" in value else value
     if isinstance(value, list):
         return [_without_urls(item) for item in value]
     if isinstance(value, dict):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.retries import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath

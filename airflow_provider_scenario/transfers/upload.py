@@ -19,10 +19,10 @@ from airflow_provider_scenario.api.upload import Upload, UploadPart, UploadStatu
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioFileError,
-    ScenarioPassingError,
     ScenarioServerError,
     ScenarioTimeoutError,
     ScenarioTransferError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.transfers.progress import Log, Progress, megabytes, speed
 from airflow_provider_scenario.transfers.source_file import SourceFile
@@ -142,7 +142,7 @@ class Uploader:
     def _look(self, upload_id: str) -> Upload | None:
         try:
             return self._client.send(calls.get_upload(upload_id))
-        except ScenarioPassingError as error:
+        except ScenarioTransientError as error:
             self._log.warning("%s Looking again.", error)
             return None
 
@@ -210,7 +210,7 @@ class Uploader:
         after = "Nothing was charged; the next try sends the file anew."
         try:
             status = self._client.put_part(part.url, content, source.media.content_type)
-        except ScenarioPassingError as error:
+        except ScenarioTransientError as error:
             return ScenarioTransferError(f"{where}: {error} {after}")
         if 200 <= status < 300:
             return None

@@ -11,15 +11,15 @@ from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, Look
+from airflow_provider_scenario.polling.wait import FIRST_LOOK
+from airflow_provider_scenario.polling.watcher import JobWatcher
 from airflow_provider_scenario.triggers.watchers import watcher_of
-from airflow_provider_scenario.watching.slots import Look, SlotQueue
-from airflow_provider_scenario.watching.waiting import FIRST_LOOK
-from airflow_provider_scenario.watching.watch import JobWatcher
 
 _MARGIN = 120.0
 """Seconds to look back further than to the last look: the job list lags, and clocks differ."""
 
-_Queues = dict[tuple[str, str | None], SlotQueue]
+_Queues = dict[tuple[str, str | None], CapacityQueue]
 
 
 class ScenarioCapacityTrigger(BaseTrigger):
@@ -89,11 +89,11 @@ class ScenarioCapacityTrigger(BaseTrigger):
     def _watcher(self) -> JobWatcher:
         return watcher_of(self.scenario_conn_id, self.project_id)
 
-    def _queue(self) -> SlotQueue:
+    def _queue(self) -> CapacityQueue:
         queues = self._queues.setdefault(asyncio.get_running_loop(), {})
         key = (self.scenario_conn_id, self.project_id)
         if key not in queues:
-            queues[key] = SlotQueue(_look_of(*key))
+            queues[key] = CapacityQueue(_look_of(*key))
         return queues[key]
 
 

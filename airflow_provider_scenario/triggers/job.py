@@ -15,9 +15,9 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.polling.wait import FIRST_LOOK, Ending, JobWait
 from airflow_provider_scenario.triggers.progress import push_progress
 from airflow_provider_scenario.triggers.watchers import watcher_of
-from airflow_provider_scenario.watching.waiting import FIRST_LOOK, Ending, JobWait
 
 _CANCEL_TIMEOUT = 20.0
 
@@ -86,7 +86,7 @@ class ScenarioJobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event: an :class:`~airflow_provider_scenario.watching.waiting.Ending` as JSON."""
+        """Yield the one event: an :class:`~airflow_provider_scenario.polling.wait.Ending` as JSON."""
         await asyncio.sleep(FIRST_LOOK)
         ending = await self._wait()
         self._fired = True

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-    from airflow_provider_scenario.watching.waiting import JobWait
+    from airflow_provider_scenario.polling.wait import JobWait
 
 AT_ONCE = 5
 """How many pushes may follow one another at once."""

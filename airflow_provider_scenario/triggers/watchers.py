@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from airflow_provider_scenario.api.async_client import AsyncScenarioClient
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.watching.watch import JobWatcher
+from airflow_provider_scenario.polling.watcher import JobWatcher
 
 _Watchers = WeakValueDictionary[tuple[str, str | None], JobWatcher]
 

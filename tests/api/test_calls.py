@@ -22,11 +22,11 @@ from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.api.upload import UploadStatus
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioDryRunError,
     ScenarioInputError,
+    ScenarioInsufficientCreditsError,
     ScenarioNotFoundError,
-    ScenarioPaymentError,
     ScenarioPermissionError,
     ScenarioServerError,
 )
@@ -260,15 +260,15 @@ def test_the_plan_the_money_and_the_slots_may_be_lacking(
     with pytest.raises(ScenarioPermissionError, match="plan"):
         carry(access, calls.submit(MODEL_ID, INPUTS))
     sandbox.configure(restricted_models=[], creative_units=0)
-    with pytest.raises(ScenarioPaymentError, match="creative units"):
+    with pytest.raises(ScenarioInsufficientCreditsError, match="creative units"):
         carry(access, calls.submit(MODEL_ID, INPUTS))
     sandbox.configure(creative_units=1_000_000, parallel_jobs=1, job_seconds=60)
     carry(access, calls.submit(MODEL_ID, INPUTS))
-    with pytest.raises(ScenarioCapacityError) as full:
+    with pytest.raises(ScenarioConcurrencyLimitError) as full:
         carry(access, calls.submit(MODEL_ID, INPUTS))
     assert full.value.limit == 1
     sandbox.configure(parallel_jobs=20, cooldown_seconds=900)
-    with pytest.raises(ScenarioCapacityError) as cooling:
+    with pytest.raises(ScenarioConcurrencyLimitError) as cooling:
         carry(access, calls.submit(MODEL_ID, INPUTS))
     assert cooling.value.retry_after is not None
     assert 800 < cooling.value.retry_after <= 900

@@ -12,13 +12,13 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.exceptions import (
-    ScenarioBusyError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioConnectionError,
     ScenarioError,
     ScenarioInputError,
-    ScenarioPassingError,
+    ScenarioRateLimitError,
     ScenarioServerError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.api.conftest import Carrier
@@ -47,10 +47,10 @@ def submissions(sandbox: SandboxServer) -> int:
     [
         # Refused before anything was done.
         ({"type": "status", "code": 400}, ScenarioInputError, 0),
-        ({"type": "status", "code": 429}, ScenarioBusyError, 0),
-        ({"type": "status", "code": 429, "headers": {"Retry-After": "0"}}, ScenarioBusyError, 0),
-        ({"type": "status", "code": 429, "body": {"details": {"actionLimit": 2}}}, ScenarioCapacityError, 0),
-        ({"type": "status", "code": 429, "body": {"remainingSeconds": 0}}, ScenarioCapacityError, 0),
+        ({"type": "status", "code": 429}, ScenarioRateLimitError, 0),
+        ({"type": "status", "code": 429, "headers": {"Retry-After": "0"}}, ScenarioRateLimitError, 0),
+        ({"type": "status", "code": 429, "body": {"details": {"actionLimit": 2}}}, ScenarioConcurrencyLimitError, 0),
+        ({"type": "status", "code": 429, "body": {"remainingSeconds": 0}}, ScenarioConcurrencyLimitError, 0),
         # It can't be told from outside whether the job was made.
         ({"type": "status", "code": 408}, ScenarioServerError, 0),
         ({"type": "status", "code": 500}, ScenarioServerError, 0),
@@ -144,7 +144,7 @@ def test_a_wait_longer_than_ones_patience_is_handed_on(carry: Carrier, sandbox: 
 def test_what_stays_wrong_is_not_tried_again(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
     with pytest.raises(ScenarioError) as caught:
         carry(access, calls.get_job("job_nobody-knows"), EAGER)
-    assert not isinstance(caught.value, ScenarioPassingError)
+    assert not isinstance(caught.value, ScenarioTransientError)
     assert sum(sandbox.requests()["counts"].values()) == 1
 
 

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.reply import Reply, error_of
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioBusyError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioInsufficientCreditsError,
     ScenarioModerationError,
     ScenarioNotFoundError,
-    ScenarioPassingError,
-    ScenarioPaymentError,
     ScenarioPermissionError,
+    ScenarioRateLimitError,
     ScenarioServerError,
+    ScenarioTransientError,
 )
 
 NOW = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.UTC)
@@ -60,7 +60,7 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
         (400, {"reason": "Cannot cancel this type of job."}, ScenarioInputError, "of job. Nothing was charged."),
         (401, {"message": "Unauthorized"}, ScenarioAuthenticationError, "login (API key) and password (API secret)"),
         (401, HTML, ScenarioAuthenticationError, "HTTP 401 without a reason"),
-        (402, {"error": "not enough creative units"}, ScenarioPaymentError, "not enough creative units"),
+        (402, {"error": "not enough creative units"}, ScenarioInsufficientCreditsError, "not enough creative units"),
         (403, {"message": "API Keys cannot access protected resources"}, ScenarioPermissionError, "project_id"),
         (
             403,
@@ -75,9 +75,24 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
         ),
         (403, {"reason": "Your subscription has expired."}, ScenarioPermissionError, "The team's plan does not allow"),
         (402, {"reason": "Your plan has expired"}, ScenarioPermissionError, "renew or change the plan"),
-        (402, HTML, ScenarioPaymentError, "HTTP 402 without a reason. Nothing was charged. A retry can't help"),
-        (400, {"reason": "Insufficient credits"}, ScenarioPaymentError, "the team needs more creative units"),
-        (403, {"reason": "You are out of creative units."}, ScenarioPaymentError, "the team needs more creative units"),
+        (
+            402,
+            HTML,
+            ScenarioInsufficientCreditsError,
+            "HTTP 402 without a reason. Nothing was charged. A retry can't help",
+        ),
+        (
+            400,
+            {"reason": "Insufficient credits"},
+            ScenarioInsufficientCreditsError,
+            "the team needs more creative units",
+        ),
+        (
+            403,
+            {"reason": "You are out of creative units."},
+            ScenarioInsufficientCreditsError,
+            "the team needs more creative units",
+        ),
         (400, {"reason": "Blocked by our content policy"}, ScenarioModerationError, "would be blocked again"),
         (422, {"reason": "The prompt was flagged"}, ScenarioModerationError, "change the prompt or the media"),
         (400, {"reason": "motion must be one of low, moderate, high"}, ScenarioInputError, "low, moderate, high."),
@@ -90,7 +105,7 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
         (409, {"detail": "conflict"}, ScenarioInputError, "conflict. Nothing was charged."),
         (413, HTML, ScenarioInputError, "HTTP 413"),
         (422, {"detail": "unprocessable"}, ScenarioInputError, "unprocessable. Nothing was charged."),
-        (429, {"reason": "slow down"}, ScenarioBusyError, "slow down. Nothing was charged."),
+        (429, {"reason": "slow down"}, ScenarioRateLimitError, "slow down. Nothing was charged."),
         (500, {"error": "Internal"}, ScenarioServerError, "Internal"),
         (502, HTML, ScenarioServerError, "HTTP 502 without a reason"),
         (503, b"", ScenarioServerError, "HTTP 503 without a reason"),
@@ -130,14 +145,14 @@ def test_a_429_for_want_of_a_slot_tells_limit_and_wait(
     body: dict[str, Any], limit: int | None, retry_after: float | None
 ) -> None:
     error = the_error(reply_of(429, body))
-    assert isinstance(error, ScenarioCapacityError)
+    assert isinstance(error, ScenarioConcurrencyLimitError)
     assert error.limit == limit
     assert error.retry_after == retry_after
 
 
 @pytest.mark.parametrize("body", [{"reason": "rate"}, {"details": "many"}, {"details": {}}, [1], HTML])
 def test_any_other_429_is_busy_but_not_full(body: Any) -> None:
-    assert type(the_error(reply_of(429, body))) is ScenarioBusyError
+    assert type(the_error(reply_of(429, body))) is ScenarioRateLimitError
 
 
 @pytest.mark.parametrize(
@@ -167,7 +182,7 @@ def test_any_other_429_is_busy_but_not_full(body: Any) -> None:
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_how_long_scenario_asks_to_wait(status: int, header: str, body: Any, expected: float | None) -> None:
     error = the_error(reply_of(status, body, retry_after=header))
-    assert isinstance(error, ScenarioPassingError)
+    assert isinstance(error, ScenarioTransientError)
     assert error.retry_after == expected
 
 

@@ -47,25 +47,25 @@ _jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
         (exceptions.ScenarioServerError("no"), 4, True, 0.0, None),
         (exceptions.ScenarioServerError("no"), 5, True, 0.0, None),
         # What Scenario asks for counts instead, plus up to a second, up to the longest wait.
-        (exceptions.ScenarioBusyError("no", retry_after=3.0), 1, True, 0.0, 3.0),
-        (exceptions.ScenarioBusyError("no", retry_after=3.0), 3, True, 0.25, 3.25),
-        (exceptions.ScenarioBusyError("no", retry_after=0.0), 1, True, 0.25, 0.25),
-        (exceptions.ScenarioCapacityError("no", retry_after=10.0), 1, True, 0.9, 10.0),
-        (exceptions.ScenarioCapacityError("no", retry_after=10.5), 1, True, 0.0, None),
-        (exceptions.ScenarioCapacityError("no", retry_after=900.0), 1, True, 0.0, None),
-        (exceptions.ScenarioCapacityError("no"), 1, True, 0.0, 0.5),
+        (exceptions.ScenarioRateLimitError("no", retry_after=3.0), 1, True, 0.0, 3.0),
+        (exceptions.ScenarioRateLimitError("no", retry_after=3.0), 3, True, 0.25, 3.25),
+        (exceptions.ScenarioRateLimitError("no", retry_after=0.0), 1, True, 0.25, 0.25),
+        (exceptions.ScenarioConcurrencyLimitError("no", retry_after=10.0), 1, True, 0.9, 10.0),
+        (exceptions.ScenarioConcurrencyLimitError("no", retry_after=10.5), 1, True, 0.0, None),
+        (exceptions.ScenarioConcurrencyLimitError("no", retry_after=900.0), 1, True, 0.0, None),
+        (exceptions.ScenarioConcurrencyLimitError("no"), 1, True, 0.0, 0.5),
         # A connection that broke is worth another try of a call that does no harm.
         (exceptions.ScenarioConnectionError("no", sent=True), 1, True, 0.0, 0.5),
         (exceptions.ScenarioConnectionError("no", sent=False), 1, True, 0.0, 0.5),
         # A call that may buy something is never made again, however sure it is that nothing arrived.
         (exceptions.ScenarioServerError("no"), 1, False, 0.0, None),
-        (exceptions.ScenarioBusyError("no", retry_after=1.0), 1, False, 0.0, None),
+        (exceptions.ScenarioRateLimitError("no", retry_after=1.0), 1, False, 0.0, None),
         (exceptions.ScenarioConnectionError("no", sent=True), 1, False, 0.0, None),
         (exceptions.ScenarioConnectionError("no", sent=False), 1, False, 0.0, None),
         # What can't be mended isn't tried again.
         (exceptions.ScenarioAuthenticationError("no"), 1, True, 0.0, None),
         (exceptions.ScenarioPermissionError("no"), 1, True, 0.0, None),
-        (exceptions.ScenarioPaymentError("no"), 1, True, 0.0, None),
+        (exceptions.ScenarioInsufficientCreditsError("no"), 1, True, 0.0, None),
         (exceptions.ScenarioNotFoundError("no"), 1, True, 0.0, None),
         (exceptions.ScenarioInputError("no"), 1, True, 0.0, None),
         (exceptions.ScenarioInputError("no", retry_after=1.0), 1, True, 0.0, None),
@@ -96,7 +96,7 @@ def test_a_wait_is_a_time_one_can_sleep_and_never_the_last_word_of_a_permanent_e
     wait = wait_before_repeating(error, attempt=attempt, repeatable=True, patience=patience, jitter=lambda: jitter)
     if wait is not None:
         assert 0 <= wait <= patience.longest_wait
-        assert isinstance(error, exceptions.ScenarioPassingError)
+        assert isinstance(error, exceptions.ScenarioTransientError)
         assert attempt < patience.attempts
 
 
@@ -104,7 +104,7 @@ def test_a_wait_is_a_time_one_can_sleep_and_never_the_last_word_of_a_permanent_e
 def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
     retry_after: float, patience: Patience, jitter: float
 ) -> None:
-    error = exceptions.ScenarioBusyError("no", retry_after=retry_after)
+    error = exceptions.ScenarioRateLimitError("no", retry_after=retry_after)
     wait = wait_before_repeating(error, attempt=1, repeatable=True, patience=patience, jitter=lambda: jitter)
     if wait is not None:
         assert retry_after <= wait <= retry_after + 1

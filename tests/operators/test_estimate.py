@@ -11,7 +11,7 @@ from airflow.sdk import DAG, NEVER_EXPIRE, ObjectStoragePath
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.estimate import ALARM_KEY, JOBS_KEY, ScenarioEstimateCostOperator
-from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from tests.task_run import TaskRun
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: Sandbo
 
 def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPriceError) as caught:
+    with pytest.raises(exceptions.ScenarioCostLimitError) as caught:
         estimating([LONG, SHORT], max_total=15).execute(run.context)
     assert str(caught.value) == (
         "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b, more than "
@@ -244,5 +244,5 @@ def test_a_limit_that_templating_loses_is_no_missing_limit(scenario: SandboxServ
 def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
     with DAG("decimals", schedule=None):
         operator = estimating(SHORT, max_total=Decimal("2.7499999999999999999"))
-    with pytest.raises(exceptions.ScenarioPriceError, match=r"max_total=2\.7499999999999999999 allows"):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_total=2\.7499999999999999999 allows"):
         operator.execute(TaskRun().context)

@@ -170,7 +170,7 @@ def uploaded_but_not_bought(scenario: SandboxServer, clip: Path) -> TaskRun:
     refusal = {"type": "status", "code": 402, "body": {"reason": "no units"}}
     scenario.add_fault(refusal, method="POST", path="/generate/")
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPaymentError):
+    with pytest.raises(exceptions.ScenarioInsufficientCreditsError):
         reframing(str(clip)).execute(run.context)
     return run
 
@@ -191,7 +191,7 @@ def test_a_retry_does_not_upload_again_even_if_the_file_has_gone(scenario: Sandb
         {"type": "status", "code": 402, "body": {"reason": "no units"}}, method="POST", path="/generate/"
     )
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPaymentError):
+    with pytest.raises(exceptions.ScenarioInsufficientCreditsError):
         reframing(str(clip)).execute(run.context)
     clip.unlink()
     reframing(str(clip)).execute(run.retry())
@@ -203,7 +203,7 @@ def test_an_asset_that_was_deleted_meanwhile_is_uploaded_again(scenario: Sandbox
         {"type": "status", "code": 402, "body": {"reason": "no units"}}, method="POST", path="/generate/"
     )
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPaymentError):
+    with pytest.raises(exceptions.ScenarioInsufficientCreditsError):
         reframing(str(clip)).execute(run.context)
     scenario.add_fault(
         {"type": "status", "code": 404, "body": {"reason": "gone"}}, method="GET", path="/v1/assets/", times=2
@@ -215,7 +215,7 @@ def test_an_asset_that_was_deleted_meanwhile_is_uploaded_again(scenario: Sandbox
 def test_a_lost_submission_is_found_without_the_file(
     scenario: SandboxServer, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.buying.purchase._MOST_SUBMISSIONS", 1)
+    monkeypatch.setattr("airflow_provider_scenario.submission.submitter._MOST_SUBMISSIONS", 1)
     scenario.configure(job_seconds=0.3)
     scenario.add_fault("drop_after", method="POST", path="/generate/")
     run = TaskRun()

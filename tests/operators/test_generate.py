@@ -22,7 +22,7 @@ from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22OutpaintingOperator,
 )
-from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, XComDouble, deferral, event_of, resumed
@@ -536,8 +536,8 @@ def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, m
     """Without a seed of our own only the claims of the others tell two equal jobs apart."""
     shelf: dict[int, dict[str, Any]] = {}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
-    monkeypatch.setattr("airflow_provider_scenario.buying.lost_submission.SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr("airflow_provider_scenario.buying.lost_submission.SHORTEST_SEARCH", 0.2)
+    monkeypatch.setattr("airflow_provider_scenario.submission.recovery.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("airflow_provider_scenario.submission.recovery.SHORTEST_SEARCH", 0.2)
     equal = {"prompt": "A boat", "seed": 7}
     first = generating(inputs=equal).execute(TaskRun(map_index=0, shelf=shelf).context)
     scenario.add_fault("drop_before", method="POST", path="/generate/")
@@ -687,7 +687,7 @@ def test_a_task_that_is_ended_before_the_purchase_buys_nothing(scenario: Sandbox
     operator = generating(max_cost=max_cost)
     operator.on_kill()
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPassingError, match="ended before it bought"):
+    with pytest.raises(exceptions.ScenarioTransientError, match="ended before it bought"):
         operator.execute(run.context)
     assert paid_jobs(scenario) == 0
     assert run.store.rows == {}
@@ -700,7 +700,7 @@ def test_a_task_that_is_ended_while_it_asks_for_the_price_buys_nothing(
 ) -> None:
     operator = generating(max_cost=100)
     monkeypatch.setattr(generation, "check_price", lambda *_, **__: operator.on_kill())
-    with pytest.raises(exceptions.ScenarioPassingError, match="ended before it bought"):
+    with pytest.raises(exceptions.ScenarioTransientError, match="ended before it bought"):
         operator.execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
 
@@ -749,11 +749,11 @@ def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServ
 def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> None:
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1)
-    with pytest.raises(exceptions.ScenarioCapacityError, match=r"limit of parallel jobs.*Nothing was charged"):
+    with pytest.raises(exceptions.ScenarioConcurrencyLimitError, match=r"limit of parallel jobs.*Nothing was charged"):
         generating(deferrable=True, slot_timeout=60).execute_when_free(
             TaskRun().context, {"since": time.time() - 61, "timed_out": True}
         )
-    with pytest.raises(exceptions.ScenarioCapacityError):
+    with pytest.raises(exceptions.ScenarioConcurrencyLimitError):
         generating(slot_timeout=0.3).execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
 

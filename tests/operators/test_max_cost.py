@@ -10,11 +10,11 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.buying.pricing import limit_of
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
-from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.sandbox.clip import draw_clip
+from airflow_provider_scenario.submission.pricing import limit_of
 from tests.task_run import TaskRun, deferral
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_a_limit_is_templated_in_every_generate_operator(scenario: SandboxServer
         ]
     for operator in operators:
         operator.render_template_fields({**TaskRun().context, "limit": BELOW_PRICE})
-        with pytest.raises(exceptions.ScenarioPriceError, match=r"max_cost=12\.99 allows"):
+        with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_cost=12\.99 allows"):
             operator.execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
 
@@ -119,7 +119,7 @@ def test_a_decimal_survives_in_a_dag() -> None:
 
 def test_above_the_limit_nothing_is_paid_and_nothing_is_tried_again(scenario: SandboxServer) -> None:
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioPriceError) as caught:
+    with pytest.raises(exceptions.ScenarioCostLimitError) as caught:
         generating(max_cost=BELOW_PRICE).execute(run.context)
     assert str(caught.value) == (
         "model_wan-2-1-1-3b would cost 13 creative units with these inputs, more than max_cost=12.99 allows. Nothing "
@@ -135,7 +135,9 @@ def test_the_inputs_that_the_price_depends_on_are_named_as_the_author_names_them
         {"name": "frameNum", "type": "number", "costImpact": True},
         {"name": "videoQuality", "type": "string", "costImpact": True},
     ]})  # fmt: skip
-    with pytest.raises(exceptions.ScenarioPriceError, match=r"bought\. The price depends on frameNum, videoQuality\. "):
+    with pytest.raises(
+        exceptions.ScenarioCostLimitError, match=r"bought\. The price depends on frameNum, videoQuality\. "
+    ):
         generating(model_id=model["model"]["id"], max_cost=0).execute(TaskRun().context)
 
 
@@ -149,7 +151,7 @@ def test_the_limit_itself_may_be_paid(scenario: SandboxServer, log: Log, limit: 
 
 def test_fractions_discounts_and_add_ons_count_to_the_last_digit(scenario: SandboxServer) -> None:
     scenario.configure(price_factor=1.1, discount_share=0.3, quality_gate_units=0.3)
-    with pytest.raises(exceptions.ScenarioPriceError, match=r"cost 10\.31 creative units .* max_cost=10\.3099999 "):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"cost 10\.31 creative units .* max_cost=10\.3099999 "):
         generating(max_cost="10.3099999").execute(TaskRun().context)
     assert generating(max_cost="10.31").execute(TaskRun().context)["cost"] == "10.31"
     assert scenario.ledger()["totals"]["charged"] == 10.31
@@ -160,7 +162,7 @@ def test_a_file_is_uploaded_first_and_priced_as_the_asset_it_has_become(
 ) -> None:
     clip = draw_clip(tmp_path / "clip.mp4", seconds=1.0, width=320, height=180, frames_per_second=16)
     reframing = {"model_id": "model_wan-2-2-vace-fun-a14b-reframe", "inputs": {"videoUrl": str(clip)}}
-    with pytest.raises(exceptions.ScenarioPriceError, match="Nothing was bought"):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match="Nothing was bought"):
         generating(**reframing, max_cost=0).execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
     generating(**reframing, max_cost=1000, wait_for_completion=False).execute(TaskRun().context)
@@ -188,7 +190,7 @@ def test_every_purchase_of_a_task_is_held_against_the_limit(scenario: SandboxSer
     with pytest.raises(exceptions.ScenarioJobFailedError):
         generating("[fail]", max_cost=PRICE).execute(run.context)
     scenario.configure(price_factor=2)
-    with pytest.raises(exceptions.ScenarioPriceError, match="would cost 26 creative units"):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match="would cost 26 creative units"):
         generating("[fail]", max_cost=PRICE).execute(run.retry())
     assert paid_jobs(scenario) == 1
 
@@ -198,10 +200,10 @@ def test_every_purchase_of_a_task_is_held_against_the_limit(scenario: SandboxSer
     [
         ("drop_before", exceptions.ScenarioConnectionError),
         ("drop_after", exceptions.ScenarioConnectionError),
-        ("cut_body", exceptions.ScenarioPassingError),
+        ("cut_body", exceptions.ScenarioTransientError),
         ({"type": "status", "code": 503}, exceptions.ScenarioServerError),
         ({"type": "status", "code": 200, "body": {"job": {}}}, exceptions.ScenarioServerError),
-        ({"type": "status", "code": 429, "headers": {"Retry-After": "60"}}, exceptions.ScenarioBusyError),
+        ({"type": "status", "code": 429, "headers": {"Retry-After": "60"}}, exceptions.ScenarioRateLimitError),
     ],
 )
 def test_nothing_is_bought_unpriced(
@@ -211,7 +213,7 @@ def test_nothing_is_bought_unpriced(
     scenario.add_fault(fault, method="POST", path="/generate/", query="dryRun=api")
     with pytest.raises(error) as caught:
         generating(max_cost=PRICE, slot_timeout=0.001).execute(run.context)
-    assert isinstance(caught.value, exceptions.ScenarioPassingError)
+    assert isinstance(caught.value, exceptions.ScenarioTransientError)
     assert "Scenario did not tell the price of model_wan-2-1-1-3b just now, so nothing was bought." in log.text
     assert (paid_jobs(scenario), run.store.rows) == (0, {})
     assert generating(max_cost=PRICE).execute(run.retry())["cost"] == PRICE
@@ -227,7 +229,7 @@ def test_what_the_dry_run_refuses_is_refused_in_scenarios_words(scenario: Sandbo
 def test_a_purchase_dearer_than_its_price_is_told_although_it_stands(
     scenario: SandboxServer, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.buying.pricing.price_of", lambda *_: Decimal(1))
+    monkeypatch.setattr("airflow_provider_scenario.submission.pricing.price_of", lambda *_: Decimal(1))
     assert generating(max_cost=12).execute(TaskRun().context)["cost"] == PRICE
     assert (
         "Scenario charged 13 creative units, more than the price it told and than max_cost=12. The purchase can't be "

@@ -9,12 +9,12 @@ import pytest
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.model import packaged_model
-from airflow_provider_scenario.buying.purchase import Purchase
-from airflow_provider_scenario.buying.submission import Request, Rules
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.record_store import OneTryStore
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
+from airflow_provider_scenario.submission.decision import Request, Rules
+from airflow_provider_scenario.submission.submitter import Purchase
 from tests.task_run import TaskRun, deferral
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_a_busy_list_does_not_make_one_try_buy_twice(scenario: SandboxServer) ->
     scenario.add_fault(busy, method="GET", path="/v1/jobs$")
     with ScenarioHook().get_conn() as client:
         purchase = Purchase(client, OneTryStore(), Rules())
-        with pytest.raises(exceptions.ScenarioBusyError):
+        with pytest.raises(exceptions.ScenarioRateLimitError):
             purchase.settle(request, max_tries=0)
         deadline = time.monotonic() + 10
         while scenario.ledger()["entries"][0]["status"] != "failure" and time.monotonic() < deadline:

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.retries import ScenarioRetryPolicy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ REFUSALS = {
     ),
     "missing credits, said in another way": (
         {"type": "status", "code": 403, "body": {"message": "Insufficient credits.", "traceId": "trace-7"}},
-        exceptions.ScenarioPaymentError,
+        exceptions.ScenarioInsufficientCreditsError,
         "Scenario refused to run model_wan-2-1-1-3b: Insufficient credits (trace id trace-7). Nothing was charged. A "
         "retry can't help: the team needs more creative units. Then clear the task.",
     ),
@@ -124,7 +124,7 @@ def test_a_refusal_is_told_in_scenarios_own_words(scenario: SandboxServer, name:
 
 def test_missing_credits(scenario: SandboxServer) -> None:
     scenario.configure(creative_units=12.9)
-    with pytest.raises(exceptions.ScenarioPaymentError) as caught:
+    with pytest.raises(exceptions.ScenarioInsufficientCreditsError) as caught:
         generating("A boat").execute(TaskRun().context)
     assert str(caught.value) == (
         "Scenario refused to run model_wan-2-1-1-3b: Not enough creative units to run this generation. Nothing was "

@@ -20,8 +20,8 @@ from airflow_provider_scenario.spending import spent_in_run
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:
-    from airflow_provider_scenario.buying.charges import Spending
     from airflow_provider_scenario.sandbox.server import SandboxServer
+    from airflow_provider_scenario.submission.charges import Spending
     from tests.quick_scenario import Log
 
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
@@ -161,7 +161,7 @@ def test_a_retry_that_is_refused_still_shows_what_the_try_before_bought(scenario
     task = run.task()
     with pytest.raises(exceptions.ScenarioJobFailedError):
         generating("[fail no refund]").execute(task.context)
-    with pytest.raises(exceptions.ScenarioPriceError):
+    with pytest.raises(exceptions.ScenarioCostLimitError):
         generating("[fail no refund]", max_cost=1).execute(task.retry())
     assert run.spending().spent == Decimal("2.75")
 
@@ -245,7 +245,7 @@ class Story:
                     task.xcoms.update(operator.execute(context))  # As Airflow does with multiple outputs.
                 except exceptions.ScenarioError as error:
                     self.said.append(str(error))
-                    if isinstance(error, exceptions.ScenarioPriceError):
+                    if isinstance(error, exceptions.ScenarioCostLimitError):
                         break
                 else:
                     if operator.wait_for_completion:

@@ -20,10 +20,10 @@ from airflow.sdk.exceptions import (
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
-from airflow_provider_scenario.watching import waiting
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def test_errors_on_the_way_do_not_end_the_wait(scenario: SandboxServer, way: str
 @every_way
 def test_a_job_that_stays_unknown_fails(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """In reschedule mode too, where each look is made by a process that knows nothing of the last one."""
-    monkeypatch.setattr(waiting, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
     monkeypatch.setattr(sensor_module, "VANISHED_AFTER", 0.4)
     started = time.monotonic()
     with pytest.raises(AirflowFailException, match="job_nowhere"):

@@ -13,10 +13,10 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.polling.wait import Ending
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.sensor import ScenarioSensorTrigger
-from airflow_provider_scenario.watching.waiting import Ending
 from tests.task_run import restored
 
 if TYPE_CHECKING:

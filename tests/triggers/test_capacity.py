@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
+from airflow_provider_scenario.polling import capacity_queue
 from airflow_provider_scenario.triggers import capacity
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
-from airflow_provider_scenario.watching import slots
 from tests.task_run import events_of, restored
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LIST = "GET /v1/jobs"
 
 @pytest.fixture(autouse=True)
 def short_ticks(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots.SlotQueue.__init__, "__kwdefaults__", {"tick": 0.1, "clock": time.time})
+    monkeypatch.setattr(capacity_queue.CapacityQueue.__init__, "__kwdefaults__", {"tick": 0.1, "clock": time.time})
     monkeypatch.setattr(ScenarioCapacityTrigger, "_queues", WeakKeyDictionary())
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_scenario.watching import waiting
-from airflow_provider_scenario.watching.waiting import Ending
+from airflow_provider_scenario.polling import wait
+from airflow_provider_scenario.polling.wait import Ending
 from tests.task_run import events_of, restored
 from tests.triggers.waiting_trigger import waiting_for, with_task
 
@@ -61,7 +61,7 @@ def test_survives_being_stored_and_made_anew(scenario: SandboxServer) -> None:
 
 def test_the_first_look_comes_late(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's scheduler marks a task failed whose trigger fires at once."""
-    assert waiting.FIRST_LOOK >= 8
+    assert wait.FIRST_LOOK >= 8
     monkeypatch.setattr("airflow_provider_scenario.triggers.job.FIRST_LOOK", 0.5)
     (job_id,) = scenario.make_jobs(1, status="success")
     started = time.monotonic()
@@ -156,12 +156,12 @@ def test_a_connection_that_is_gone_ends_the_wait(scenario: SandboxServer, monkey
     monkeypatch.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
     for name in ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(waiting, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
     assert only_event(waiting_for("job_x"))["error"]["type"] == "ScenarioConfigurationError"
 
 
 def test_a_job_that_stays_unknown_ends_the_wait(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
     started = time.monotonic()
     event = only_event(waiting_for("job_nowhere"))
     assert time.monotonic() - started >= 0.4

@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow_provider_scenario.api.inputs import check_inputs, file_paths
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.buying.checking import check_assets
-from airflow_provider_scenario.buying.pricing import price_of
-from airflow_provider_scenario.buying.purchase import Sender
-from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError, ScenarioPriceError
+from airflow_provider_scenario.exceptions import ScenarioCostLimitError, ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.outcome import amount, creative_units, job_page
+from airflow_provider_scenario.submission.prepare import check_assets
+from airflow_provider_scenario.submission.pricing import price_of
+from airflow_provider_scenario.submission.submitter import Sender
 
 _MOST_FAULTS_SHOWN = 20
 
@@ -84,10 +84,10 @@ def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
     :param limit: The most creative units that all may cost together; ``None`` for any.
     :param found: What they would cost.
     :param model: The model's record.
-    :raises ScenarioPriceError: if they would cost more.
+    :raises ScenarioCostLimitError: if they would cost more.
     """
     if limit is not None and found.total > limit:
-        raise ScenarioPriceError(
+        raise ScenarioCostLimitError(
             f"{found} with {model.id}, more than max_total={amount(limit)} allows. Nothing was bought. Raise "
             "max_total or ask for less, then clear the task."
         )

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioError, ScenarioPassingError
+from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioError, ScenarioTransientError
 
 T = TypeVar("T")
 
@@ -39,5 +39,5 @@ async def ask(client: AsyncSender, call: Call[T], timeout: float) -> T:
     except TimeoutError:
         trouble: ScenarioError = ScenarioConnectionError(f"Scenario did not {call.action} within {timeout:g} seconds.")
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the trouble of this one call
-        trouble = ScenarioPassingError(f"The attempt to {call.action} stumbled: {error!r}.")
+        trouble = ScenarioTransientError(f"The attempt to {call.action} stumbled: {error!r}.")
     raise trouble

@@ -12,7 +12,6 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioBusyError,
     ScenarioConfigurationError,
     ScenarioConnectionError,
     ScenarioError,
@@ -23,10 +22,11 @@ from airflow_provider_scenario.exceptions import (
     ScenarioNotFoundError,
     ScenarioPermanentError,
     ScenarioPermissionError,
+    ScenarioRateLimitError,
     ScenarioServerError,
     ScenarioTimeoutError,
 )
-from airflow_provider_scenario.watching.waiting import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.polling.wait import VANISHED_AFTER, Ending, JobWait
 
 DEADLINE = 3600.0
 
@@ -110,7 +110,7 @@ def test_a_rejected_key_ends_the_wait_at_once_and_the_job_last_seen_is_kept(erro
 
 
 @pytest.mark.parametrize(
-    "error", [ScenarioServerError("502"), ScenarioConnectionError("cut"), ScenarioBusyError("429")]
+    "error", [ScenarioServerError("502"), ScenarioConnectionError("cut"), ScenarioRateLimitError("429")]
 )
 def test_a_passing_error_ends_no_wait_before_the_deadline_and_is_said_once(error: ScenarioError) -> None:
     wait = new_wait()

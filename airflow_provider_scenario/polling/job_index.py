@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_scenario.api.job import Job, JobPage
-from airflow_provider_scenario.watching.pace import Reach
+from airflow_provider_scenario.polling.pace import Reach
 
 
 @dataclass

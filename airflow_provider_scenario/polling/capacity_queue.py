@@ -31,7 +31,7 @@ Look = Callable[[float], Awaitable[Collection[str]]]
 """Returns the ids of the jobs that have ended since a time, in seconds of the epoch."""
 
 
-class SlotQueue:
+class CapacityQueue:
     """The queue of one connection. It looks only while somebody waits.
 
     :param look: Tells which jobs have ended since a time. An error it raises is logged, and looked over.

@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.exceptions import ScenarioPassingError, ScenarioPermanentError
+from airflow_provider_scenario.exceptions import ScenarioPermanentError, ScenarioTransientError
 
 try:  # Airflow 3.3 brought retry policies.
     from airflow.sdk import RetryDecision, RetryPolicy
@@ -38,7 +38,7 @@ class ScenarioRetryPolicy(RetryPolicy):
         """Return what to do about an error, reading just its class and its ``retry_after``."""
         if isinstance(exception, ScenarioPermanentError):
             return RetryDecision.fail("a retry can't mend this")
-        if isinstance(exception, ScenarioPassingError) and exception.retry_after is not None:
+        if isinstance(exception, ScenarioTransientError) and exception.retry_after is not None:
             delay = datetime.timedelta(seconds=exception.retry_after)
             return RetryDecision.retry(delay=delay, reason="Scenario asked to wait this long")
         return RetryDecision.default()

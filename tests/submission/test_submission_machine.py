@@ -30,9 +30,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from airflow_provider_scenario.api.job import JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.buying.purchase import Purchase
-from airflow_provider_scenario.buying.submission import OnClear, OnLostSubmission, OnStale, Request, Rules
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
+from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, Request, Rules
+from airflow_provider_scenario.submission.submitter import Purchase
 from tests.lying_scenario import AMBIGUOUS, Clock, Crash, Line, LyingScenario, PaidJob, Steps, Store
 
 CRASHES = [

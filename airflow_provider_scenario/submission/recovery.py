@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, whole_number
-from airflow_provider_scenario.buying.submission import Record, Request
+from airflow_provider_scenario.submission.decision import Record, Request
 
 SETTLE_SECONDS = 40.0
 """How long after it was sent a submission may still show up in the job list: Scenario's gateway gives up on a request

@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 import pytest
 
-from airflow_provider_scenario.watching import slots
-from airflow_provider_scenario.watching.slots import FIRST_PROBE, LONGEST_PROBE, SlotQueue
+from airflow_provider_scenario.polling import capacity_queue
+from airflow_provider_scenario.polling.capacity_queue import FIRST_PROBE, LONGEST_PROBE, CapacityQueue
 
 TICK = 0.02
 
@@ -36,7 +36,7 @@ class Scenario:
 class Waiters:
     """Who waits in a queue, and who was woken, in order."""
 
-    def __init__(self, queue: SlotQueue) -> None:
+    def __init__(self, queue: CapacityQueue) -> None:
         self.queue = queue
         self.woken: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -60,8 +60,8 @@ async def ticks(number: float) -> None:
     await asyncio.sleep(number * TICK * 1.2)
 
 
-def queue_of(scenario: Scenario) -> SlotQueue:
-    return SlotQueue(scenario.look, tick=TICK, clock=lambda: scenario.now)
+def queue_of(scenario: Scenario) -> CapacityQueue:
+    return CapacityQueue(scenario.look, tick=TICK, clock=lambda: scenario.now)
 
 
 def runners() -> list[asyncio.Task[object]]:
@@ -288,7 +288,7 @@ def test_who_leaves_does_not_disturb_the_others() -> None:
 
 def test_ticks_are_not_in_step() -> None:
     """Several triggerers must not ask all at the same time."""
-    assert slots.TICK >= 5
+    assert capacity_queue.TICK >= 5
     pauses: list[float] = []
 
     async def run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,8 +298,8 @@ def test_ticks_are_not_in_step() -> None:
             pauses.append(seconds)
             await sleep(0)
 
-        monkeypatch.setattr(slots.asyncio, "sleep", noted)
-        waiters = Waiters(SlotQueue(Scenario().look, tick=10.0))
+        monkeypatch.setattr(capacity_queue.asyncio, "sleep", noted)
+        waiters = Waiters(CapacityQueue(Scenario().look, tick=10.0))
         waiters.add("one", 1.0)
         for _ in range(30):
             await sleep(0)
@@ -325,8 +325,8 @@ def test_it_looks_more_often_where_jobs_end_often() -> None:
                 scenario.end(f"job {len(pauses)}")
             await sleep(0)
 
-        monkeypatch.setattr(slots.asyncio, "sleep", noted)
-        waiters = Waiters(SlotQueue(scenario.look, tick=10.0, clock=lambda: scenario.now))
+        monkeypatch.setattr(capacity_queue.asyncio, "sleep", noted)
+        waiters = Waiters(CapacityQueue(scenario.look, tick=10.0, clock=lambda: scenario.now))
         for number in range(12):
             waiters.add(str(number), float(number))
         while len(pauses) < 30:
@@ -336,5 +336,7 @@ def test_it_looks_more_often_where_jobs_end_often() -> None:
     with pytest.MonkeyPatch.context() as patch:
         asyncio.run(run(patch))
     assert 9 <= pauses[0] <= 11
-    assert all(0.9 * slots.SHORTEST_TICK <= pause <= 1.1 * slots.SHORTEST_TICK for pause in pauses[5:9])
+    assert all(
+        0.9 * capacity_queue.SHORTEST_TICK <= pause <= 1.1 * capacity_queue.SHORTEST_TICK for pause in pauses[5:9]
+    )
     assert all(9 <= pause <= 11 for pause in pauses[20:30])

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.watching.waiting import Ending, JobWait
-from airflow_provider_scenario.watching.watch import JobWatcher
+from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
 

@@ -1,4 +1,4 @@
-"""Carries out what :mod:`~airflow_provider_scenario.buying.submission` decides: read the record, ask, search, buy."""
+"""Carries out what :mod:`~airflow_provider_scenario.submission.decision` decides: read the record, ask, search, buy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from typing import Any, Protocol, TypeVar
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.buying.lost_submission import candidates, search_from, settled_at
-from airflow_provider_scenario.buying.submission import (
+from airflow_provider_scenario.exceptions import (
+    ScenarioConnectionError,
+    ScenarioDryRunError,
+    ScenarioError,
+    ScenarioNotFoundError,
+    ScenarioServerError,
+    ScenarioSubmissionError,
+)
+from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.submission.decision import (
     Answer,
     Found,
     Gone,
@@ -29,15 +37,7 @@ from airflow_provider_scenario.buying.submission import (
     Wait,
     decide,
 )
-from airflow_provider_scenario.exceptions import (
-    ScenarioConnectionError,
-    ScenarioDryRunError,
-    ScenarioError,
-    ScenarioNotFoundError,
-    ScenarioServerError,
-    ScenarioSubmissionError,
-)
-from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.submission.recovery import candidates, search_from, settled_at
 
 T = TypeVar("T")
 

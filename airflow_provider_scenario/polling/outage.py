@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioBusyError,
     ScenarioConnectionError,
     ScenarioError,
-    ScenarioPassingError,
+    ScenarioRateLimitError,
+    ScenarioTransientError,
 )
 
 
@@ -53,11 +53,11 @@ class Outage:
         if isinstance(error, ScenarioAuthenticationError):
             refused_for = now - (now if self._refused_at is None else self._refused_at)
             return not self._was_ever_well or refused_for >= self._refused_for
-        return self._is_new or not isinstance(error, ScenarioPassingError)
+        return self._is_new or not isinstance(error, ScenarioTransientError)
 
 
 def is_worth_single_reads(error: ScenarioError) -> bool:
     """Whether single jobs may be readable although the list is not."""
     if isinstance(error, ScenarioConnectionError):
         return error.sent
-    return not isinstance(error, ScenarioAuthenticationError | ScenarioBusyError)
+    return not isinstance(error, ScenarioAuthenticationError | ScenarioRateLimitError)

@@ -14,15 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.buying.lost_submission import (
-    ACCEPTANCE_SECONDS,
-    SETTLE_SECONDS,
-    SHORTEST_SEARCH,
-    candidates,
-    search_from,
-    settled_at,
-)
-from airflow_provider_scenario.buying.submission import (
+from airflow_provider_scenario.submission.decision import (
     VANISHING_SECONDS,
     Answer,
     Decision,
@@ -41,6 +33,14 @@ from airflow_provider_scenario.buying.submission import (
     Wait,
     changed_inputs,
     decide,
+)
+from airflow_provider_scenario.submission.recovery import (
+    ACCEPTANCE_SECONDS,
+    SETTLE_SECONDS,
+    SHORTEST_SEARCH,
+    candidates,
+    search_from,
+    settled_at,
 )
 
 INTENDED_AT = 1_790_000_000.0

@@ -22,13 +22,13 @@ from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
-    ScenarioPassingError,
+    ScenarioTransientError,
 )
-from airflow_provider_scenario.watching.asking import AsyncSender, OpenClient, ask
-from airflow_provider_scenario.watching.follower import Follower, Look
-from airflow_provider_scenario.watching.job_list import JobList, Sweep
-from airflow_provider_scenario.watching.outage import Outage, is_worth_single_reads
-from airflow_provider_scenario.watching.pace import Pace
+from airflow_provider_scenario.polling.asking import AsyncSender, OpenClient, ask
+from airflow_provider_scenario.polling.follower import Follower, Look
+from airflow_provider_scenario.polling.job_index import JobList, Sweep
+from airflow_provider_scenario.polling.outage import Outage, is_worth_single_reads
+from airflow_provider_scenario.polling.pace import Pace
 
 _AT_ONCE = 50
 """How many to wake before others on the event loop get their turn."""
@@ -104,7 +104,7 @@ class JobWatcher:
         """
         follower.press()
         self._wanted.set()
-        return await follower.next(timeout) or ScenarioPassingError("Scenario was not reached for a last look.")
+        return await follower.next(timeout) or ScenarioTransientError("Scenario was not reached for a last look.")
 
     @contextlib.contextmanager
     def listen(self, since: float) -> Iterator[None]:
@@ -339,7 +339,7 @@ class JobWatcher:
     async def _could_not_ask(self, error: Exception) -> None:
         """Say once that nothing can be asked just now, and tell the followers what concerns them."""
         if not isinstance(error, ScenarioError):
-            error = ScenarioPassingError(f"The watch on Scenario's jobs stumbled: {error!r}.")
+            error = ScenarioTransientError(f"The watch on Scenario's jobs stumbled: {error!r}.")
         self._tell_audience(error)
         if self._outage.begin(error, self._clock()):
             self._log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._followers), error)

@@ -14,12 +14,12 @@ from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
-    ScenarioPassingError,
     ScenarioPermanentError,
     ScenarioPermissionError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_error
-from airflow_provider_scenario.watching.elapsed import progress_of, progress_words, usual_words
+from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
 
 FIRST_LOOK = 10.0
 """Seconds from a deferral to the first look. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
@@ -124,7 +124,7 @@ class JobWait:
         """
         if isinstance(error, ScenarioAuthenticationError | ScenarioPermissionError):
             return Ending(self.job_id, self._job, error=error)
-        if not isinstance(error, ScenarioPassingError):
+        if not isinstance(error, ScenarioTransientError):
             self._refused_since = now if self._refused_since is None else self._refused_since
             if now - self._refused_since >= VANISHED_AFTER:
                 return Ending(self.job_id, self._job, error=error)

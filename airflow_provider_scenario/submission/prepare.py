@@ -13,9 +13,9 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.inputs import asset_ids, check_asset, check_inputs
 from airflow_provider_scenario.api.model import Model, packaged_model
-from airflow_provider_scenario.buying.purchase import Sender
-from airflow_provider_scenario.buying.submission import Request
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError, ScenarioPassingError
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError, ScenarioTransientError
+from airflow_provider_scenario.submission.decision import Request
+from airflow_provider_scenario.submission.submitter import Sender
 
 
 def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> Model:
@@ -31,7 +31,7 @@ def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> M
         model = client.send(calls.get_model(model_id))
     except ScenarioError as error:
         packaged = packaged_model(model_id)
-        if packaged is None or not (is_bought or isinstance(error, ScenarioPassingError)):
+        if packaged is None or not (is_bought or isinstance(error, ScenarioTransientError)):
             raise
         log.warning("%s Checking inputs against the packaged record of %s.", error, model_id)
         return packaged

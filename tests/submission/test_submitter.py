@@ -13,22 +13,22 @@ import pytest
 
 from airflow_provider_scenario.api.job import JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.buying.purchase import Bought, Purchase
-from airflow_provider_scenario.buying.submission import OnLostSubmission, OnStale, Record, Request, Rules
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
-    ScenarioCapacityError,
+    ScenarioConcurrencyLimitError,
     ScenarioConnectionError,
+    ScenarioCostLimitError,
     ScenarioDryRunError,
     ScenarioError,
     ScenarioInputError,
+    ScenarioInsufficientCreditsError,
     ScenarioNotFoundError,
-    ScenarioPaymentError,
     ScenarioPermissionError,
-    ScenarioPriceError,
     ScenarioServerError,
     ScenarioSubmissionError,
 )
+from airflow_provider_scenario.submission.decision import OnLostSubmission, OnStale, Record, Request, Rules
+from airflow_provider_scenario.submission.submitter import Bought, Purchase
 from tests.lying_scenario import AMBIGUOUS, Clock, Crash, Line, LyingScenario, Steps, Store
 
 REQUEST = Request("model_1", {"prompt": "a cat", "strength": 0.5, "numFrames": 81}, largest_seed=LARGEST_SEED)
@@ -372,11 +372,11 @@ def test_a_slow_state_store_does_not_shorten_the_search() -> None:
         ("refused connection", ScenarioConnectionError),
         ("400", ScenarioInputError),
         ("401", ScenarioAuthenticationError),
-        ("402", ScenarioPaymentError),
+        ("402", ScenarioInsufficientCreditsError),
         ("403", ScenarioPermissionError),
         ("404", ScenarioNotFoundError),
         ("409", ScenarioInputError),
-        ("429", ScenarioCapacityError),
+        ("429", ScenarioConcurrencyLimitError),
     ],
 )
 def test_a_post_that_was_surely_not_accepted_is_raised_and_bought_by_the_next_try_without_a_search(
@@ -625,8 +625,8 @@ class Priced(Worker):
 
 
 def test_the_price_is_asked_once_before_anything_is_written_down() -> None:
-    worker = Priced(ScenarioPriceError("too dear"))
-    with pytest.raises(ScenarioPriceError):
+    worker = Priced(ScenarioCostLimitError("too dear"))
+    with pytest.raises(ScenarioCostLimitError):
         worker.settle()
     assert worker.store.record is None
     assert worker.paid == []

@@ -10,15 +10,15 @@ import pytest
 from airflow.sdk import DAG, RetryAction, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_scenario import exceptions, retries
+from airflow_provider_scenario import exceptions, retry_policy
 from airflow_provider_scenario.exceptions import (
     ScenarioConnectionError,
     ScenarioError,
-    ScenarioPassingError,
     ScenarioPermanentError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.retries import ScenarioRetryPolicy, permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy, permanent_errors_end_the_task, with_retry_policy
 
 ERRORS = [
     value
@@ -46,13 +46,13 @@ def test_permanent_errors_fail_and_passing_ones_are_left_to_the_tasks_own_retrie
         assert decision.action is RetryAction.FAIL
         assert decision.reason
     else:
-        assert issubclass(kind, ScenarioPassingError)
+        assert issubclass(kind, ScenarioTransientError)
         assert decision == RetryDecision.default()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 7.5, 900.0])
 def test_a_passing_error_waits_as_long_as_scenario_asked(seconds: float) -> None:
-    error = ScenarioPassingError("busy", retry_after=seconds)
+    error = ScenarioTransientError("busy", retry_after=seconds)
     decision = decide(error)
     assert decision.action is RetryAction.RETRY
     assert decision.retry_delay == datetime.timedelta(seconds=seconds)
@@ -103,14 +103,14 @@ def test_default_args_of_other_kinds_take_nothing_away() -> None:
 
 
 def test_below_3_3_operators_get_no_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "HAS_RETRY_POLICIES", False)
+    monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", False)
     assert with_retry_policy({"retries": 2}) == {"retries": 2}
 
 
 def test_below_3_3_a_permanent_error_becomes_the_one_that_airflow_does_not_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retries, "HAS_RETRY_POLICIES", False)
+    monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", False)
     error = ScenarioPermanentError("the key is wrong")
     with pytest.raises(AirflowFailException, match=r"^the key is wrong$") as raised, permanent_errors_end_the_task():
         raise error
@@ -122,7 +122,7 @@ def test_below_3_3_a_permanent_error_becomes_the_one_that_airflow_does_not_retry
 def test_any_other_error_goes_through_as_it_is(
     error: Exception, has_policies: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retries, "HAS_RETRY_POLICIES", has_policies)
+    monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", has_policies)
     with pytest.raises(type(error)) as raised, permanent_errors_end_the_task():
         raise error
     assert raised.value is error

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.buying.charges import (
+from airflow_provider_scenario.submission.charges import (
     Charge,
     Fate,
     Purchases,

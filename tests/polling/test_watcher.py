@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import ScenarioAuthenticationError, ScenarioError, ScenarioPassingError
-from airflow_provider_scenario.watching.follower import Look
-from airflow_provider_scenario.watching.pace import Pace, Reach
-from airflow_provider_scenario.watching.waiting import Ending, JobWait
-from airflow_provider_scenario.watching.watch import JobWatcher
+from airflow_provider_scenario.exceptions import ScenarioAuthenticationError, ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.polling.follower import Look
+from airflow_provider_scenario.polling.pace import Pace, Reach
+from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
@@ -333,7 +333,7 @@ def test_the_list_fails_for_a_minute(kind: int | str, caplog: pytest.LogCaptureF
         assert sum("at most 5 a second" in line for line in said) == 1
         assert sum("can be read again" in line for line in said) == 1
 
-    with caplog.at_level(logging.INFO, "airflow_provider_scenario.watching.watch"):
+    with caplog.at_level(logging.INFO, "airflow_provider_scenario.polling.watcher"):
         run(story())
 
 
@@ -539,7 +539,7 @@ def test_an_outage_is_told_to_everybody_once(caplog: pytest.LogCaptureFixture) -
         async with watcher.follow("job", START) as follower:
             for _ in range(3):
                 looks.append(await follower.next(200))
-        assert [type(look) for look in looks] == [Job, ScenarioPassingError.__subclasses__()[0], Job]
+        assert [type(look) for look in looks] == [Job, ScenarioTransientError.__subclasses__()[0], Job]
         assert not scenario.times("job")
         assert sum("Scenario can't be asked" in record.getMessage() for record in caplog.records) == 1
 

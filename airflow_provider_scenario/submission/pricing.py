@@ -12,13 +12,13 @@ from typing import Any
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.price import units
-from airflow_provider_scenario.buying.purchase import Sender
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
-    ScenarioPassingError,
-    ScenarioPriceError,
+    ScenarioCostLimitError,
+    ScenarioTransientError,
 )
 from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.submission.submitter import Sender
 
 
 def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
@@ -59,7 +59,7 @@ def price_of(client: Sender, model_id: str, inputs: Mapping[str, Any], log: Any)
     """
     try:
         return client.send(calls.estimate(model_id, inputs)).cost
-    except ScenarioPassingError:
+    except ScenarioTransientError:
         log.warning("Scenario did not tell the price of %s just now, so nothing was bought.", model_id)
         raise
 
@@ -81,14 +81,14 @@ def check_price(
     :param limit: The most creative units that may be paid.
     :param label: Returns what the author calls an input of the API.
     :param log: Where to say the price.
-    :raises ScenarioPriceError: if it costs more.
+    :raises ScenarioCostLimitError: if it costs more.
     :raises ScenarioError: what :func:`price_of` raises.
     """
     price = price_of(client, model.id, inputs, log)
     if price > limit:
         dear = [label(one.name) for one in model.inputs if one.cost_impact]
         depends = f" The price depends on {', '.join(dear)}." if dear else ""
-        raise ScenarioPriceError(
+        raise ScenarioCostLimitError(
             f"{model.id} would cost {creative_units(price)} with these inputs, more than max_cost={amount(limit)} "
             f"allows. Nothing was bought.{depends} Raise max_cost or change the inputs, then clear the task."
         )

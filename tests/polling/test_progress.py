@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import UsualTimes
-from airflow_provider_scenario.watching.elapsed import duration, progress_of, progress_words, usual_words
-from airflow_provider_scenario.watching.waiting import JobWait
+from airflow_provider_scenario.polling.progress import duration, progress_of, progress_words, usual_words
+from airflow_provider_scenario.polling.wait import JobWait
 
 CREATED = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.UTC)
 USUAL = UsualTimes(running=200.0, total=250.0)
