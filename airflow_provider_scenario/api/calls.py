@@ -132,8 +132,12 @@ def list_jobs(
     def read(reply: Reply) -> JobPage:
         document = reply.json()
         # A reply without its rows is no empty list: a job that is looked for there would be bought again.
-        jobs = tuple(Job.read(row) for row in document["jobs"])
-        return JobPage(jobs, document.get("nextPaginationToken") or None, reply.server_time)
+        rows = document["jobs"]
+        if not isinstance(rows, list):
+            raise TypeError("jobs is no list")
+        jobs = [job for job in map(_job_of_row, rows) if job is not None]
+        token = document.get("nextPaginationToken") or None
+        return JobPage(tuple(jobs), token, reply.server_time, unreadable=len(rows) - len(jobs))
 
     return Call("list jobs", "GET", "/jobs", read, repeatable=True, query=query)
 
@@ -272,6 +276,14 @@ def get_upload(upload_id: str) -> Call[Upload]:
         lambda reply: Upload.read(reply.json()["upload"]),
         repeatable=True,
     )
+
+
+def _job_of_row(row: object) -> Job | None:
+    """Return the job of a row; ``None`` if it can't be read: one odd row must not hide its neighbours."""
+    try:
+        return Job.read(row) if isinstance(row, Mapping) else None
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return None
 
 
 def _id(text: str) -> str:

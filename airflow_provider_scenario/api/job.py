@@ -205,11 +205,13 @@ class JobPage:
     :param jobs: The rows; a page may be short or empty although more follow.
     :param next_token: The token of the next page; ``None`` on the last one.
     :param server_time: Scenario's clock when it answered.
+    :param unreadable: How many rows could not be read as jobs. Default 0.
     """
 
     jobs: tuple[Job, ...]
     next_token: str | None = None
     server_time: datetime.datetime | None = None
+    unreadable: int = 0
 
 
 def whole_number(value: object) -> int | None:
