@@ -63,6 +63,9 @@ class ScenarioError(Exception):
     :param retry_after: Seconds Scenario asked to wait before the next try, if it did.
     """
 
+    is_refusal: bool = False
+    """Whether Scenario itself refused, in its own JSON and with a status that says so: then nothing was accepted."""
+
     def __init__(
         self,
         message: str,

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "exceptions": frozenset(),
     "api": frozenset({"exceptions"}),
     "outcome": frozenset(BELOW),
-    "submission": frozenset({"outcome", *BELOW}),
+    "submission": frozenset({"airflow", "outcome", *BELOW}),  # Airflow in its store only.
     "polling": frozenset({"outcome", *BELOW}),
     "hooks": frozenset({"airflow", *BELOW}),
     "retry_policy": frozenset({"airflow", "exceptions"}),

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_provider_scenario.submission.decision import Rules
+    from airflow_provider_scenario.submission.decision import SubmissionPolicy
 
 
 def seconds_of(name: str, given: object) -> float:
@@ -35,26 +35,28 @@ def seconds_of(name: str, given: object) -> float:
     return seconds
 
 
-def rules_of(on_lost_submission: str, on_stale: str, on_clear: str) -> Rules:
+def policy_of(on_lost_submission: str, on_stale: str, on_clear: str | None) -> SubmissionPolicy:
     """Return how the author wants doubtful cases decided.
 
     :param on_lost_submission: ``"resubmit"`` or ``"fail"``.
     :param on_stale: ``"resubmit"`` or ``"fail"``.
-    :param on_clear: ``"regenerate"`` or ``"reuse"``.
+    :param on_clear: ``"regenerate"``, ``"reuse"`` or ``None``.
     :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
     """
-    from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, Rules
+    from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, SubmissionPolicy
 
     try:
-        rules = Rules(OnLostSubmission(on_lost_submission), OnStale(on_stale), OnClear(on_clear))
+        policy = SubmissionPolicy(
+            OnLostSubmission(on_lost_submission), OnStale(on_stale), None if on_clear is None else OnClear(on_clear)
+        )
     except ValueError as error:
         message = (
             f"{error}: on_lost_submission and on_stale take 'resubmit' or 'fail', on_clear 'regenerate' or 'reuse'."
         )
     else:
         forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
-        if rules.on_clear is OnClear.REGENERATE or not forgets:
-            return rules
+        if policy.on_clear is not OnClear.REUSE or not forgets:
+            return policy
         message = "on_clear='reuse' needs what [state_store] clear_on_success=True makes Airflow forget."
     raise ScenarioConfigurationError(message)
 
@@ -67,14 +69,14 @@ def turned_back(text: str) -> Any:
     return text
 
 
-def with_paths_as_text(value: Any) -> Any:
+def stringify_paths(value: Any) -> Any:
     """Return inputs in which each path, at any depth, is its text: what is compared, stored and sent is JSON."""
     from airflow.sdk import ObjectStoragePath
 
     if isinstance(value, ObjectStoragePath | PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return {name: with_paths_as_text(item) for name, item in value.items()}
+        return {name: stringify_paths(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [with_paths_as_text(item) for item in value]
+        return [stringify_paths(item) for item in value]
     return value

@@ -146,7 +146,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [str(job_id) for job_id in kept or ()]
 
     def _show(self, context: Context, jobs: Sequence[str]) -> None:
-        from airflow_provider_scenario.operators.record_store import show_purchases
+        from airflow_provider_scenario.submission.store import show_purchases
 
         context["ti"].xcom_push(key="job_id", value=jobs[-1])
         show_purchases(context, self.scenario_conn_id, self.project_id, jobs)

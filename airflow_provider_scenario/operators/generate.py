@@ -57,14 +57,12 @@ class ScenarioGenerateOperator(BaseOperator):
         shows up: ``"resubmit"`` (default) or ``"fail"``.
     :param on_stale: What to do if the inputs changed since an earlier try bought a job: ``"resubmit"`` (default) or
         ``"fail"``.
-    :param on_clear: What a clear means after the task had succeeded: ``"regenerate"`` (default) buys a new take,
-        ``"reuse"`` hands on the old one.
-    :param cancel_on_kill: Whether to ask Scenario to cancel the job if a person ends the task; in a worker also if the
-        worker is stopped or ``execution_timeout`` passes. Scenario refuses that for video models: the log then says
-        that the job runs on. Default ``True``.
+    :param on_clear: What a clear means after the task had returned its result: ``"regenerate"`` buys a new generation,
+        ``"reuse"`` returns the old one. Default: as ``"regenerate"`` where Airflow keeps the record of the purchase
+        (3.3; 3.4 with *Keep task state*), else as ``"reuse"``: without a record nobody knows whether a finished job
+        was returned, and a clear by mistake must not pay again.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
     :raises ScenarioCostLimitError: if it would cost more than ``max_cost``. Nothing is paid.
-    :raises ScenarioDryRunError: if Scenario took the dry run for a purchase. The job is kept as this task's own.
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
     """
 
@@ -90,8 +88,7 @@ class ScenarioGenerateOperator(BaseOperator):
         durable: bool = True,
         on_lost_submission: str = "resubmit",
         on_stale: str = "resubmit",
-        on_clear: str = "regenerate",
-        cancel_on_kill: bool = True,
+        on_clear: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**with_retry_policy(kwargs))
@@ -111,7 +108,6 @@ class ScenarioGenerateOperator(BaseOperator):
         self.on_lost_submission = on_lost_submission
         self.on_stale = on_stale
         self.on_clear = on_clear
-        self.cancel_on_kill = cancel_on_kill
         self.is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
@@ -132,7 +128,11 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy the generation, or rejoin the one already bought, and wait for it."""
-        return self._begin(context).settle(self._queued_since)
+        run = self._begin(context)
+        submitted = run.submit(self._queued_since)
+        if not self.wait_for_completion and not submitted.job.has_ended_badly:
+            return run.result_of(submitted.job, is_complete=True)
+        return run.finish(run.poll(submitted))
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Try again after the wait for a slot."""
@@ -142,7 +142,8 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        return self._begin(context).go_on(event)
+        run = self._begin(context)
+        return run.finish(run.resume(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. If no triggerer gave a sign in time, look at the job once before giving up."""
@@ -153,18 +154,18 @@ class ScenarioGenerateOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            generation = self._begin(context)
-            job_id = generation.awaited_job()
+            run = self._begin(context)
+            job_id = run.pending_job_id()
             if job_id is None:
-                raise  # What was waited for is a slot for this take, not the job of an earlier one.
+                raise  # The task was waiting for capacity, not for a job.
         with permanent_errors_end_the_task():
-            return generation.look_a_last_time(job_id)
+            return run.finish(run.final_check(job_id))
 
     def on_kill(self) -> None:
-        """Ask Scenario to cancel the job. Speaks to no Airflow API: it runs in a signal handler."""
+        """Stop an upload, and buy nothing more. Speaks to no Airflow API: it runs in a signal handler."""
         self.is_killed = True
         if self._generation is not None:
-            self._generation.kill()
+            self._generation.stop()
 
     def _begin(self, context: Context) -> Generation:
         from airflow_provider_scenario.operators.generation import Generation

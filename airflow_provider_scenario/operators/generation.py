@@ -1,4 +1,4 @@
-"""What a generate operator does in a task: buy one generation, once, and wait for it without holding a worker."""
+"""What a generate operator does in a task: submit once, poll without holding a worker, finish."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import dataclasses
 import datetime
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pendulum
 
-from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import (
     ScenarioConcurrencyLimitError,
@@ -23,28 +22,29 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import rules_of, with_paths_as_text
-from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
+from airflow_provider_scenario.operators.arguments import policy_of, stringify_paths
 from airflow_provider_scenario.operators.file_inputs import FileInputs
-from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import spent_on, with_charge
-from airflow_provider_scenario.submission.decision import Record, Request
 from airflow_provider_scenario.submission.prepare import checked_request, read_model
 from airflow_provider_scenario.submission.pricing import check_price, limit_of, warn_if_dearer
-from airflow_provider_scenario.submission.submitter import Bought, Purchase
+from airflow_provider_scenario.submission.record import Record, Submitted, Wanted
+from airflow_provider_scenario.submission.seed import TaskKey
+from airflow_provider_scenario.submission.store import SubmissionStore
+from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
 from airflow_provider_scenario.triggers.progress import say_news
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.api.client import ScenarioClient
-    from airflow_provider_scenario.api.model import Model, UsualTimes
+    from airflow_provider_scenario.api.model import UsualTimes
     from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 
 _TIMEOUT_MARGIN = 60.0
-_SLOT_PAUSE = 15.0
+_CAPACITY_PAUSE = 15.0
 
 
 class Generation:
@@ -58,112 +58,85 @@ class Generation:
         self._operator = operator
         self._context = context
         self._log = operator.log
-        self._records = record_store(context, durable=operator.durable)
+        self._store = SubmissionStore(context, durable=operator.durable)
         self._client: ScenarioClient | None = None
         self._job_id: str | None = None
         self._usual: UsualTimes | None = None
         self._files: FileInputs | None = None
 
-    # What the operator calls
+    # Submit
 
-    def settle(self, queued_since: float | None = None) -> dict[str, Any]:
-        """Buy the generation, or rejoin the one already bought; wait for it, and return what it made.
+    def submit(self, queued_since: float | None = None) -> SubmittedJob:
+        """Return the job of this task: the one that was bought already, or a new one.
 
-        :param queued_since: Seconds of the epoch since when it has waited for a slot. Default: now.
+        :param queued_since: Seconds of the epoch since when it has waited for capacity. Default: now.
         """
         operator = self._operator
-        rules = rules_of(operator.on_lost_submission, operator.on_stale, operator.on_clear)
-        client = self._client = ScenarioHook(operator.scenario_conn_id, operator.project_id).get_conn()
-        record = self._records.load()
-        if record is None:
+        policy = policy_of(operator.on_lost_submission, operator.on_stale, operator.on_clear)
+        stored = self._store.load()
+        client = self._open_client(stored)
+        wanted = Wanted(operator.model_id, stringify_paths(operator.given_inputs()))
+        if stored is None:
             self._limit()
         else:
             # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
-            self._show_purchases(record)
-        is_bought = record is not None and record.job_id is not None
-        model = read_model(client, operator.model_id, self._log, is_bought=is_bought)
+            self._show(stored)
+        submitter = Submitter(client, self._store, TaskKey.of(self._context), policy, log=self._log)
+        since = queued_since or time.time()
+        submitted: SubmittedJob | None = None
+        while submitted is None:
+            found = submitter.rejoin_or_order(wanted)
+            submitted = found if isinstance(found, SubmittedJob) else self._buy(submitter, found, wanted, client, since)
+        if submitted.is_new and (limit := self._limit()) is not None:
+            warn_if_dearer(submitted.record.charged, limit, self._log)
+        self._announce(submitted.record)
+        return submitted
+
+    def _buy(
+        self, submitter: Submitter, order: Order, wanted: Wanted, client: ScenarioClient, since: float
+    ) -> SubmittedJob | None:
+        """Prepare what is to be sent, check its price, and buy it; wait for capacity if there is none."""
+        operator = self._operator
+        limit = self._limit()
+        model = read_model(client, operator.model_id, self._log, is_bought=False)
         self._usual = model.usual
-        request = self._request(client, model, has_begun=record is not None)
-        files = self._files = FileInputs(client, self._context, label=operator.input_label, log=self._log)
-        purchase = Purchase(
-            client,
-            self._records,
-            rules,
-            before_buying=lambda: self._ready(client, model, request, files),
-            check_price=lambda inputs: self._check_price(client, model, inputs),
-            claimed=self._jobs_of_siblings,
-            log=self._log,
+        request = checked_request(model, wanted.inputs, label=operator.input_label)
+        files = self._files = self._files or FileInputs(
+            client, self._context, label=operator.input_label, log=self._log
         )
+        inputs = files.ready(model, request.inputs)
         try:
-            bought = self._bought(purchase, request, queued_since or time.time())
-        except ScenarioDryRunError:
-            if (record := self._records.load()) is not None and record.job_id is not None:
-                self._announce(record)
-            raise
-        if bought.is_new and (limit := self._limit()) is not None:
-            warn_if_dearer(bought.record.charged, limit, self._log)
-        self._announce(bought.record)
-        if not operator.wait_for_completion and not bought.job.has_ended_badly:
-            return self._land(bought.job)
-        return self._wait(bought, client)
-
-    def go_on(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the job made, after the wait in the triggerer.
-
-        :param event: What the trigger said.
-        """
-        record = self._records.load()
-        told_of = event.get("job_id")
-        if record is not None and record.job_id is not None and record.job_id != told_of:
-            self._log.warning("An event of job %s is stale: this task waits for %s.", told_of, record.job_id)
-            self._defer(record.job_id, (record.intended_at or time.time()) + self._operator.timeout)
-        ending = Ending.from_event(dict(event))
-        self._job_id = ending.job_id
-        return self._conclude(ending, record)
-
-    def awaited_job(self) -> str | None:
-        """Return the job of this take if the task waits for it, and ``None`` if it waits for a slot."""
-        record = self._records.load()
-        if record is None or record.landed or record.max_tries != self._context["ti"].max_tries:
+            if limit is not None:
+                check_price(client, model, inputs, limit, label=operator.input_label, log=self._log)
+            self._check_killed()
+            return submitter.buy(order, wanted, model.id, inputs, largest_seed=request.largest_seed)
+        except ScenarioDryRunError as made:
+            # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
+            self._log.warning("%s It is kept as this task's job.", made)
+            return submitter.keep(order, wanted, str(made.job_id), inputs.get("seed"))
+        except ScenarioRateLimitError as busy:
+            self._wait_for_capacity(busy, since)
             return None
-        return record.job_id
 
-    def look_a_last_time(self, job_id: str) -> dict[str, Any]:
-        """Look at the job once, and return what it made."""
-        with ScenarioHook(self._operator.scenario_conn_id, self._operator.project_id).get_conn() as client:
-            ending = last_look(job_id, client)
-        return self._conclude(ending, self._records.load())
-
-    def kill(self) -> None:
-        """End an upload that is under way, and ask Scenario to cancel the job."""
-        if self._files is not None:
-            self._files.stop()
-        if self._client is None or self._job_id is None or not self._operator.cancel_on_kill:
-            return
+    def _open_client(self, stored: Record | None) -> ScenarioClient:
+        """Return a client. If something was bought, a connection that can't be used may be mended: that is transient."""
+        operator = self._operator
         try:
-            self._client.send(calls.cancel_job(self._job_id))
-        except ScenarioError as refusal:
-            reason = refusal.said.reason or refusal
-            self._log.warning("Job %s runs on and is charged; Scenario did not cancel it: %s", self._job_id, reason)
-        else:
-            self._log.info("Scenario was asked to cancel job %s.", self._job_id)
+            self._client = ScenarioHook(operator.scenario_conn_id, operator.project_id).get_conn()
+        except ScenarioTransientError:
+            raise
+        except ScenarioError as error:
+            if not isinstance(stored, Submitted):
+                raise
+            raise ScenarioTransientError(
+                f"Job {stored.job_id} can't be looked at: {error}\nThe job was bought and is paid for. Mend the "
+                "connection: a retry looks at the job again and pays nothing.",
+                job_id=stored.job_id,
+            ) from None
+        return self._client
 
-    # Buying
-
-    def _request(self, client: ScenarioClient, model: Model, *, has_begun: bool) -> Request:
-        given = with_paths_as_text(self._operator.given_inputs())
-        return checked_request(model, given, client.access, label=self._operator.input_label, has_begun=has_begun)
-
-    def _ready(self, client: ScenarioClient, model: Model, request: Request, files: FileInputs) -> dict[str, Any]:
-        """Return the inputs of something that is about to be bought, every file an asset."""
-        self._limit()
-        self._request(client, model, has_begun=False)
-        return files.ready(model, request.inputs)
-
-    def _check_price(self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any]) -> None:
-        """Refuse a purchase that costs too much, or that nobody waits for any more."""
-        if (limit := self._limit()) is not None:
-            check_price(client, model, inputs, limit, label=self._operator.input_label, log=self._log)
+    def _check_killed(self) -> None:
+        """Buy nothing that nobody waits for any more."""
         if self._operator.is_killed:
             raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
 
@@ -171,29 +144,16 @@ class Generation:
         """Return the limit of a purchase that is about to be made; one that was made already asks for none."""
         return limit_of("max_cost", self._operator.max_cost, was_given=self._operator.is_limited)
 
-    def _jobs_of_siblings(self) -> Collection[str]:
-        """Return the jobs that other mapped instances of this task have bought in this run."""
-        ti = self._context["ti"]
-        if ti.map_index is None or ti.map_index < 0:
-            return ()
-        # Without map_indexes, not even None, Airflow gives those of all instances; a single one it gives bare.
-        pulled = ti.xcom_pull(task_ids=ti.task_id, key="job_id")
-        return [pulled] if isinstance(pulled, str) else [job_id for job_id in pulled or () if job_id]
-
-    def _bought(self, purchase: Purchase, request: Request, queued_since: float) -> Bought:
-        """Buy, or wait for a slot first: finding none free is no error, and uses no try."""
-        deadline = queued_since + self._operator.slot_timeout
-        while True:
-            try:
-                return purchase.settle(request, max_tries=self._context["ti"].max_tries)
-            except ScenarioRateLimitError as busy:
-                if time.time() >= deadline:
-                    raise
-                self._log.info("%s Waiting for a free slot, until %s at the latest.", busy, _clock_time(deadline))
-                if self._operator.deferrable:
-                    self._defer_until_free(busy, queued_since, deadline)
-                pause = busy.retry_after if busy.retry_after is not None else _SLOT_PAUSE
-                time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
+    def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float) -> None:
+        """Wait until the plan may run another job: that is no error, and uses no try."""
+        deadline = since + self._operator.slot_timeout
+        if time.time() >= deadline:
+            raise busy
+        self._log.info("%s Waiting for a free slot, until %s at the latest.", busy, _clock_time(deadline))
+        if self._operator.deferrable:
+            self._defer_until_free(busy, since, deadline)
+        pause = busy.retry_after if busy.retry_after is not None else _CAPACITY_PAUSE
+        time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
 
     def _defer_until_free(self, busy: ScenarioRateLimitError, since: float, deadline: float) -> NoReturn:
         from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
@@ -211,41 +171,92 @@ class Generation:
             timeout=_longest_deferral(deadline),
         )
 
-    def _announce(self, record: Record) -> None:
+    def _announce(self, record: Submitted) -> None:
         """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
-        assert record.job_id is not None  # noqa: S101 - a purchase leaves a record with its job
-        self._job_id = record.job_id
-        self._show_purchases(record)
+        self._show(record)
         self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
         self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))
 
-    def _show_purchases(self, record: Record) -> None:
+    def _show(self, record: Record) -> None:
         """Show the job, and all that were bought up to now, as XComs."""
-        if record.job_id is not None:
+        if isinstance(record, Submitted):
+            self._job_id = record.job_id
             self._context["ti"].xcom_push(key="job_id", value=record.job_id)
-        charged = {record.job_id: record.charged} if record.job_id and record.charged is not None else {}
+        self._store.show(record, self._operator.scenario_conn_id, self._operator.project_id)
+
+    # Poll
+
+    def poll(self, submitted: SubmittedJob) -> WaitResult:
+        """Wait for a job: in the triggerer if the operator is deferrable, else here.
+
+        :param submitted: The job.
+        """
+        job = submitted.job
+        deadline = self._deadline(submitted.record)
+        state = WaitState(job.id, deadline, self._usual)
+        result = state.on_job(job, time.time())
+        if result is not None:
+            self._report(state)
+            return result
+        if self._operator.deferrable:
+            self.defer_until_done(job.id, deadline, since=time.time())
+        return self._poll_here(state)
+
+    def resume(self, event: Mapping[str, Any]) -> WaitResult:
+        """Return how the wait in the triggerer ended; go on with it here if the triggerer could not.
+
+        :param event: What the trigger said.
+        """
+        stored = self._store.load()
+        result = WaitResult.from_event(dict(event))
+        if isinstance(stored, Submitted) and stored.job_id != result.job_id:
+            self._log.warning("An event of job %s is stale: this task waits for %s.", result.job_id, stored.job_id)
+            self.defer_until_done(stored.job_id, self._deadline(stored))
+        self._job_id = result.job_id
+        if result.take_over:
+            self._log.warning("%s", result.error)
+            self._open_client(stored)
+            deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._operator.timeout
+            return self._poll_here(WaitState(result.job_id, deadline, self._usual))
+        return result
+
+    def pending_job_id(self) -> str | None:
+        """Return the job that the task waits for; ``None`` if it waits for capacity."""
+        stored = self._store.load()
+        if not isinstance(stored, Submitted) or stored.returned or stored.max_tries != self._context["ti"].max_tries:
+            return None
+        return stored.job_id
+
+    def final_check(self, job_id: str) -> WaitResult:
+        """Read a job once, after no triggerer gave a sign in time."""
+        with self._open_client(self._store.load()) as client:
+            return final_check(job_id, client)
+
+    def _poll_here(self, state: WaitState) -> WaitResult:
+        if self._client is None:
+            raise TypeError("the client is opened before the wait")
+        return poll_until_done(state, self._client, self._operator.poll_interval, self._report)
+
+    def _report(self, state: WaitState) -> None:
+        say_news(state, self._context["ti"], self._log)
+
+    def _deadline(self, record: Submitted) -> float:
         operator = self._operator
-        show_purchases(self._context, operator.scenario_conn_id, operator.project_id, record.all_jobs, charged)
+        started = getattr(self._context["ti"], "start_date", None)
+        return deadline_of(
+            record.submitted_at,
+            operator.timeout,
+            started_at=started.timestamp() if started is not None else None,
+            execution_timeout=operator.execution_timeout,
+        )
 
-    # Waiting
+    def defer_until_done(self, job_id: str, deadline: float, since: float | None = None) -> NoReturn:
+        """Hand the wait to the triggerer.
 
-    def _wait(self, bought: Bought, client: ScenarioClient) -> dict[str, Any]:
-        job, record = bought.job, bought.record
-        deadline = (record.intended_at or time.time()) + self._operator.timeout
-        wait = JobWait(job.id, deadline, self._usual)
-        ending = wait.saw(job, time.time())
-        if ending is None and self._operator.deferrable:
-            self._defer(job.id, deadline, since=time.time())
-        if ending is None:
-            ending = wait_here(wait, client, self._operator.poll_interval, self._tell)
-        else:
-            self._tell(wait)
-        return self._conclude(ending, record)
-
-    def _tell(self, wait: JobWait) -> None:
-        say_news(wait, self._context["ti"], self._log)
-
-    def _defer(self, job_id: str, deadline: float, since: float | None = None) -> NoReturn:
+        :param job_id: The job.
+        :param deadline: Seconds of the epoch at which to give up.
+        :param since: When the job was last known to run, in seconds of the epoch. Default: nobody knows.
+        """
         from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 
         self._operator.defer(
@@ -255,7 +266,6 @@ class Generation:
                 project_id=self._operator.project_id,
                 deadline=deadline,
                 poll_interval=self._operator.poll_interval,
-                cancel_on_kill=self._operator.cancel_on_kill,
                 since=since,
                 usual=dataclasses.asdict(self._usual) if self._usual else None,
             ),
@@ -263,33 +273,46 @@ class Generation:
             timeout=_longest_deferral(deadline),
         )
 
-    # Handing on
+    # Finish
 
-    def _conclude(self, ending: Ending, record: Record | None) -> dict[str, Any]:
-        """Hand on the job if it succeeded; else tell what it cost, and raise what became of it."""
-        job = ending.job
-        if record is not None and job is not None:
-            job = with_charge(job, record.charged if record.job_id == job.id else None)
-            ending = dataclasses.replace(ending, job=job)
-        if job is not None and job.has_ended_badly:
-            spent = spent_on(job)
-            if spent is not None:
-                self._context["ti"].xcom_push(key="cost", value=amount(spent))
-        return self._land(ending.succeeded(self._operator.timeout))
+    def finish(self, result: WaitResult) -> dict[str, Any]:
+        """Return what the job made; if it did not succeed, say what it cost and raise what became of it.
 
-    def _land(self, job: Job) -> dict[str, Any]:
-        """Hand on the job, and remember that it was.
-
-        The record is read anew: a try that was thought dead must not write over what others have bought meanwhile.
+        :param result: How the wait ended.
         """
-        record = self._records.load()
-        if record is not None and record.job_id == job.id and not record.landed:
-            self._records.save(dataclasses.replace(record, landed=True))
-        result = result_of(dataclasses.replace(job, model_id=job.model_id or self._operator.model_id))
+        stored = self._store.load()
+        job = result.job
+        if job is not None:
+            charged = stored.charged if isinstance(stored, Submitted) and stored.job_id == job.id else None
+            job = with_charge(job, charged)
+            result = dataclasses.replace(result, job=job)
+            if job.has_ended_badly and (spent := spent_on(job)) is not None:
+                self._context["ti"].xcom_push(key="cost", value=amount(spent))
+        return self.result_of(result.job_or_raise(self._operator.timeout), is_complete=result.has_outputs)
+
+    def result_of(self, job: Job, *, is_complete: bool) -> dict[str, Any]:
+        """Return a task's result, and remember that it was returned.
+
+        :param job: The job.
+        :param is_complete: Whether the job has its outputs: else a clear must not take it for returned.
+        """
+        # Read anew: a try that was thought dead must not write over what others have bought meanwhile.
+        stored = self._store.load()
+        if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
+            self._store.save(dataclasses.replace(stored, returned=True))
         price = "a price that Scenario does not tell" if job.cost is None else creative_units(job.cost)
         assets = ", ".join(job.asset_ids) or "none yet"
         self._log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
-        return result
+        return result_of(dataclasses.replace(job, model_id=job.model_id or self._operator.model_id))
+
+    def stop(self) -> None:
+        """End an upload that is under way, and say what becomes of the job: Scenario cancels no video job."""
+        if self._files is not None:
+            self._files.stop()
+        if self._job_id is not None:
+            self._log.warning(
+                "Job %s runs on and is charged: Scenario can't cancel it. A retry or a clear rejoins it.", self._job_id
+            )
 
 
 def _longest_deferral(deadline: float) -> datetime.timedelta:

@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.inputs import check_inputs, file_paths
+from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.exceptions import ScenarioCostLimitError, ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.outcome import amount, creative_units, job_page
 from airflow_provider_scenario.submission.prepare import check_assets
 from airflow_provider_scenario.submission.pricing import price_of
-from airflow_provider_scenario.submission.submitter import Sender
 
 _MOST_FAULTS_SHOWN = 20
 
@@ -55,7 +55,7 @@ def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mappin
     return [one.values for one in checked]
 
 
-def estimate(client: Sender, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
+def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
     """Ask what several generations would cost. Equal ones are asked for once.
 
     :param client: Carries the calls.
@@ -101,7 +101,7 @@ def _files_elsewhere(model: Model, values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _price(client: Sender, model: Model, values: Mapping[str, Any], log: Any) -> Decimal:
+def _price(client: Client, model: Model, values: Mapping[str, Any], log: Any) -> Decimal:
     try:
         return price_of(client, model.id, values, log)
     except ScenarioDryRunError as alarm:

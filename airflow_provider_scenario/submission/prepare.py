@@ -7,18 +7,29 @@ is checked only when something is about to be bought. A job that was bought is l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.inputs import asset_ids, check_asset, check_inputs
+from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.model import Model, packaged_model
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError, ScenarioTransientError
-from airflow_provider_scenario.submission.decision import Request
-from airflow_provider_scenario.submission.submitter import Sender
 
 
-def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> Model:
+@dataclass(frozen=True)
+class Request:
+    """What can be sent.
+
+    :param inputs: The checked inputs by the API's names. Not shown in the repr.
+    :param largest_seed: The largest seed the model takes; 0 if it takes none.
+    """
+
+    inputs: Mapping[str, Any] = field(repr=False)
+    largest_seed: int = 0
+
+
+def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> Model:
     """Return a model's live record, or the packaged one if that can't be had.
 
     :param client: Carries the calls.
@@ -40,27 +51,20 @@ def read_model(client: Sender, model_id: str, log: Any, *, is_bought: bool) -> M
     return model
 
 
-def checked_request(
-    model: Model, given: Mapping[str, Any], access: Access, *, label: Callable[[str], str], has_begun: bool = False
-) -> Request:
+def checked_request(model: Model, given: Mapping[str, Any], *, label: Callable[[str], str]) -> Request:
     """Return what to buy, checked against the model's record.
 
     :param model: The record.
     :param given: The author's inputs, by the API's names.
-    :param access: Where it is bought.
     :param label: Returns what the author calls an input of the API.
-    :param has_begun: Whether something may have been bought with these inputs already: then they pass even if the
-        model has become stricter since. Default ``False``.
     :raises ScenarioInputError: naming every fault at once.
     """
     checked = check_inputs(model, given)
-    if not has_begun:
-        refuse(model, checked.faults, label)
-    scope = " ".join(filter(None, (access.base_url, access.project_id)))
-    return Request(model.id, checked.values, scope=scope, largest_seed=model.largest_seed)
+    refuse(model, checked.faults, label)
+    return Request(checked.values, model.largest_seed)
 
 
-def check_assets(client: Sender, model: Model, values: Mapping[str, Any], *, label: Callable[[str], str]) -> None:
+def check_assets(client: Client, model: Model, values: Mapping[str, Any], *, label: Callable[[str], str]) -> None:
     """Check the assets that checked inputs name.
 
     :param client: Carries the calls.
@@ -87,7 +91,7 @@ def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> 
         )
 
 
-def _faults_of_assets(client: Sender, model: Model, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _faults_of_assets(client: Client, model: Model, values: Mapping[str, Any]) -> tuple[str, ...]:
     places = asset_ids(model, values)
     wanted = list(dict.fromkeys(asset_id for _, asset_id in places.values()))
     assets = client.send(calls.get_assets(wanted)) if wanted else {}

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.price import units
 from airflow_provider_scenario.exceptions import (
@@ -18,7 +19,6 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.outcome import amount, creative_units
-from airflow_provider_scenario.submission.submitter import Sender
 
 
 def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
@@ -47,7 +47,7 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
     return limit
 
 
-def price_of(client: Sender, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
+def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
     """Ask what a generation would cost, and buy nothing.
 
     :param client: Carries the calls.
@@ -65,7 +65,7 @@ def price_of(client: Sender, model_id: str, inputs: Mapping[str, Any], log: Any)
 
 
 def check_price(
-    client: Sender,
+    client: Client,
     model: Model,
     inputs: Mapping[str, Any],
     limit: Decimal,

@@ -1,123 +1,245 @@
-"""Which job a lost submission has become, if any, and how long to look for it. Pure.
+"""Which job a lost submission has become, if any. Pure.
 
-A submission is lost if it was on its way to Scenario when the worker died or the connection broke: it may have been
-accepted. Scenario's job list is the only witness, and it lags, echoes inputs loosely and holds other people's jobs.
+A submission is lost if its POST may have been accepted, but no reply told the job's id. Scenario's job list is the only
+witness. It lags, echoes inputs loosely, may lack fields, and holds other people's jobs.
 """
 
 from __future__ import annotations
 
 import datetime
+import difflib
+import enum
 import math
-from collections.abc import Collection, Mapping
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, whole_number
-from airflow_provider_scenario.submission.decision import Record, Request
+from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
+from airflow_provider_scenario.submission.seed import TaskKey
 
-SETTLE_SECONDS = 40.0
-"""How long after it was sent a submission may still show up in the job list: Scenario's gateway gives up on a request
-after 30 s, and the list lags by seconds."""
+SETTLE_SECONDS = 180.0
+"""Seconds that a search may take until a job would surely be listed: Scenario's gateway gives up on a request after
+30 s, and the list lags by up to two minutes."""
 
-SHORTEST_SEARCH = 15.0
-"""Seconds that every search lasts before it may conclude that nothing was accepted: the worker that sent the
-submission may have died just now, or its clock may differ from this one's, or a job may have moved to a page of the
-list that was already read."""
+FRESH_SECONDS = 10.0
+"""Seconds after which an intent is stale: a worker that was frozen meanwhile must not send its POST any more."""
 
-CLOCK_TOLERANCE = 5.0
-"""Seconds that two clocks may still differ by once their difference is measured from a ``Date`` header."""
+CLOCK_TOLERANCE = 900.0
+"""Seconds by which the clocks of workers and of Scenario may differ, a jump of ten minutes included."""
 
-WORKER_TOLERANCE = 300.0
-"""Seconds that the clock of the worker that searches may differ from that of the worker that bought."""
+ACCEPTANCE_SECONDS = 300.0
+"""Seconds after the baseline in which Scenario may have accepted a submission: twice the client's time-out and more."""
 
-ACCEPTANCE_SECONDS = 240.0
-"""How long after an intent Scenario may have accepted it: the client's time-out and as much again, generously."""
+_NEAR = 0.8
+"""From this share of common text on, two texts may be two spellings of one."""
+
+_EXACT_IN_JSON = 2**53
+"""Up to here a whole number survives being read as a float."""
+
+_LISTED_EARLIER = datetime.timedelta(minutes=5)
 
 
-def candidates(
-    record: Record,
-    request: Request,
-    jobs: Collection[Job],
-    *,
-    clock_ahead: float = 0.0,
-    claimed: Collection[str] = (),
-) -> tuple[Job, ...]:
-    """Return the jobs that a lost submission may have become.
+class Echo(enum.Enum):
+    """How Scenario's echo of a job's inputs compares with what was sent."""
 
-    A seed of ours is proof. Without one a job counts if it is of the same model, was made in the time the submission
-    may have been accepted in, echoes no input that differs from ours, and nobody else claims it.
+    SAME = "same"
+    """It is what was sent, as far as it goes, and something of it was told."""
+    UNCLEAR = "unclear"
+    """It may be what was sent: another spelling, or too little is told."""
+    DIFFERENT = "different"
+    """It is surely something else."""
 
-    :param record: The intent.
-    :param request: What was asked for.
-    :param jobs: The list to search.
-    :param clock_ahead: Seconds that Scenario's clock is ahead of ours.
-    :param claimed: Ids of jobs known to be another task's.
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search for a lost submission found.
+
+    :param jobs: The jobs that are it, by their seed or by all their inputs; the first made comes first.
+    :param doubts: The jobs that may be it, but show too little, or show it in other words.
+    :param is_proof: Whether a seed of ours tells, so that what was found is surely it.
+    :param settled: Whether a job of ours would surely be listed by now.
+    :param unreadable: How many rows of the list could not be read.
     """
-    sent = {**request.inputs, **record.sent}
-    same_model = [job for job in jobs if job.model_id in (None, request.model_id) and job.id not in claimed]
-    if record.seed_is_ours:
-        return tuple(job for job in same_model if job.seed == record.seed)
-    return tuple(
-        job
-        for job in same_model
-        if _made_in_time(record, job, clock_ahead)
-        and all(_echoes(value, job.inputs.get(name)) for name, value in sent.items())
+
+    jobs: tuple[Job, ...] = ()
+    doubts: tuple[Job, ...] = ()
+    is_proof: bool = False
+    settled: bool = False
+    unreadable: int = 0
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether looking on would bring nothing new: without a seed of ours, the right job may be listed last."""
+        return self.settled or (self.is_proof and bool(self.jobs))
+
+
+def find_submission(
+    intent: Intent, jobs: Iterable[Job], *, claimed: Collection[str] = (), settled: bool = False, unreadable: int = 0
+) -> SearchResult:
+    """Return which jobs a lost submission may have become.
+
+    :param intent: What was about to be sent.
+    :param jobs: The listed jobs.
+    :param claimed: Ids of jobs known to be other tasks' or earlier ones of this task.
+    :param settled: Whether the search has lasted long enough.
+    :param unreadable: How many rows of the list could not be read.
+    """
+    possible = sorted(
+        (job for job in jobs if job.model_id in (None, intent.model_id) and job.id not in claimed), key=_made_at
     )
+    if intent.seed_is_ours:
+        found = [job for job in possible if job.seed == intent.seed]
+        # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
+        doubts = [job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT]
+    else:
+        possible = [job for job in possible if _is_after(intent, job)]
+        grades = {job.id: compare_inputs(_sent(intent), job) for job in possible}
+        found = [job for job in possible if grades[job.id] is Echo.SAME]
+        doubts = [job for job in possible if grades[job.id] is Echo.UNCLEAR]
+    return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
 
 
-def search_from(record: Record, *, clock_ahead: float = 0.0) -> datetime.datetime:
-    """Return the time, by Scenario's clock, that a search for a lost submission starts at."""
-    assert record.intended_at is not None  # noqa: S101 - only an intent is searched for
-    tolerance = WORKER_TOLERANCE if record.seed_is_ours else CLOCK_TOLERANCE
-    return datetime.datetime.fromtimestamp(record.intended_at + clock_ahead - tolerance, datetime.UTC)
+def find_earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job]) -> list[tuple[Job, int, bool]]:
+    """Return the jobs that earlier tries bought, where Airflow keeps no record: by their seeds.
 
-
-def settled_at(record: Record, *, started: float, same_try: bool) -> float:
-    """Return when a search that still finds nothing may conclude that nothing was accepted.
-
-    :param record: The intent.
-    :param started: When the search began, in seconds of the epoch.
-    :param same_try: Whether the submission was made by this very try: then it was on its way until the search began,
-        which may be long after the intent.
+    :param key: The task instance.
+    :param wanted: What is wanted now.
+    :param jobs: The listed jobs.
+    :return: Each with its generation and whether it was bought since the last clear; the last generation comes last.
     """
-    assert record.intended_at is not None  # noqa: S101 - only an intent is searched for
-    sent = max(record.intended_at, started) if same_try else record.intended_at
-    return max(sent + SETTLE_SECONDS, started + SHORTEST_SEARCH)
+    found = []
+    for job in jobs:
+        match = key.match(job.seed) if job.model_id in (None, wanted.model_id) else None
+        if match is None:
+            continue
+        # The upper part alone is no proof: a stranger's seed may share it by chance.
+        if match.since_clear or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
+            found.append((job, match.generation, match.since_clear))
+    return sorted(found, key=lambda one: (one[1], one[2], _made_at(one[0])))
 
 
-def _made_in_time(record: Record, job: Job, clock_ahead: float) -> bool:
-    if job.created_at is None or record.intended_at is None:
+def list_from(intent: Intent) -> datetime.datetime | None:
+    """Return from when on, by Scenario's clock, the job list must show a lost submission; ``None`` for all of it."""
+    if intent.baseline is None:
+        return datetime.datetime.fromtimestamp(max(0.0, intent.intended_at - CLOCK_TOLERANCE), datetime.UTC)
+    if intent.baseline.newest is None:
+        return None
+    return datetime.datetime.fromtimestamp(max(0.0, intent.baseline.newest), datetime.UTC) - _LISTED_EARLIER
+
+
+def differing_inputs(sent: Mapping[str, Any], job: Job) -> list[str]:
+    """Return the names of the inputs that a job surely ran with another value."""
+    return [name for name, value in sent.items() if _compare(value, job.inputs.get(name)) is Echo.DIFFERENT]
+
+
+def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
+    """Return whether a job's echo is that of what was sent.
+
+    :param sent: Values by the API's names. A path or a URI of a file may have become any asset.
+    :param job: The job.
+    """
+    # Scenario does not echo an input that it does not use, so a missing one says nothing.
+    grades = [_compare(value, job.inputs[name]) for name, value in sent.items() if job.inputs.get(name) is not None]
+    if Echo.DIFFERENT in grades:
+        return Echo.DIFFERENT
+    return Echo.UNCLEAR if Echo.UNCLEAR in grades or Echo.SAME not in grades else Echo.SAME
+
+
+def _sent(intent: Intent) -> Mapping[str, Any]:
+    return intent.inputs if intent.seed is None else {**intent.inputs, "seed": intent.seed}
+
+
+def _is_after(intent: Intent, job: Job) -> bool:
+    """Whether a job may have been made by the POST that followed the baseline, by Scenario's own clock."""
+    baseline = intent.baseline or Baseline()
+    if job.id in baseline.job_ids:
         return False
-    age = job.created_at.timestamp() - clock_ahead - record.intended_at
-    return -CLOCK_TOLERANCE <= age <= ACCEPTANCE_SECONDS
+    if job.created_at is None:
+        return True
+    made_at = job.created_at.timestamp()
+    if baseline.newest is not None and made_at < baseline.newest:
+        return False
+    return baseline.server_time is None or made_at <= baseline.server_time + ACCEPTANCE_SECONDS
 
 
-def _echoes(sent: Any, echoed: Any) -> bool:
-    """Whether Scenario's echo may be of the value sent. It isn't literal, so only a sure difference counts."""
+def _compare(sent: Any, echoed: Any) -> Echo:
+    """Compare one value with its echo, which is not literal."""
     match sent, echoed:
         case _, None:
-            return True  # Scenario drops what it doesn't use.
+            return Echo.UNCLEAR
         case (bool(), _) | (_, bool()):
-            return sent is echoed
-        case str(), str():
-            # A long text comes back as the id of a text asset, a data: URL as the id of the asset made of it.
-            made_an_asset = echoed.startswith("asset_") and not sent.startswith("asset_")
-            return made_an_asset or sent.split() == echoed.split()
-        case ((int() | float() | str()), (int() | float() | str())):
-            return _same_number(sent, echoed)
+            return _compare_texts(str(sent).lower(), str(echoed).lower(), exact=True)
         case ((list() | tuple()), (list() | tuple())):
-            return len(sent) == len(echoed) and all(map(_echoes, sent, echoed))
+            if len(sent) != len(echoed):
+                return Echo.DIFFERENT
+            return _worst(_compare(one, other) for one, other in zip(sent, echoed, strict=True))
         case Mapping(), Mapping():
-            return all(_echoes(value, echoed.get(name)) for name, value in sent.items())
+            return _worst(_compare(value, echoed.get(name)) for name, value in sent.items())
+        case ((int() | float()), (int() | float() | str())) | (str(), (int() | float())):
+            return _compare_numbers(sent, echoed)
+        case str(), str():
+            return _compare_strings(sent, echoed)
         case _:
-            return False
+            return Echo.UNCLEAR
 
 
-def _same_number(one: float | str, other: float | str) -> bool:
-    """Whether two numbers, or texts of numbers, are the same: whole ones exactly, others as far as a float tells."""
-    whole = whole_number(one), whole_number(other)
-    if None not in whole:
-        return whole[0] == whole[1]
+def _worst(grades: Iterable[Echo]) -> Echo:
+    seen = set(grades)
+    return next((grade for grade in (Echo.DIFFERENT, Echo.UNCLEAR) if grade in seen), Echo.SAME)
+
+
+def _compare_strings(sent: str, echoed: str) -> Echo:
+    if sent == echoed:
+        return Echo.SAME
+    is_id, was_id = echoed.startswith("asset_"), sent.startswith("asset_")
+    if is_id and was_id:
+        return Echo.DIFFERENT
+    if is_id:
+        # A long text comes back as the id of a text asset, a file or a data: URL as the id of the asset made of it.
+        return Echo.SAME
+    if whole_number(sent) is not None and whole_number(echoed) is not None:
+        return _compare_numbers(sent, echoed)
+    if sent.split() == echoed.split():
+        return Echo.SAME
+    return _compare_texts(_plain(sent), _plain(echoed))
+
+
+def _compare_texts(sent: str, echoed: str, *, exact: bool = False) -> Echo:
+    """Compare two texts that are not the same to the letter."""
+    if exact:
+        return Echo.SAME if sent == echoed else Echo.DIFFERENT
+    if sent == echoed or not sent or not echoed:
+        return Echo.UNCLEAR
+    shorter, longer = sorted((sent, echoed), key=len)
+    if len(shorter) >= 8 and shorter in longer:  # One of them may have been cut, or framed.
+        return Echo.UNCLEAR
+    alike = difflib.SequenceMatcher(None, sent[:500], echoed[:500], autojunk=False).ratio() >= _NEAR
+    return Echo.UNCLEAR if alike else Echo.DIFFERENT
+
+
+def _plain(text: str) -> str:
+    """Return a text without what an API may change: escapes, normal form, case, quotes, punctuation and blanks."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda one: chr(int(one[1], 16)), text)
+    text = re.sub(r"&#?\w{1,8};|\\[nrt\"'\\]|%[0-9A-Fa-f]{2}", "", text)
+    return "".join(one for one in unicodedata.normalize("NFKC", text).casefold() if one.isalnum())
+
+
+def _compare_numbers(sent: float | str, echoed: float | str) -> Echo:
+    """Compare two numbers, or texts of numbers: whole ones exactly, others as far as an API may round."""
+    whole = whole_number(sent), whole_number(echoed)
+    if None not in whole and max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON:
+        return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT
     try:
-        return math.isclose(float(one), float(other), rel_tol=1e-6)
+        one, other = float(sent), float(echoed)
     except (ValueError, OverflowError):
-        return False
+        return Echo.DIFFERENT
+    if math.isclose(one, other, rel_tol=1e-6):
+        return Echo.SAME
+    return Echo.UNCLEAR if math.isclose(one, other, rel_tol=0.1, abs_tol=0.51) else Echo.DIFFERENT
+
+
+def _made_at(job: Job) -> tuple[float, str]:
+    return (job.created_at.timestamp() if job.created_at else 0.0, job.id)

@@ -1,61 +1,68 @@
-"""Carries out what :mod:`~airflow_provider_scenario.submission.decision` decides: read the record, ask, search, buy."""
+"""Buy one generation once, whatever crashed before: read the record, ask Scenario, search, send the paid POST."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.exceptions import (
     ScenarioConnectionError,
-    ScenarioDryRunError,
     ScenarioError,
-    ScenarioNotFoundError,
-    ScenarioServerError,
     ScenarioSubmissionError,
+    ScenarioTransientError,
 )
-from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.outcome import amount, creative_units, unreadable_error
 from airflow_provider_scenario.submission.decision import (
-    Answer,
-    Found,
-    Gone,
-    Land,
-    Record,
+    OnClear,
     Refuse,
-    Request,
-    Rules,
+    Rejoin,
     Search,
     Submit,
-    Wait,
+    SubmissionPolicy,
     decide,
+    submitted_from,
 )
-from airflow_provider_scenario.submission.recovery import candidates, search_from, settled_at
-
-T = TypeVar("T")
-
-_MOST_SUBMISSIONS = 3
-_MOST_PAGES = 200
-
-_KEPT = (
-    "It is kept as this task's job, and nothing else was bought: clear the task to take what {job_id} makes without "
-    "paying again (with durable=False or below Airflow 3.3 a clear would buy anew). Leave out max_cost until that is "
-    "mended."
+from airflow_provider_scenario.submission.record import (
+    Baseline,
+    Intent,
+    NotAccepted,
+    Record,
+    Submitted,
+    Wanted,
+    all_jobs,
+    facts_of,
+    to_dict,
 )
+from airflow_provider_scenario.submission.recovery import (
+    CLOCK_TOLERANCE,
+    FRESH_SECONDS,
+    SETTLE_SECONDS,
+    SearchResult,
+    differing_inputs,
+    find_earlier,
+    find_submission,
+    list_from,
+)
+from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 
+MAX_SUBMISSIONS = 3
+"""POSTs whose end was ambiguous that one try may send."""
 
-class Sender(Protocol):
-    """What carries calls: a :class:`~airflow_provider_scenario.api.client.ScenarioClient`."""
+PATIENCE_SECONDS = 60.0
+"""Seconds for which a job, or the job list, may be refused or out before a try gives up."""
 
-    def send(self, call: Call[T], /) -> T:
-        """Send a call and return what its reply says."""
+_MAX_SINGLE_READS = 20
+"""Rows that lack a seed to read one by one after a search."""
 
 
 class RecordStore(Protocol):
@@ -67,236 +74,421 @@ class RecordStore(Protocol):
     def save(self, record: Record) -> None:
         """Keep the record. Returns only once it is safe."""
 
+    def jobs_of_others(self) -> Collection[str]:
+        """Return the ids of jobs known to be bought by other task instances of the DAG run."""
+
 
 @dataclass(frozen=True)
-class Bought:
-    """What a purchase came to.
+class Order:
+    """A generation that is to be bought.
 
-    :param job: The job, as last seen.
+    :param generation: Which one, from 1.
+    :param reason: Why, for the log.
+    :param stored: The record that was stored when it was decided.
+    :param earlier_jobs: The jobs of earlier generations.
+    """
+
+    generation: int
+    reason: str
+    stored: Record | None
+    earlier_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job that was bought.
+
+    :param job: The job, as last read.
     :param record: Its record.
     :param is_new: Whether this very try bought it.
     """
 
     job: Job
-    record: Record
+    record: Submitted
     is_new: bool
 
 
-class Purchase:
-    """Buys one generation once, whatever crashed before.
+class Submitter:
+    """Buys one generation once.
 
-    :param client: Carries the calls.
+    :param client: Sends the calls.
     :param store: Keeps the record.
-    :param rules: The author's wishes for doubtful cases.
-    :param before_buying: Checks what has to be right before a submission; raises if it is not. Returns the inputs to
-        send, or ``None`` to send the request's own.
-    :param check_price: Asks what a submission of these inputs would cost, and raises if that is too much.
-    :param claimed: Returns the ids of jobs known to be other tasks'. Asked only when a seed can't tell.
+    :param key: The task instance, from which the seed follows.
+    :param policy: The author's wishes for doubtful cases.
     :param log: Where to say what is done.
     :param clock: Returns seconds of the epoch.
-    :param sleep: Waits for seconds, between two searches.
+    :param monotonic: Returns seconds that no change of the clock moves.
+    :param sleep: Waits for seconds.
     """
 
     def __init__(
         self,
-        client: Sender,
+        client: Client,
         store: RecordStore,
-        rules: Rules,
+        key: TaskKey,
+        policy: SubmissionPolicy,
         *,
-        before_buying: Callable[[], Mapping[str, Any] | None] = lambda: None,
-        check_price: Callable[[Mapping[str, Any]], None] = lambda _: None,
-        claimed: Callable[[], Collection[str]] = tuple,
         log: Any = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._store = store
-        self._rules = rules
-        self._before_buying = before_buying
-        self._check_price = check_price
-        self._claimed = claimed
-        self._submissions = 0
+        self._key = key
+        self._policy = policy
+        self._ambiguous = 0
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
+        self._monotonic = monotonic
         self._sleep = sleep
 
-    def settle(self, request: Request, *, max_tries: int) -> Bought:
-        """Return the job for a request: the one already bought, or a new one.
+    def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
+        """Return the job that was bought already, or the order for one that must be bought.
 
-        :param request: What is wanted.
-        :param max_tries: Airflow's count that tells a clear from a retry.
-        :raises ScenarioSubmissionError: if the rules say neither to buy nor to wait.
+        A job that was bought is read first, and nothing else: no model record, no file, no price.
+
+        :param wanted: What the author asks for now.
+        :raises ScenarioSubmissionError: if it can't be told what was bought, or the policy says neither to buy nor to
+            go on.
+        :raises ScenarioError: if Scenario does not tell of what was bought. Nothing further was bought.
+        """
+        stored = record = self._store.load()
+        if record is None and self._key.may_have_submitted:
+            record = self._recall(wanted)
+        return self._decide(record, wanted, stored)
+
+    def buy(
+        self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
+    ) -> SubmittedJob | None:
+        """Send the paid POST of an order.
+
+        :param order: What is to be bought.
+        :param wanted: What the author asks for.
+        :param model_id: The model.
+        :param inputs: The checked inputs by the API's names, every file an asset.
+        :param largest_seed: The largest seed the model takes; 0 if it takes none.
+        :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
         :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record tells
             the next try to look for it.
         """
-        record = self._store.load()
-        answer = self._ask(record)
         while True:
-            same_try = self._submissions > 0
-            decision = decide(record, request, answer, max_tries=max_tries, rules=self._rules, same_try=same_try)
+            # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
+            if not _is_same(self._store.load(), order.stored):
+                return None
+            self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
+            intent = self._intend(order, wanted, model_id, inputs, largest_seed)
+            if intent is None:
+                return None
+            try:
+                return self._post(intent)
+            except ScenarioError as error:
+                if not is_ambiguous(error):
+                    raise
+                self._ambiguous += 1
+                if self._ambiguous >= MAX_SUBMISSIONS:
+                    raise _ambiguous_error(error) from None
+                self._log.warning("%s It may have been accepted all the same: looking for it.", error)
+            found = self._decide(intent, wanted, intent, same_try=True)
+            if isinstance(found, SubmittedJob):
+                return found
+            order = found
+
+    def keep(self, order: Order, wanted: Wanted, job_id: str, seed: int | None) -> SubmittedJob:
+        """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job.
+
+        :param order: What was about to be bought.
+        :param wanted: What the author asks for.
+        :param job_id: The job.
+        :param seed: The seed it was asked for with, if one was given.
+        """
+        record = Submitted(
+            generation=order.generation,
+            digests=wanted.digests,
+            seed=seed,
+            max_tries=self._key.max_tries,
+            earlier_jobs=order.earlier_jobs,
+            job_id=job_id,
+            submitted_at=self._clock(),
+        )
+        self._save_job(record)
+        return SubmittedJob(self._read_job(record), record, is_new=True)
+
+    # Deciding
+
+    def _decide(
+        self, record: Record | None, wanted: Wanted, stored: Record | None, *, same_try: bool = False
+    ) -> SubmittedJob | Order:
+        found: Job | SearchResult | None = self._read_job(record) if isinstance(record, Submitted) else None
+        while True:
+            decision = decide(
+                record, wanted, found, max_tries=self._key.max_tries, policy=self._policy, same_try=same_try
+            )
             match decision:
                 case Refuse(reason):
-                    raise ScenarioSubmissionError(reason, job_id=record.job_id if record else None)
+                    job_id = record.job_id if isinstance(record, Submitted) else None
+                    raise ScenarioSubmissionError(reason, job_id=job_id)
+                case Submit(generation, reason):
+                    return Order(generation, reason, stored, _jobs_so_far(record, found))
+                case Rejoin(job):
+                    return self._rejoin(record, job, same_try=same_try)
                 case Search():
-                    assert record is not None  # noqa: S101 - a search follows an intent
-                    answer = self._search(record, request, same_try=same_try)
-                case Submit(take, why):
-                    ready = self._before_buying()
-                    inputs = request.inputs if ready is None else ready
-                    draft = self._draft(request, take, max_tries, _jobs_so_far(record, answer))
-                    self._price(draft, inputs)
-                    if (meanwhile := self._store.load()) != record:
-                        # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
-                        record, answer = meanwhile, self._ask(meanwhile)
-                        continue
-                    self._submissions += 1
-                    self._log.info("Submitting take %d to %s: %s.", take, request.model_id, why)
-                    record = self._intend(draft, request, inputs)
-                    try:
-                        return self._submit(record, request.model_id, inputs)
-                    except (ScenarioConnectionError, ScenarioServerError) as error:
-                        if self._submissions >= _MOST_SUBMISSIONS or not _is_ambiguous(error):
-                            raise
-                        self._log.warning("%s It may have been accepted all the same: looking for it.", error)
-                        answer = None
-                case Wait() | Land():
-                    assert record is not None  # noqa: S101 - only a record leads here
-                    return self._rejoin(record, decision, answer, max_tries)
+                    found = self._search(record)
 
-    def _ask(self, record: Record | None) -> Answer:
-        if record is None or record.job_id is None:
-            return None
-        try:
-            return self._client.send(calls.get_job(record.job_id))
-        except ScenarioNotFoundError:
-            return Gone(self._clock() - (record.intended_at or 0.0))
+    def _rejoin(self, record: Record | None, job: Job, *, same_try: bool) -> SubmittedJob:
+        submitted = submitted_from(record, job) if isinstance(record, Intent) else record
+        if not isinstance(submitted, Submitted):
+            raise TypeError("only a job that was bought is rejoined")
+        self._log.info("Rejoining job %s (%s), which this task has already bought.", job.id, job.status.value)
+        charged = submitted.charged
+        if charged is None and not job.has_ended_badly:
+            charged = _text(job.cost)
+        rejoined = dataclasses.replace(submitted, max_tries=self._key.max_tries, charged=charged)
+        if rejoined != record:
+            self._save_job(rejoined)
+        return SubmittedJob(job, rejoined, is_new=same_try)
 
-    def _draft(self, request: Request, take: int, max_tries: int, earlier_jobs: list[str]) -> Record:
-        return Record(
-            take=take,
-            fingerprint=request.fingerprint,
-            input_digests=request.digests,
-            seed=request.inputs.get("seed"),
-            seed_is_ours=False,
-            intended_at=None,
-            job_id=None,
-            max_tries=max_tries,
-            earlier_jobs=earlier_jobs,
-        )
+    # Asking Scenario
 
-    def _price(self, draft: Record, inputs: Mapping[str, Any]) -> None:
-        """Check the price. A job that the dry run made is this task's from then on: it is paid for."""
-        try:
-            self._check_price(inputs)
-        except ScenarioDryRunError as alarm:
-            self._store.save(dataclasses.replace(draft, intended_at=self._clock(), job_id=alarm.job_id))
-            message = f"{alarm} {_KEPT.format(job_id=alarm.job_id)}"
-            raise ScenarioDryRunError(message, said=alarm.said, job_id=alarm.job_id) from None
-
-    def _intend(self, draft: Record, request: Request, inputs: Mapping[str, Any]) -> Record:
-        sent = {name: value for name, value in inputs.items() if value != request.inputs.get(name)}
-        record = dataclasses.replace(draft, intended_at=self._clock(), sent=sent)
-        if request.needs_our_seed:
-            # Not from random: a DAG file that calls random.seed() would draw the same seed for all its tasks.
-            seed = 1 + secrets.randbelow(request.largest_seed)
-            record = dataclasses.replace(record, seed=seed, seed_is_ours=True)
-        self._store.save(record)
-        return record
-
-    def _submit(self, record: Record, model_id: str, inputs: Mapping[str, Any]) -> Bought:
-        """Send the paid POST, once."""
-        seed = {"seed": record.seed} if record.seed_is_ours else {}
-        try:
-            submission = self._client.send(calls.submit(model_id, {**inputs, **seed}))
-        except ScenarioError as error:
-            if not _is_ambiguous(error):
-                self._store.save(dataclasses.replace(record, intended_at=None))
-            raise
-        cost = submission.cost
-        bought = dataclasses.replace(record, job_id=submission.job.id, charged=_text(cost))
-        self._store.save(bought)
-        price = "a price it did not tell" if cost is None else creative_units(cost)
-        self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
-        return Bought(submission.job, bought, is_new=True)
-
-    def _search(self, record: Record, request: Request, *, same_try: bool) -> Found:
-        """Look for a lost submission until it is surely found or would surely have shown up."""
-        until = settled_at(record, started=self._clock(), same_try=same_try)
+    def _read_job(self, record: Submitted) -> Job:
+        """Read a bought job. A refusal is no verdict: it must last a minute, and the job list must confirm it."""
+        since = self._monotonic()
         pause = 2.0
         while True:
-            looked_at = self._clock()
-            jobs, clock_ahead = self._list(record)
-            claimed = () if record.seed_is_ours else {*self._claimed(), *record.earlier_jobs}
-            ours = candidates(record, request, jobs, clock_ahead=clock_ahead, claimed=claimed)
-            found = Found(ours, settled=looked_at >= until)
-            if found.is_conclusive(record):
+            try:
+                return self._client.send(calls.get_job(record.job_id))
+            except ScenarioTransientError as error:
+                if self._monotonic() - since < PATIENCE_SECONDS and error.retry_after is None:
+                    refusal: ScenarioError = error
+                else:
+                    raise ScenarioTransientError(
+                        f"Job {record.job_id} can't be read just now.\n{error} The job was bought and is paid for: a "
+                        "retry looks at it again and pays nothing.",
+                        job_id=record.job_id,
+                        retry_after=error.retry_after,
+                    ) from None
+            except ScenarioError as error:
+                refusal = error
+                if self._monotonic() - since >= PATIENCE_SECONDS:
+                    return self._listed(record, error, self._monotonic() - since)
+            self._log.warning("Job %s could not be read, which is no verdict on it: %s", record.job_id, refusal)
+            self._sleep(pause)
+            pause = min(10.0, pause * 1.5)
+
+    def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
+        """Return a job that its own address refuses as the job list shows it."""
+        start = datetime.datetime.fromtimestamp(max(0.0, record.submitted_at - CLOCK_TOLERANCE), datetime.UTC)
+        try:
+            job = find_in_list(self._client, record.job_id, start)
+        except ScenarioError:
+            job = None
+        if job is None:
+            raise unreadable_error(record.job_id, refusal, seconds)
+        return job
+
+    def _recall(self, wanted: Wanted) -> Record | None:
+        """Return the record that earlier tries would have left, as far as Scenario's job list tells.
+
+        Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire.
+        """
+        since = self._key.run_started_at
+        # A clear sets the start of a finished run anew: its jobs are older.
+        bound = None if since is None or self._key.was_cleared else since - CLOCK_TOLERANCE
+        start = None if bound is None else datetime.datetime.fromtimestamp(max(0.0, bound), datetime.UTC)
+        jobs, _ = self._patiently(lambda: self._list(start))
+        found = find_earlier(self._key, wanted, jobs)
+        if not found:
+            return None
+        job, generation, since_clear = found[-1]
+        changed = differing_inputs(wanted.inputs, job)
+        record = Submitted(
+            generation=generation,
+            digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
+            seed=job.seed,
+            seed_is_ours=True,
+            max_tries=self._key.max_tries if since_clear else -1,
+            earlier_jobs=tuple(dict.fromkeys(one.id for one, *_ in found[:-1] if one.id != job.id)),
+            job_id=job.id,
+            submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
+            returned=not since_clear and self._policy.on_clear is OnClear.REGENERATE,
+        )
+        self._log.info("Airflow keeps no record of this task. Scenario's job list shows its job %s.", job.id)
+        return record
+
+    def _search(self, record: Record | None) -> SearchResult:
+        """Look for a lost submission until it is surely found or would surely be listed."""
+        if not isinstance(record, Intent):
+            raise TypeError("only an intent is searched for")
+        started = self._monotonic()
+        pause = 2.0
+        while True:
+            looked_at = self._monotonic()
+            jobs, unreadable = self._patiently(lambda: self._list(list_from(record)))
+            claimed = set(record.earlier_jobs)
+            if not record.seed_is_ours:
+                claimed.update(self._store.jobs_of_others())
+            settled = looked_at - started >= SETTLE_SECONDS
+            found = find_submission(record, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
+            if settled and not found.jobs and found.doubts:
+                found = self._read_doubts(record, found, claimed)
+            if found.is_conclusive:
                 return found
-            pause = min(pause, max(0.1, until - self._clock()))
+            left = SETTLE_SECONDS - (self._monotonic() - started)
+            pause = min(pause, max(0.1, left))
             self._log.info("It is not sure yet what became of the submission; looking again in %.0f s.", pause)
             self._sleep(pause)
             pause = min(10.0, pause * 1.5)
 
-    def _list(self, record: Record) -> tuple[list[Job], float]:
-        """Return all jobs changed since the intent, and by how many seconds Scenario's clock is ahead."""
-        first = self._client.send(calls.list_jobs(page_size=1))
-        clock_ahead = first.server_time.timestamp() - self._clock() if first.server_time else 0.0
-        since = search_from(record, clock_ahead=clock_ahead)
+    def _read_doubts(self, record: Intent, found: SearchResult, claimed: Collection[str]) -> SearchResult:
+        """Read singly what the list shows too little of."""
+        jobs = []
+        for job in found.doubts[:_MAX_SINGLE_READS]:
+            try:
+                jobs.append(self._client.send(calls.get_job(job.id)))
+            except ScenarioError:
+                jobs.append(job)
+        jobs += found.doubts[_MAX_SINGLE_READS:]
+        return find_submission(record, jobs, claimed=claimed, settled=True, unreadable=found.unreadable)
+
+    def _list(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
+        """Return all jobs changed since a time, and how many rows could not be read."""
         jobs: dict[str, Job] = {}
+        unreadable = 0
         token: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = self._client.send(calls.list_jobs(updated_after=since, token=token))
+        for page in read_pages(self._client, updated_after):
             jobs.update((job.id, job) for job in page.jobs)
+            unreadable += page.unreadable
             token = page.next_token
-            if token is None:
-                return list(jobs.values()), clock_ahead
-        raise ScenarioSubmissionError(
-            f"Scenario's list of jobs since the lost submission did not end after {_MOST_PAGES} pages, so it can't be "
-            "told whether it was accepted. Nothing further was bought. Look in Scenario whether it was. If so, write "
-            "the job's id as job_id into the task's entry in its Task State Store; if not, delete the entry. Then "
-            "clear the task."
-        )
+        if token is not None:
+            raise ScenarioSubmissionError(
+                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this task's last "
+                "submission was accepted.\nNothing further was bought. Look for its job in Scenario."
+            )
+        return list(jobs.values()), unreadable
 
-    def _rejoin(self, record: Record, decision: Wait | Land, answer: Answer, max_tries: int) -> Bought:
-        match decision, answer:
-            case Land(job), _:
-                pass
-            case Wait(), Job() as job:
-                pass
-            case Wait(), Found((job,)):
-                pass
-            case _:
-                job = self._unseen(record)
-        self._log.info("Rejoining job %s (%s), which this task has already bought.", job.id, job.status.value)
-        charged = record.charged if record.job_id == job.id else None
-        if charged is None and not job.has_ended_badly:
-            charged = _text(job.cost)
-        rejoined = dataclasses.replace(record, job_id=job.id, max_tries=max_tries, charged=charged)
-        if rejoined != record:
-            self._store.save(rejoined)
-        return Bought(job, rejoined, is_new=False)
+    def _patiently(self, read: Callable[[], tuple[list[Job], int]]) -> tuple[list[Job], int]:
+        """Read the job list; if that fails, again for a minute: nothing is bought while it can't be read."""
+        since = self._monotonic()
+        pause = 2.0
+        while True:
+            try:
+                return read()
+            except ScenarioSubmissionError:
+                raise
+            except ScenarioError as error:
+                if self._monotonic() - since >= PATIENCE_SECONDS:
+                    raise ScenarioTransientError(
+                        f"Scenario's job list can't be read, so it can't be told whether this task has a job.\n{error} "
+                        "Nothing further was bought: a retry looks again.",
+                        retry_after=error.retry_after,
+                    ) from None
+                self._log.warning("Scenario's job list could not be read; trying again in %.0f s. %s", pause, error)
+            self._sleep(pause)
+            pause = min(10.0, pause * 1.5)
 
-    def _unseen(self, record: Record) -> Job:
-        """Return a job that Scenario accepted but does not show yet."""
-        assert record.job_id is not None  # noqa: S101 - it is waited for by its id
-        return Job(record.job_id, JobStatus.PENDING, seed=record.seed)
+    # Buying
+
+    def _intend(
+        self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], largest_seed: int
+    ) -> Intent | None:
+        """Write the intent down. Return ``None`` if another try wrote meanwhile."""
+        is_ours = largest_seed >= PROVING_SEEDS and "seed" not in inputs
+        given = inputs.get("seed")
+        baseline = None if is_ours else self._baseline()
+        while True:
+            intent = Intent(
+                generation=order.generation,
+                digests=wanted.digests,
+                seed=self._key.seed(order.generation, largest_seed) if is_ours else given,
+                seed_is_ours=is_ours,
+                max_tries=self._key.max_tries,
+                earlier_jobs=order.earlier_jobs,
+                model_id=model_id,
+                inputs=dict(inputs),
+                intended_at=self._clock(),
+                token=secrets.token_hex(8),
+                baseline=baseline,
+            )
+            written_at = self._monotonic()
+            self._store.save(intent)
+            # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought.
+            if not _is_same(self._store.load(), intent):
+                self._log.warning("Another try of this task is at work: this one buys nothing.")
+                return None
+            if self._monotonic() - written_at < FRESH_SECONDS:
+                return intent
+
+    def _baseline(self) -> Baseline:
+        """Read the newest page of the job list, where no seed of ours will tell whose a job is."""
+        try:
+            return Baseline.of(self._client.send(calls.list_jobs()))
+        except ScenarioError as error:
+            raise ScenarioTransientError(
+                f"Scenario's job list can't be read, so a lost reply could not be made good.\n{error} Nothing was bought "
+                "by this try.",
+                retry_after=error.retry_after,
+            ) from None
+
+    def _post(self, intent: Intent) -> SubmittedJob:
+        """Send the paid POST, once."""
+        seed = {"seed": intent.seed} if intent.seed_is_ours else {}
+        try:
+            submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
+        except ScenarioError as error:
+            if not is_ambiguous(error):
+                self._store.save(NotAccepted(**facts_of(intent)))
+            raise
+        cost = submission.cost
+        price = "a price it did not tell" if cost is None else creative_units(cost)
+        self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
+        bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
+        self._save_job(bought)
+        return SubmittedJob(submission.job, bought, is_new=True)
+
+    def _save_job(self, record: Submitted) -> None:
+        """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job."""
+        try:
+            self._store.save(record)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the job is paid for
+            self._log.warning(
+                "Airflow could not store that this task bought job %s (%s). The wait goes on.",
+                record.job_id,
+                type(error).__name__,
+            )
 
 
-def _jobs_so_far(record: Record | None, answer: Answer) -> list[str]:
-    """Return the jobs known to be of the takes up to now."""
+def is_ambiguous(error: ScenarioError) -> bool:
+    """Return whether Scenario may have accepted a submission that ended in this error.
+
+    It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
+    """
+    if isinstance(error, ScenarioConnectionError):
+        return error.sent
+    return not error.is_refusal
+
+
+def _ambiguous_error(error: ScenarioError) -> ScenarioError:
+    if isinstance(error, ScenarioTransientError):
+        return error
+    return ScenarioTransientError(
+        f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
+        retry_after=error.retry_after,
+    )
+
+
+def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tuple[str, ...]:
+    """Return the jobs known to be of the generations up to now."""
     if record is None:
-        return []
-    found = [job.id for job in answer.jobs] if isinstance(answer, Found) else []
-    jobs = [*record.earlier_jobs, *([record.job_id] if record.job_id else found)]
-    return list(dict.fromkeys(jobs))
+        return ()
+    jobs = [job.id for job in found.jobs] if isinstance(found, SearchResult) else []
+    return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
+
+
+def _is_same(one: Record | None, other: Record | None) -> bool:
+    """Return whether two records are the same once they are stored as JSON."""
+    return (one and to_dict(one)) == (other and to_dict(other))
 
 
 def _text(cost: Decimal | None) -> str | None:
     return None if cost is None else amount(cost)
 
-
-def _is_ambiguous(error: ScenarioError) -> bool:
-    """Whether Scenario may have accepted a submission that ended in this error."""
-    if isinstance(error, ScenarioConnectionError):
-        return error.sent
-    return isinstance(error, ScenarioServerError)

@@ -1,0 +1,183 @@
+"""What a task remembers of its purchase. Pure.
+
+A paid POST has no idempotency key, so a purchase is written down: the intent before the POST, the job's id after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_scenario.api.job import JobPage
+from airflow_provider_scenario.exceptions import ScenarioSubmissionError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the author asks for, in the author's own values: the model's record has no say in it.
+
+    :param model_id: The model.
+    :param inputs: Values by the API's names, as JSON; ``None`` counts as not given. Not shown in the repr.
+    """
+
+    model_id: str
+    inputs: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """A short digest of the model and of each input, to tell later which of them changed."""
+        given = {name: value for name, value in self.inputs.items() if value is not None}
+        # No input's name has a space: none hides the model.
+        return {name: _digest(value) for name, value in sorted({"the model": self.model_id, **given}.items())}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The newest page of Scenario's job list right before a POST: none of its jobs is the one that was asked for.
+
+    :param job_ids: The jobs on it.
+    :param newest: When the newest of them was made, by Scenario's clock, in seconds of the epoch; ``None`` if unknown.
+    :param server_time: Scenario's clock when it answered, in seconds of the epoch; ``None`` if it did not say.
+    """
+
+    job_ids: tuple[str, ...] = ()
+    newest: float | None = None
+    server_time: float | None = None
+
+    @classmethod
+    def of(cls, page: JobPage) -> Baseline:
+        """Return the baseline that a page of the job list makes."""
+        made = [job.created_at.timestamp() for job in page.jobs if job.created_at is not None]
+        server_time = page.server_time.timestamp() if page.server_time else None
+        return cls(tuple(job.id for job in page.jobs), max(made, default=None), server_time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What every state of a purchase remembers.
+
+    :param generation: Which generation of this task instance it is, from 1.
+    :param digests: The digests of what the author asked for.
+    :param seed: The seed that was sent, ours or the author's; ``None`` if none was.
+    :param seed_is_ours: Whether the seed follows from the task: then a job with it is surely this one.
+    :param max_tries: Airflow's count that a clear raises and a retry does not.
+    :param earlier_jobs: The jobs of earlier generations.
+    """
+
+    generation: int
+    digests: Mapping[str, str]
+    seed: int | None = None
+    seed_is_ours: bool = False
+    max_tries: int
+    earlier_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAccepted(_Facts):
+    """The last submission was surely not accepted: nothing was bought by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent(_Facts):
+    """A POST was about to be sent: it may or may not have been accepted.
+
+    :param model_id: The model.
+    :param inputs: What was about to be sent, without a seed of ours. Not shown in the repr.
+    :param intended_at: When, by the worker's clock, in seconds of the epoch.
+    :param token: Tells this intent from any other worker's.
+    :param baseline: The job list right before, where no seed of ours can tell.
+    """
+
+    model_id: str
+    inputs: Mapping[str, Any] = field(repr=False)
+    intended_at: float
+    token: str
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted(_Facts):
+    """A job was bought.
+
+    :param job_id: The job.
+    :param submitted_at: When the POST was about to be sent, in seconds of the epoch.
+    :param charged: What it was charged when it was bought, in creative units as decimal text: after a refund the job
+        itself no longer tells all of it. ``None`` if it is not known.
+    :param returned: Whether the task has returned its result.
+    """
+
+    job_id: str
+    submitted_at: float
+    charged: str | None = None
+    returned: bool = False
+
+
+Record = NotAccepted | Intent | Submitted
+"""What is remembered of a purchase, one per task instance."""
+
+_STATES: Mapping[str, type[NotAccepted] | type[Intent] | type[Submitted]] = {
+    "not_accepted": NotAccepted,
+    "intent": Intent,
+    "submitted": Submitted,
+}
+
+
+def all_jobs(record: Record) -> tuple[str, ...]:
+    """Return every job that a task instance is known to have bought, the last one last."""
+    return (*record.earlier_jobs, record.job_id) if isinstance(record, Submitted) else record.earlier_jobs
+
+
+def facts_of(record: Record) -> dict[str, Any]:
+    """Return what every state remembers, to make another state of it."""
+    return {one.name: getattr(record, one.name) for one in dataclasses.fields(_Facts)}
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """Return a record as JSON."""
+    state = next(name for name, kind in _STATES.items() if isinstance(record, kind))
+    return {"state": state, **json.loads(json.dumps(dataclasses.asdict(record), default=str))}
+
+
+def from_dict(document: object) -> Record:
+    """Return the record that :func:`to_dict` made; what a later version added is passed over.
+
+    :raises ScenarioSubmissionError: if it can't be read: then nobody knows what was bought.
+    """
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        trouble = type(error).__name__
+    raise ScenarioSubmissionError(
+        f"This task's record of what it bought can't be read ({trouble}).\nNothing further was bought. Look in Scenario "
+        "for the task's job, delete the entry scenario_submission in the task's Task State Store, then clear the task: "
+        "a job with a seed of this task is found again."
+    )
+
+
+def _read(document: object) -> Record:
+    if not isinstance(document, Mapping):
+        raise TypeError
+    kind = _STATES[document["state"]]
+    known = {one.name: document[one.name] for one in dataclasses.fields(kind) if one.name in document}
+    known["earlier_jobs"] = tuple(known.get("earlier_jobs") or ())
+    if isinstance(known.get("baseline"), Mapping):
+        baseline = dict(known["baseline"])
+        known["baseline"] = Baseline(tuple(baseline["job_ids"]), baseline.get("newest"), baseline.get("server_time"))
+    if kind is Submitted and not (isinstance(known["job_id"], str) and known["job_id"]):
+        raise ValueError
+    return kind(**known)
+
+
+def changed_inputs(record: Record, wanted: Wanted) -> list[str]:
+    """Return the names of what changed between a record and what is wanted now."""
+    old, new = record.digests, wanted.digests
+    return [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

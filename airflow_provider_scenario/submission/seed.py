@@ -1,0 +1,119 @@
+"""The seed that a task sends follows from the task itself, so that it serves as the idempotency key. Pure.
+
+A seed has two parts. The upper one follows from the task instance and the generation. The lower twelve bits follow
+from the start of the DAG run and from what tells a clear from a retry. So a job's seed tells whose it is, and whether
+it was bought since the last clear. Another Airflow whose DAG, run and task have the same names has another start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PROVING_SEEDS = 2**20
+"""How many seeds a model must take at least for one of ours to prove whose a job is."""
+
+_MAX_BITS = 31
+"""Scenario's seeds go up to 2**31 - 1 (``GET /models/{id}`` of the Wan models)."""
+
+_MIN_BITS = 20
+_EPOCH_BITS = 12
+
+
+@dataclass(frozen=True)
+class SeedMatch:
+    """What a job's seed tells of its origin.
+
+    :param generation: Which generation of the task instance it is, from 1.
+    :param since_clear: Whether it was bought since the last clear, in the same run.
+    """
+
+    generation: int
+    since_clear: bool
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """What tells one task instance from all others.
+
+    :param dag_id: The DAG.
+    :param run_id: Its run.
+    :param task_id: The task.
+    :param index: The map index and, from Airflow 3.4, the iteration of a loop.
+    :param run_started_at: When the run started, in seconds of the epoch. A clear of a finished run changes it.
+    :param try_number: Which try this is, from 1. A clear does not set it back.
+    :param max_tries: Airflow's count that a clear raises and a retry does not.
+    :param was_cleared: Whether the task or its run was ever cleared.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    index: str
+    run_started_at: float | None
+    try_number: int
+    max_tries: int
+    was_cleared: bool
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> TaskKey:
+        """Return the key of a task's context."""
+        ti, run, task = context["ti"], context.get("dag_run"), context.get("task")
+        started = getattr(run, "start_date", None) or getattr(run, "run_after", None)
+        retries = getattr(task, "retries", None)
+        clears = getattr(run, "clear_number", None) or 0
+        # Airflow 3.4 repeats a task in a loop: each iteration is an instance of its own, with the same map index.
+        places = (ti.map_index, getattr(ti, "region_id", None), getattr(ti, "region_index", None))
+        return cls(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            index="/".join("" if place in (None, -1) else str(place) for place in places),
+            run_started_at=started.timestamp() if started is not None else None,
+            try_number=ti.try_number,
+            max_tries=ti.max_tries,
+            was_cleared=clears > 0 or (retries is not None and ti.max_tries != retries),
+        )
+
+    @property
+    def may_have_submitted(self) -> bool:
+        """Whether an earlier try may have bought something."""
+        return self.try_number > 1 or self.was_cleared
+
+    def seed(self, generation: int, largest: int) -> int:
+        """Return the seed of a generation.
+
+        :param generation: Which generation, from 1.
+        :param largest: The largest seed that the model takes, :data:`PROVING_SEEDS` or more.
+        :return: From 1 to ``largest``.
+        """
+        return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))
+
+    def match(self, seed: int | None) -> SeedMatch | None:
+        """Return what a job's seed tells; ``None`` if the job is not of this task instance.
+
+        :param seed: The job's seed.
+        """
+        if seed is None or not 0 < seed < 2**_MAX_BITS:
+            return None
+        for generation in range(1, max(1, self.try_number) + 1):
+            for bits in range(_MIN_BITS, _MAX_BITS + 1):
+                ours = self._seed(generation, bits)
+                if seed == ours:
+                    return SeedMatch(generation, since_clear=True)
+                # A clear may have changed the lower part. Without one, another part means another Airflow.
+                if self.was_cleared and seed >> _EPOCH_BITS == ours >> _EPOCH_BITS:
+                    return SeedMatch(generation, since_clear=False)
+        return None
+
+    def _seed(self, generation: int, bits: int) -> int:
+        upper = _hash(self.dag_id, self.run_id, self.task_id, self.index, generation) % 2 ** (bits - _EPOCH_BITS)
+        lower = _hash(self.run_started_at, self.max_tries) % 2**_EPOCH_BITS
+        return (upper << _EPOCH_BITS | lower) or 1
+
+
+def _hash(*parts: object) -> int:
+    text = "\n".join(repr(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -1,0 +1,96 @@
+"""Where a task keeps the record of what it bought, and where it shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases
+from airflow_provider_scenario.submission.record import Record, Submitted, all_jobs, from_dict, to_dict
+
+STATE_KEY = "scenario_submission"
+"""The one key in a task's state store. Renaming it would lose sight of every job that is waited for."""
+
+
+class SubmissionStore:
+    """Keeps the record in Airflow's task state store, where there is one, so that retries and clears find it.
+
+    Airflow below 3.3 has none, and 3.4 empties it when a task is cleared: then the record is gone, and the job is
+    found by its seed.
+
+    :param context: Airflow's task context.
+    :param durable: Whether the author wants purchases remembered across tries.
+    """
+
+    def __init__(self, context: Mapping[str, Any], *, durable: bool) -> None:
+        self._context = context
+        self._store = context.get("task_state_store") if durable else None
+        self._record: Record | None = None
+
+    def load(self) -> Record | None:
+        """Return the record, or ``None``.
+
+        :raises ScenarioSubmissionError: if it can't be read.
+        """
+        if self._store is None:
+            return self._record
+        document = self._store.get(STATE_KEY)
+        return None if document is None else from_dict(document)
+
+    def save(self, record: Record) -> None:
+        """Keep the record for as long as the DAG run is kept."""
+        self._record = record
+        if self._store is not None:
+            from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in its stub
+
+            self._store.set(STATE_KEY, to_dict(record), retention=NEVER_EXPIRE)
+
+    def jobs_of_others(self) -> Collection[str]:
+        """Return the jobs that other task instances of this DAG run are known to have bought."""
+        ti, dag = self._context["ti"], self._context.get("dag")
+        task_ids = [task_id for task_id in getattr(dag, "task_ids", ()) if task_id != ti.task_id]
+        jobs: set[str] = set()
+        if ti.map_index is not None and ti.map_index >= 0:
+            # Without map_indexes, not even None, Airflow gives those of all instances; a single one it gives bare.
+            jobs.update(_texts(ti.xcom_pull(task_ids=ti.task_id, key="job_id")))
+        for task_id in task_ids:
+            jobs.update(_texts(ti.xcom_pull(task_ids=task_id, key="job_id")))
+        return jobs
+
+    def show(self, record: Record, scenario_conn_id: str, project_id: str | None) -> None:
+        """Show what this task instance bought as an XCom, which a report can read.
+
+        :param record: The record.
+        :param scenario_conn_id: The connection it bought on.
+        :param project_id: The project it asserted.
+        """
+        charged = {}
+        if isinstance(record, Submitted) and record.charged is not None:
+            charged = {record.job_id: record.charged}
+        show_purchases(self._context, scenario_conn_id, project_id, all_jobs(record), charged)
+
+
+def show_purchases(
+    context: Mapping[str, Any],
+    scenario_conn_id: str,
+    project_id: str | None,
+    job_ids: Collection[str],
+    charged: Mapping[str, str] | None = None,
+) -> None:
+    """Show what a task instance bought as an XCom, which a report can read.
+
+    :param context: Airflow's task context.
+    :param scenario_conn_id: The connection it bought on.
+    :param project_id: The project it asserted.
+    :param job_ids: The jobs, the last one last.
+    :param charged: What is known to have been charged, by job. Default: nothing.
+    """
+    ti = context["ti"]
+    task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
+    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}))
+    ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
+
+
+def _texts(pulled: object) -> list[str]:
+    found = pulled if isinstance(pulled, list | tuple) else [pulled]
+    return [one for one in found if isinstance(one, str) and one]
