@@ -24,17 +24,17 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
 from airflow_provider_scenario.operators.arguments import rules_of, with_paths_as_text
-from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
 from airflow_provider_scenario.operators.file_inputs import FileInputs
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.submission.charges import spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Record, Request
 from airflow_provider_scenario.submission.prepare import checked_request, read_model
 from airflow_provider_scenario.submission.pricing import check_price, limit_of, warn_if_dearer
 from airflow_provider_scenario.submission.submitter import Bought, Purchase
-from airflow_provider_scenario.triggers.progress import say_news
+from airflow_provider_scenario.triggers.progress import report_progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -117,7 +117,7 @@ class Generation:
         if record is not None and record.job_id is not None and record.job_id != told_of:
             self._log.warning("An event of job %s is stale: this task waits for %s.", told_of, record.job_id)
             self._defer(record.job_id, (record.intended_at or time.time()) + self._operator.timeout)
-        ending = Ending.from_event(dict(event))
+        ending = WaitResult.from_event(dict(event))
         self._job_id = ending.job_id
         return self._conclude(ending, record)
 
@@ -131,7 +131,7 @@ class Generation:
     def look_a_last_time(self, job_id: str) -> dict[str, Any]:
         """Look at the job once, and return what it made."""
         with ScenarioHook(self._operator.scenario_conn_id, self._operator.project_id).get_conn() as client:
-            ending = last_look(job_id, client)
+            ending = final_check(job_id, client)
         return self._conclude(ending, self._records.load())
 
     def kill(self) -> None:
@@ -232,18 +232,18 @@ class Generation:
     def _wait(self, bought: Bought, client: ScenarioClient) -> dict[str, Any]:
         job, record = bought.job, bought.record
         deadline = (record.intended_at or time.time()) + self._operator.timeout
-        wait = JobWait(job.id, deadline, self._usual)
-        ending = wait.saw(job, time.time())
+        wait = WaitState(job.id, deadline, self._usual)
+        ending = wait.on_job(job, time.time())
         if ending is None and self._operator.deferrable:
             self._defer(job.id, deadline, since=time.time())
         if ending is None:
-            ending = wait_here(wait, client, self._operator.poll_interval, self._tell)
+            ending = poll_until_done(wait, client, self._operator.poll_interval, self._tell)
         else:
             self._tell(wait)
         return self._conclude(ending, record)
 
-    def _tell(self, wait: JobWait) -> None:
-        say_news(wait, self._context["ti"], self._log)
+    def _tell(self, wait: WaitState) -> None:
+        report_progress(wait, self._context["ti"], self._log)
 
     def _defer(self, job_id: str, deadline: float, since: float | None = None) -> NoReturn:
         from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -265,7 +265,7 @@ class Generation:
 
     # Handing on
 
-    def _conclude(self, ending: Ending, record: Record | None) -> dict[str, Any]:
+    def _conclude(self, ending: WaitResult, record: Record | None) -> dict[str, Any]:
         """Hand on the job if it succeeded; else tell what it cost, and raise what became of it."""
         job = ending.job
         if record is not None and job is not None:
@@ -275,7 +275,7 @@ class Generation:
             spent = spent_on(job)
             if spent is not None:
                 self._context["ti"].xcom_push(key="cost", value=amount(spent))
-        return self._land(ending.succeeded(self._operator.timeout))
+        return self._land(ending.job_or_raise(self._operator.timeout))
 
     def _land(self, job: Job) -> dict[str, Any]:
         """Hand on the job, and remember that it was.

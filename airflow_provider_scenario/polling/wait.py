@@ -24,13 +24,13 @@ from airflow_provider_scenario.polling.progress import progress_of, progress_wor
 FIRST_LOOK = 10.0
 """Seconds from a deferral to the first look. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
 
-VANISHED_AFTER = 60.0
+REFUSED_FOR = 60.0
 """Seconds that Scenario must refuse to tell of a job before it counts as gone: right after creation it may be unknown,
 and a proxy's or a gateway's odd reply is no verdict on a job that is paid for."""
 
 
 @dataclass(frozen=True)
-class Ending:
+class WaitResult:
     """How a wait ended. Fits into a trigger event: no input, no URL, no secret.
 
     :param job_id: The job waited for.
@@ -55,7 +55,7 @@ class Ending:
         }
 
     @classmethod
-    def from_event(cls, event: dict[str, Any]) -> Ending:
+    def from_event(cls, event: dict[str, Any]) -> WaitResult:
         """Return the ending that :meth:`to_event` was made from."""
         told = event.get("error")
         error: ScenarioError | None = None
@@ -69,7 +69,7 @@ class Ending:
             error=error,
         )
 
-    def succeeded(self, timeout: float, then: str = RETRY_REJOINS) -> Job:
+    def job_or_raise(self, timeout: float, then: str = RETRY_REJOINS) -> Job:
         """Return the job if it succeeded.
 
         :param timeout: Seconds since its submission that were allowed, for the message.
@@ -86,7 +86,7 @@ class Ending:
         return self.job
 
 
-class JobWait:
+class WaitState:
     """The state of one wait. Tell it what each look brought; it says when the wait has ended.
 
     :param job_id: The job.
@@ -105,7 +105,7 @@ class JobWait:
         self._said: list[str] = []
         self._progress: dict[str, Any] | None = None
 
-    def saw(self, job: Job, now: float) -> Ending | None:
+    def on_job(self, job: Job, now: float) -> WaitResult | None:
         """Take in a look at the job.
 
         :return: The ending, or ``None`` to look again.
@@ -114,33 +114,33 @@ class JobWait:
         self._notice(job)
         self._job = job
         if job.is_finished:
-            return Ending(self.job_id, job)
+            return WaitResult(self.job_id, job)
         return self._given_up(now)
 
-    def missed(self, error: ScenarioError, now: float) -> Ending | None:
+    def on_error(self, error: ScenarioError, now: float) -> WaitResult | None:
         """Take in a look that failed. Only a refusal that will stay, or the deadline, ends the wait.
 
         :return: The ending, or ``None`` to look again.
         """
         if isinstance(error, ScenarioAuthenticationError | ScenarioPermissionError):
-            return Ending(self.job_id, self._job, error=error)
+            return WaitResult(self.job_id, self._job, error=error)
         if not isinstance(error, ScenarioTransientError):
             self._refused_since = now if self._refused_since is None else self._refused_since
-            if now - self._refused_since >= VANISHED_AFTER:
-                return Ending(self.job_id, self._job, error=error)
+            if now - self._refused_since >= REFUSED_FOR:
+                return WaitResult(self.job_id, self._job, error=error)
         if str(error) != self._trouble:
             self._trouble = str(error)
             self._said.append(f"Job {self.job_id} could not be read, which does not end the wait: {error}")
         return self._given_up(now)
 
-    def news(self) -> tuple[list[str], dict[str, Any] | None]:
+    def pop_updates(self) -> tuple[list[str], dict[str, Any] | None]:
         """Return what there is to say since the last call: lines for the log, and a new progress or ``None``."""
         said, self._said = self._said, []
         progress, self._progress = self._progress, None
         return said, progress
 
-    def _given_up(self, now: float) -> Ending | None:
-        return Ending(self.job_id, self._job, timed_out=True) if now >= self.deadline else None
+    def _given_up(self, now: float) -> WaitResult | None:
+        return WaitResult(self.job_id, self._job, timed_out=True) if now >= self.deadline else None
 
     def _notice(self, job: Job) -> None:
         """Note a change of status, or another tenth of progress: no more than that is said."""

@@ -31,7 +31,7 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
-from airflow_provider_scenario.polling.wait import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.polling.wait import REFUSED_FOR, WaitResult, WaitState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -91,7 +91,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         self.start_from_trigger = start_from_trigger
         if start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
-        self._wait: JobWait | None = None
+        self._wait: WaitState | None = None
         self._seen_at: float | None = None
 
     def execute(self, context: Context) -> Any:
@@ -106,7 +106,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             ending = self._look(context)
             if ending is None:
                 self._defer()
-            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+            return result_of(ending.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -115,17 +115,17 @@ class ScenarioJobSensor(BaseSensorOperator):
             if ending is None:
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(
-                is_done=True, xcom_value=result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+                is_done=True, xcom_value=result_of(ending.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
             )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Go on after the wait in the triggerer."""
         with _sensor_errors():
-            ending = Ending.from_event(event)
+            ending = WaitResult.from_event(event)
             if ending.job_id != self.job_id:
                 self.log.warning("An event of job %s is stale: this sensor waits for %s.", ending.job_id, self.job_id)
                 self._defer()
-            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+            return result_of(ending.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
 
     def _start_trigger_args(self) -> StartTriggerArgs:
         """Return what Airflow makes the trigger of; it renders the templates in it.
@@ -161,32 +161,32 @@ class ScenarioJobSensor(BaseSensorOperator):
                 "the sensor over them."
             )
 
-    def _look(self, context: Context) -> Ending | None:
+    def _look(self, context: Context) -> WaitResult | None:
         """Look once, and tell what is new."""
         from airflow_provider_scenario.api import calls
-        from airflow_provider_scenario.triggers.progress import say_news
+        from airflow_provider_scenario.triggers.progress import report_progress
 
         # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
-        wait = self._wait = self._wait or JobWait(self.job_id, deadline=float("inf"))
+        wait = self._wait = self._wait or WaitState(self.job_id, deadline=float("inf"))
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             try:
                 job = client.send(calls.get_job(self.job_id))
             except ScenarioError as error:
-                ending = wait.missed(error, time.time()) or self._refused_for_long(error, context)
+                ending = wait.on_error(error, time.time()) or self._refused_for_long(error, context)
             else:
                 self._seen_at = time.time()
-                ending = wait.saw(job, self._seen_at)
-        say_news(wait, context["ti"], self.log)
+                ending = wait.on_job(job, self._seen_at)
+        report_progress(wait, context["ti"], self.log)
         return ending
 
-    def _refused_for_long(self, error: ScenarioError, context: Context) -> Ending | None:
+    def _refused_for_long(self, error: ScenarioError, context: Context) -> WaitResult | None:
         """Give up on a job that Scenario does not tell of. In reschedule mode each look is a process of its own."""
         if not self.reschedule or self.deferrable or isinstance(error, ScenarioTransientError):
             return None
         first_look = context["ti"].get_first_reschedule_date(context)
-        if first_look is None or time.time() - first_look.timestamp() < VANISHED_AFTER:
+        if first_look is None or time.time() - first_look.timestamp() < REFUSED_FOR:
             return None
-        return Ending(self.job_id, error=error)
+        return WaitResult(self.job_id, error=error)
 
     def _defer(self) -> NoReturn:
         from airflow_provider_scenario.triggers.job import ScenarioJobTrigger

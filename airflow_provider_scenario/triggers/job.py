@@ -15,7 +15,7 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.polling.wait import FIRST_LOOK, Ending, JobWait
+from airflow_provider_scenario.polling.wait import FIRST_LOOK, WaitResult, WaitState
 from airflow_provider_scenario.triggers.progress import push_progress
 from airflow_provider_scenario.triggers.watchers import watcher_of
 
@@ -86,27 +86,27 @@ class ScenarioJobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event: an :class:`~airflow_provider_scenario.polling.wait.Ending` as JSON."""
+        """Yield the one event: an :class:`~airflow_provider_scenario.polling.wait.WaitResult` as JSON."""
         await asyncio.sleep(FIRST_LOOK)
         ending = await self._wait()
         self._fired = True
         yield TriggerEvent(ending.to_event())
 
-    async def _wait(self) -> Ending:
-        wait = JobWait(self.job_id, self.deadline, UsualTimes(**self.usual) if self.usual else None)
+    async def _wait(self) -> WaitResult:
+        wait = WaitState(self.job_id, self.deadline, UsualTimes(**self.usual) if self.usual else None)
         watcher = watcher_of(self.scenario_conn_id, self.project_id)
         async with watcher.follow(self.job_id, self.since, self.poll_interval) as follower:
             while True:
                 look = await follower.next(self.deadline - time.time())
                 if look is None:
                     look = await watcher.look(follower, _LAST_LOOK_TIMEOUT)
-                ending = wait.saw(look, time.time()) if isinstance(look, Job) else wait.missed(look, time.time())
+                ending = wait.on_job(look, time.time()) if isinstance(look, Job) else wait.on_error(look, time.time())
                 await self._tell(wait)
                 if ending is not None:
                     return ending
 
-    async def _tell(self, wait: JobWait) -> None:
-        said, progress = wait.news()
+    async def _tell(self, wait: WaitState) -> None:
+        said, progress = wait.pop_updates()
         for line in said:
             self.log.info(line)
         if progress is not None:

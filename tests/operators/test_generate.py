@@ -837,14 +837,14 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
     deferral(generating("[stuck]", deferrable=True), run.context)
     finish(scenario, run.record["job_id"])
     second: list[str] = []
-    last_look = generation.last_look
+    last_look = generation.final_check
 
     def look(job_id: str, client: Any) -> Any:
         ending = last_look(job_id, client)
         second.append(others_buy_a_second_take(scenario, run))
         return ending
 
-    monkeypatch.setattr(generation, "last_look", look)
+    monkeypatch.setattr(generation, "final_check", look)
     generating("[stuck]").resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
     assert run.record["job_id"] == second[0]
     assert run.record["landed"] is False

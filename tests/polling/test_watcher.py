@@ -16,7 +16,7 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioAuthenticationError, ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.polling.follower import Look
 from airflow_provider_scenario.polling.pace import Pace, Reach
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
@@ -38,13 +38,13 @@ def watched() -> tuple[WatchedScenario, JobWatcher]:
     return scenario, JobWatcher(scenario.open, clock=clock)
 
 
-async def wait(watcher: JobWatcher, job_id: str, since: float | None = 0.0, deadline: float = HOUR) -> Ending:
+async def wait(watcher: JobWatcher, job_id: str, since: float | None = 0.0, deadline: float = HOUR) -> WaitResult:
     """Wait for a job as a trigger does."""
-    waiting = JobWait(job_id, START + deadline)
+    waiting = WaitState(job_id, START + deadline)
     async with watcher.follow(job_id, None if since is None else START + since) as follower:
         while True:
             look = await follower.next(waiting.deadline - clock()) or await watcher.look(follower, 30.0)
-            ending = waiting.saw(look, clock()) if isinstance(look, Job) else waiting.missed(look, clock())
+            ending = waiting.on_job(look, clock()) if isinstance(look, Job) else waiting.on_error(look, clock())
             if ending is not None:
                 return ending
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
@@ -132,7 +132,7 @@ class Watch:
     def __init__(self, weather: Weather, people: list[Waiter]) -> None:
         self.weather = weather
         self.people = people
-        self.heard: dict[int, tuple[float, Ending]] = {}
+        self.heard: dict[int, tuple[float, WaitResult]] = {}
         self.scenario = WatchedScenario(
             clock,
             clock_ahead=weather.skew,
@@ -168,12 +168,12 @@ class Watch:
             return
         self.heard[number] = (clock() - START, ending)
 
-    async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> Ending:
-        wait = JobWait(job_id, deadline=START + 10_000)
+    async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> WaitResult:
+        wait = WaitState(job_id, deadline=START + 10_000)
         async with watcher.follow(job_id, waiter.since, waiter.every) as follower:
             while True:
                 look = await follower.next(wait.deadline - clock()) or await watcher.look(follower, 30.0)
-                ending = wait.saw(look, clock()) if isinstance(look, Job) else wait.missed(look, clock())
+                ending = wait.on_job(look, clock()) if isinstance(look, Job) else wait.on_error(look, clock())
                 if ending is not None:
                     return ending
 

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.exceptions import ScenarioError
-from airflow_provider_scenario.polling.wait import Ending, JobWait
-from airflow_provider_scenario.submission.submitter import Sender
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 
-def wait_here(wait: JobWait, client: Sender, poll_interval: float, tell: Callable[[JobWait], None]) -> Ending:
+def poll_until_done(
+    wait: WaitState, client: Client, poll_interval: float, tell: Callable[[WaitState], None]
+) -> WaitResult:
     """Wait until the job has ended, or the deadline has passed.
 
     :param wait: The wait, which has seen the job once.
@@ -30,18 +32,18 @@ def wait_here(wait: JobWait, client: Sender, poll_interval: float, tell: Callabl
     return ending
 
 
-def last_look(job_id: str, client: Sender) -> Ending:
+def final_check(job_id: str, client: Client) -> WaitResult:
     """Look at a job once, at its deadline.
 
     :param job_id: The job.
     :param client: Carries the call.
     """
-    return _look(JobWait(job_id, deadline=0.0), client) or Ending(job_id, timed_out=True)
+    return _look(WaitState(job_id, deadline=0.0), client) or WaitResult(job_id, timed_out=True)
 
 
-def _look(wait: JobWait, client: Sender) -> Ending | None:
+def _look(wait: WaitState, client: Client) -> WaitResult | None:
     try:
         job = client.send(calls.get_job(wait.job_id))
     except ScenarioError as error:
-        return wait.missed(error, time.time())
-    return wait.saw(job, time.time())
+        return wait.on_error(error, time.time())
+    return wait.on_job(job, time.time())
