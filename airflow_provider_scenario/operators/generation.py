@@ -255,7 +255,6 @@ class Generation:
                 project_id=self._operator.project_id,
                 deadline=deadline,
                 poll_interval=self._operator.poll_interval,
-                cancel_on_kill=self._operator.cancel_on_kill,
                 since=since,
                 usual=dataclasses.asdict(self._usual) if self._usual else None,
             ),

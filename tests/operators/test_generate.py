@@ -115,7 +115,6 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
         "project_id": None,
         "deadline": pytest.approx(before + 600, abs=5),
         "poll_interval": 0.1,
-        "cancel_on_kill": True,
     }
     written = json.dumps([deferred.trigger.serialize(), deferred.kwargs])
     assert all(text not in written for text in ("special", "http", scenario.api_key, scenario.api_secret))
@@ -875,7 +874,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
 ) -> None:
     run = TaskRun()
     second: list[str] = []
-    wait_here = generation.wait_here
+    wait_here = generation.poll_until_done
 
     def wait(*arguments: Any) -> Any:
         finish(scenario, run.record["job_id"])
@@ -883,7 +882,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
         second.append(others_buy_a_second_take(scenario, run))
         return ending
 
-    monkeypatch.setattr(generation, "wait_here", wait)
+    monkeypatch.setattr(generation, "poll_until_done", wait)
     generating("[stuck]").execute(run.context)
     assert run.record["job_id"] == second[0]
     assert run.record["landed"] is False

@@ -98,7 +98,6 @@ def test_defers_to_a_trigger_that_never_cancels(scenario: SandboxServer) -> None
         "project_id": None,
         "deadline": pytest.approx(time.time() + 300, abs=5),
         "poll_interval": 0.1,
-        "cancel_on_kill": False,
         "usual": None,
         "since": pytest.approx(time.time(), abs=5),  # Unless told, the watcher would read the job singly.
     }

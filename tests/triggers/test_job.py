@@ -53,7 +53,7 @@ def test_tells_of_a_failed_job(scenario: SandboxServer) -> None:
 
 def test_survives_being_stored_and_made_anew(scenario: SandboxServer) -> None:
     (job_id,) = scenario.make_jobs(1, status="success")
-    trigger = waiting_for(job_id, project_id=None, cancel_on_kill=False)
+    trigger = waiting_for(job_id, project_id=None)
     again = restored(trigger)
     assert again.serialize() == trigger.serialize()
     assert only_event(again)["job"]["status"] == "success"
