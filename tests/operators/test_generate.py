@@ -22,6 +22,7 @@ from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22OutpaintingOperator,
 )
+from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -815,16 +816,15 @@ def test_project_is_asserted(scenario: SandboxServer) -> None:
         generating(project_id="proj_other").execute(TaskRun().context)
 
 
-def test_event_of_a_refused_key_ends_the_task_for_good(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_event_of_a_refused_key_keeps_the_retries(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.5)
     run = TaskRun()
     deferred = deferral(generating("[stuck]", deferrable=True), run.context)
     monkeypatch.setenv(
         "AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps({**scenario.connection(), "password": "not-the-secret"})
     )
     event = event_of(deferred)
-    with pytest.raises(exceptions.ScenarioAuthenticationError):
+    with pytest.raises(exceptions.ScenarioJobUnreadableError, match="is paid for"):
         generating(deferrable=True).execute_complete(run.context, event)
 
 

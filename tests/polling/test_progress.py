@@ -24,7 +24,8 @@ def at(seconds: float) -> datetime.datetime:
 def job(status: str, updated: float = 0.0, *, started: float | None = None, progress: float = 0.0) -> Job:
     started_at = None if started is None else at(started)
     times: dict[str, Any] = {"created_at": CREATED, "started_at": started_at, "updated_at": at(updated)}
-    return Job("job_1", JobStatus(status), progress, **times)
+    assets = ("asset_1",) if status == "success" else ()
+    return Job("job_1", JobStatus(status), progress, asset_ids=assets, **times)
 
 
 @pytest.mark.parametrize(
