@@ -21,6 +21,9 @@ _URL_QUERY = re.compile(rf"(?i)\b(?!{_WEB_PAGE})(https?://[^\s\"<>?#]*)[?#][^\s\
 _SIGNATURE = re.compile(r"(?i)(?<![a-z])(policy|signature|key-pair-id|x-amz-[a-z-]+|sig|token)(=|%3D)[^&\s\"'<>]+")
 # A word such as "Basic authentication" is no credential: base64 of that length has a capital, a digit or a "=".
 _AUTHORIZATION = re.compile(r"\b((?i:basic|bearer))\s+(?=[\w+/.~-]*[A-Z0-9=])[\w+/.~-]{8,}=*")
+MAX_RETRY_AFTER = 3600.0
+"""Seconds to wait at most because Scenario asked for it: a ``Retry-After`` of ten years is an hour."""
+
 _LONGEST_TEXT = 2000
 _LONGEST_READ = 4 * _LONGEST_TEXT
 
@@ -171,6 +174,19 @@ class ScenarioJobCanceledError(ScenarioTransientError):
 
 class ScenarioTimeoutError(ScenarioTransientError):
     """The deadline passed while the job was still running. It goes on, and the next try rejoins it."""
+
+
+class ScenarioJobUnreadableError(ScenarioTransientError):
+    """Scenario refused for a minute to tell of a job that exists: its own address and the job list alike.
+
+    No verdict on the job, which may be paid for: the next try looks at it again.
+
+    :param take_over: Whether the trouble is this process's own, so that another one may be able to read the job.
+    """
+
+    def __init__(self, message: str, *, take_over: bool = False, job_id: str | None = None) -> None:
+        super().__init__(message, job_id=job_id)
+        self.take_over = take_over
 
 
 class ScenarioTransferError(ScenarioTransientError):

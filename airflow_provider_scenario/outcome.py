@@ -10,6 +10,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioJobCanceledError,
     ScenarioJobFailedError,
+    ScenarioJobUnreadableError,
     ScenarioModerationError,
     ScenarioSaid,
     ScenarioTimeoutError,
@@ -95,6 +96,38 @@ def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETR
     )
 
 
+def unreadable_error(job_id: str, cause: ScenarioError, seconds: float) -> ScenarioJobUnreadableError:
+    """Return the error of a job that Scenario would not tell of, neither by its own address nor in the job list.
+
+    :param job_id: The job.
+    :param cause: What Scenario answered last.
+    :param seconds: For how long it answered so.
+    """
+    return ScenarioJobUnreadableError(
+        f"Job {job_id} can't be read. Scenario refused it for {seconds:.0f} s, and the job list does not show it: "
+        f"{_sentence(cause)} The job was bought and is paid for. Mend the key, the project or the connection: "
+        f"a retry of this task looks at the job again and pays nothing. {job_page(job_id)}",
+        job_id=job_id,
+    )
+
+
+def no_client_error(job_id: str, cause: BaseException, seconds: float) -> ScenarioJobUnreadableError:
+    """Return the error of a job that this triggerer can't ask about, since it has no client to ask with.
+
+    :param job_id: The job.
+    :param cause: Why there is no client.
+    :param seconds: For how long there was none.
+    """
+    return ScenarioJobUnreadableError(
+        f"The triggerer can't read job {job_id}: for {seconds:.0f} s it had nothing to ask Scenario with: "
+        f"{_sentence(cause)} The triggerer reads its own connections, variables and secrets backend: what is set "
+        "for the workers only is missing there. The worker takes the wait over; the job is paid for and runs on. "
+        f"{job_page(job_id)}",
+        take_over=True,
+        job_id=job_id,
+    )
+
+
 def amount(units: Decimal) -> str:
     """Return creative units as exact text without needless zeros: ``11``, ``7.25``."""
     return f"{units.normalize():f}" if units else "0"
@@ -125,3 +158,7 @@ def _charge(job: Job) -> str:
         return "It cost nothing."
     doubt = "Scenario does not say whether it refunds a canceled job."
     return doubt if job.cost is None else f"It was charged {creative_units(job.cost)}; {doubt}"
+
+
+def _sentence(cause: BaseException) -> str:
+    return f"{(str(cause) or type(cause).__name__).rstrip('.')}."

@@ -7,7 +7,14 @@ import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.exceptions import ScenarioPermanentError, ScenarioTransientError
+from airflow_provider_scenario.exceptions import (
+    MAX_RETRY_AFTER,
+    ScenarioConnectionError,
+    ScenarioPermanentError,
+    ScenarioRateLimitError,
+    ScenarioServerError,
+    ScenarioTransientError,
+)
 
 try:  # Airflow 3.3 brought retry policies.
     from airflow.sdk import RetryDecision, RetryPolicy
@@ -21,8 +28,19 @@ HAS_RETRY_POLICIES = RetryPolicy is not object
 """Whether this Airflow asks a policy before it retries (3.3 and later)."""
 
 
+CAPACITY_RESCHEDULED_FOR = datetime.timedelta(days=1)
+"""How long a task that finds no free slot is run again without using a retry: queues of a night are normal."""
+
+OUTAGE_RESCHEDULED_FOR = datetime.timedelta(hours=1)
+"""How long an outage of Scenario uses no retry: one that lasts longer should be seen, so it uses the task's retries."""
+
+
 class ScenarioRetryPolicy(RetryPolicy):
-    """Ends a task at once on a permanent error; waits as long as Scenario asked on a passing one.
+    """Ends a task at once on a permanent error; on a transient one, waits for the longer of two delays.
+
+    These are the author's ``retry_delay`` (with its exponential backoff) and what Scenario asked for, of which an hour
+    counts at most. On Airflow 3.4 and later a lack of slots, or an outage of Scenario, reschedules the task, which uses
+    no retry: for a day and for an hour at most, from the first time on; then the task's retries count.
 
     The default of this package's operators on Airflow 3.3 and later. Give an operator another ``retry_policy`` to
     decide otherwise. Errors that are not Scenario's are left to Airflow.
@@ -31,17 +49,36 @@ class ScenarioRetryPolicy(RetryPolicy):
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,  # noqa: ARG002 - Airflow's signature
-        max_tries: int,  # noqa: ARG002
-        context: Context | None = None,  # noqa: ARG002
+        try_number: int,
+        max_tries: int,  # noqa: ARG002 - Airflow's signature
+        context: Context | None = None,
     ) -> RetryDecision:
-        """Return what to do about an error, reading just its class and its ``retry_after``."""
+        """Return what to do about an error.
+
+        :param exception: What ended the try.
+        :param try_number: The try, from 1.
+        :param max_tries: How many tries there are at most. Not used.
+        :param context: The task's context, for its ``retry_delay``. Default: not known, so that what Scenario asked
+            for counts alone.
+        """
         if isinstance(exception, ScenarioPermanentError):
-            return RetryDecision.fail("a retry can't mend this")
-        if isinstance(exception, ScenarioTransientError) and exception.retry_after is not None:
-            delay = datetime.timedelta(seconds=exception.retry_after)
-            return RetryDecision.retry(delay=delay, reason="Scenario asked to wait this long")
-        return RetryDecision.default()
+            return RetryDecision.fail("A retry can't mend this error.")
+        if not isinstance(exception, ScenarioTransientError):
+            return RetryDecision.default()
+        asked = _asked_for(exception)
+        own = _own_delay(None if context is None else context.get("task"), try_number)
+        reschedule = getattr(RetryDecision, "reschedule", None)  # Airflow 3.4 brought it.
+        bound = _rescheduled_for(exception)
+        if reschedule is not None and bound is not None:
+            decision: RetryDecision = reschedule(
+                delay=max((delay for delay in (asked, own) if delay is not None), default=None),
+                reschedule_timeout=bound,
+                reason=_reason(exception),
+            )
+            return decision
+        if asked is None or (own is not None and own >= asked):
+            return RetryDecision.default()  # Airflow waits for the author's delay.
+        return RetryDecision.retry(delay=asked, reason="Scenario asked to wait this long.")
 
     def serialize(self) -> dict[str, Any]:
         """Return its settings: it has none."""
@@ -51,6 +88,50 @@ class ScenarioRetryPolicy(RetryPolicy):
     def deserialize(cls, data: dict[str, Any]) -> ScenarioRetryPolicy:  # noqa: ARG003
         """Return the policy."""
         return cls()
+
+
+def _asked_for(error: ScenarioTransientError) -> datetime.timedelta | None:
+    """Return how long Scenario asked to wait, an hour at most; ``None`` if it did not."""
+    if error.retry_after is None:
+        return None
+    return datetime.timedelta(seconds=min(MAX_RETRY_AFTER, max(0.0, error.retry_after)))
+
+
+def _own_delay(task: Any, try_number: int) -> datetime.timedelta | None:
+    """Return the least that Airflow waits after this try by the author's settings; ``None`` without a task.
+
+    Airflow adds a random part to an exponential backoff, up to the backoff itself.
+    """
+    delay = getattr(task, "retry_delay", None)
+    if not isinstance(delay, datetime.timedelta):
+        return None
+    backoff = getattr(task, "retry_exponential_backoff", 0)
+    factor = 2.0 if backoff is True else float(backoff or 1.0)
+    longest = getattr(task, "max_retry_delay", None)
+    longest = datetime.timedelta(days=1) if longest is None else longest  # Airflow's own limit.
+    if isinstance(longest, int | float):
+        longest = datetime.timedelta(seconds=longest)
+    if factor == 1.0 or factor <= 0.0:
+        return delay
+    try:
+        return min(longest, delay * factor ** (max(1, try_number) - 1))
+    except OverflowError:
+        return longest
+
+
+def _rescheduled_for(error: ScenarioTransientError) -> datetime.timedelta | None:
+    """Return for how long an error uses no retry; ``None`` if each time uses one."""
+    if isinstance(error, ScenarioRateLimitError):
+        return CAPACITY_RESCHEDULED_FOR
+    if isinstance(error, ScenarioServerError | ScenarioConnectionError):
+        return OUTAGE_RESCHEDULED_FOR
+    return None
+
+
+def _reason(error: ScenarioTransientError) -> str:
+    if isinstance(error, ScenarioRateLimitError):
+        return "Scenario has no free slot now. The task runs again later and uses no retry."
+    return "Scenario can't be reached, or has a fault, now. The task runs again later and uses no retry."
 
 
 def with_retry_policy(arguments: dict[str, Any]) -> dict[str, Any]:

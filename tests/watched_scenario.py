@@ -15,7 +15,7 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.reply import Reply
-from airflow_provider_scenario.exceptions import ScenarioConnectionError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioConnectionError
 
 Moment = tuple[float, str, float]
 """From a time on, a job has this status and this progress."""
@@ -28,6 +28,7 @@ class WatchedJob:
     id: str
     life: list[Moment]
     has_assets: bool = True
+    assets_from: float = 0.0
 
     def at(self, time: float) -> Moment | None:
         place = bisect.bisect_right(self.life, time, key=lambda moment: moment[0])
@@ -39,7 +40,7 @@ class Trouble:
     """What goes wrong, with which requests, from when until when.
 
     :param requests: ``list``, ``job``, the id of one job, or ``open`` for the opening of a client.
-    :param kind: An HTTP status, ``garbage``, ``hang``, ``dropped``, ``unreachable`` or ``bug``.
+    :param kind: An HTTP status, ``garbage``, ``hang``, ``dropped``, ``unreachable``, ``no connection`` or ``bug``.
     """
 
     requests: str
@@ -76,8 +77,8 @@ class WatchedScenario:
     opened: int = 0
     closed: int = 0
 
-    def add(self, job_id: str, *life: Moment, has_assets: bool = True) -> WatchedJob:
-        self.jobs[job_id] = WatchedJob(job_id, sorted(life), has_assets)
+    def add(self, job_id: str, *life: Moment, has_assets: bool = True, assets_from: float = 0.0) -> WatchedJob:
+        self.jobs[job_id] = WatchedJob(job_id, sorted(life), has_assets, assets_from)
         return self.jobs[job_id]
 
     def times(self, kind: str) -> list[float]:
@@ -120,6 +121,8 @@ class WatchedScenario:
                 raise ScenarioConnectionError("it broke")
             case "unreachable":
                 raise ScenarioConnectionError("no way there", sent=False)
+            case "no connection":
+                raise ScenarioConfigurationError("There is no connection scenario_prod.")
             case "bug":
                 raise RuntimeError("a bug")
             case "garbage":
@@ -161,7 +164,8 @@ class WatchedScenario:
 
     def _row(self, job: WatchedJob, moment: Moment) -> dict[str, Any]:
         changed, status, progress = moment
-        made = [f"asset_of_{job.id}"] if status == "success" and job.has_assets else []
+        is_told = job.has_assets and self.clock() >= job.assets_from
+        made = [f"asset_of_{job.id}"] if status == "success" and is_told else []
         shown = datetime.datetime.fromtimestamp(changed + self.clock_ahead, datetime.UTC)
         return {
             "jobId": job.id,

@@ -67,6 +67,8 @@ class Job:
     :param created_at: When Scenario accepted it.
     :param started_at: When it had left the queue; ``None`` until it has.
     :param updated_at: When it last changed.
+    :param has_output: Whether the result stands in the job itself, as the text of a language model does. Default
+        ``False``.
     :param inputs: Scenario's echo of the inputs, which is not literal: defaults are filled in, whole numbers may come
         back as floats, a long prompt as the id of a text asset.
     """
@@ -84,12 +86,18 @@ class Job:
     created_at: datetime.datetime | None = None
     started_at: datetime.datetime | None = None
     updated_at: datetime.datetime | None = None
+    has_output: bool = False
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def is_finished(self) -> bool:
         """Whether it will not change any more."""
         return self.status.is_finished
+
+    @property
+    def lacks_outputs(self) -> bool:
+        """Whether it is told to have succeeded, but not with what: one reply may lack the outputs that the next has."""
+        return self.status is JobStatus.SUCCESS and not self.asset_ids and not self.has_output
 
     @property
     def queued_seconds(self) -> float | None:
@@ -144,6 +152,7 @@ class Job:
             created_at=time_of(document.get("createdAt")),
             started_at=_started_at(document.get("statusHistory")),
             updated_at=time_of(document.get("updatedAt")),
+            has_output=bool(metadata.get("output")),
             inputs=inputs,
         )
 
@@ -160,6 +169,7 @@ class Job:
             "refund_disabled": self.refund_disabled,
             "error": self.error,
             "hint": self.hint,
+            "has_output": self.has_output,
         }
 
     @classmethod
@@ -177,6 +187,7 @@ class Job:
             refund_disabled=bool(facts.get("refund_disabled")),
             error=facts.get("error"),
             hint=facts.get("hint"),
+            has_output=bool(facts.get("has_output")),
         )
 
 

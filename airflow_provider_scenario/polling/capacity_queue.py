@@ -43,7 +43,9 @@ class CapacityQueue:
         self._look = look
         self._tick = tick
         self._clock = clock
+        # A heap. Who has left may still be in it.
         self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
+        self._here = 0
         self._order = itertools.count()
         self._runner: asyncio.Task[None] | None = None
         self._looked_at = 0.0
@@ -59,6 +61,7 @@ class CapacityQueue:
         """
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (since, next(self._order), limit or 1, turn))
+        self._here += 1
         if self._runner is None or self._runner.done():
             self._released_at = self._clock()
             self._runner = asyncio.create_task(self._run(), name="scenario slot queue")
@@ -66,20 +69,29 @@ class CapacityQueue:
             await turn
         finally:
             turn.cancel()
-            self._leave(turn)
+            self._leave()
 
-    def _leave(self, turn: asyncio.Future[None]) -> None:
-        self._waiting = [row for row in self._waiting if row[3] is not turn]
-        heapq.heapify(self._waiting)
-        if not self._waiting and self._runner is not None:
+    def _leave(self) -> None:
+        """Forget who has left, lazily: thousands may leave at once, and the event loop must not stand still for it."""
+        self._here -= 1
+        self._drop_done()
+        if len(self._waiting) > 2 * self._here + 64:
+            self._waiting = [row for row in self._waiting if not row[3].done()]
+            heapq.heapify(self._waiting)
+        if not self._here and self._runner is not None:
             self._runner.cancel()
             self._runner = None
+
+    def _drop_done(self) -> None:
+        """See to it that the first in the heap still waits."""
+        while self._waiting and self._waiting[0][3].done():
+            heapq.heappop(self._waiting)
 
     async def _run(self) -> None:
         # Who was woken in vain is back soon: what has woken it once, before the queue was empty, must not do so again.
         self._looked_at = max(self._looked_at, self._waiting[0][0])
         pause = self._tick
-        while self._waiting:
+        while self._here:
             now = self._clock()
             free = await self._slots_come_free()
             self._looked_at = now if free is not None else self._looked_at
@@ -105,8 +117,12 @@ class CapacityQueue:
 
     def _release(self, free: int) -> None:
         """Wake the first in the queue, no more of them than the plan runs at once."""
-        limit = min((row[2] for row in self._waiting), default=0)
-        for _, _, _, turn in heapq.nsmallest(min(free, limit), self._waiting):
-            if not turn.done():
-                turn.set_result(None)
-                self._released_at = self._clock()
+        if not free:
+            return
+        limit = min((row[2] for row in self._waiting if not row[3].done()), default=0)
+        for _ in range(min(free, limit)):
+            self._drop_done()
+            if not self._waiting:
+                return
+            heapq.heappop(self._waiting)[3].set_result(None)
+            self._released_at = self._clock()

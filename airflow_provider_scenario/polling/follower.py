@@ -24,6 +24,8 @@ class Follower:
     :param is_new: Whether the list still owes it a first word.
     :param is_uncertain: Whether only a single read can tell how its job stands.
     :param is_pressed: Whether it wants that read now, whatever it brings.
+    :param refused_since: When Scenario first refused to tell of its job, since the last good read.
+    :param searches: How often the list was asked to reach back for its job since then.
     """
 
     job_id: str
@@ -33,6 +35,8 @@ class Follower:
     is_new: bool = True
     is_uncertain: bool = False
     is_pressed: bool = False
+    refused_since: float | None = None
+    searches: int = 0
     _look: Look | None = None
     _known: Job | None = None
     _woken: asyncio.Future[None] | None = None
@@ -61,10 +65,12 @@ class Follower:
         """
         known, self.heard_at, self.is_new = self._known, now, False
         if isinstance(look, Job):
-            if known is not None and (known.is_finished or _is_older(look, known)):
+            self.refused_since, self.searches = None, 0
+            if known is not None and (_is_final(known) or _is_older(look, known)):
                 return False
-            self._known, self.is_uncertain = look, False
-            if known is not None and _shown(known) == _shown(look):
+            # Each read of a success without outputs is told: who waits counts them.
+            self._known, self.is_uncertain = look, look.lacks_outputs
+            if known is not None and _shown(known) == _shown(look) and not look.lacks_outputs:
                 return False
         else:
             self._known, self.is_uncertain = None, True
@@ -88,5 +94,9 @@ def _is_older(job: Job, known: Job) -> bool:
     return job.updated_at is not None and known.updated_at is not None and job.updated_at < known.updated_at
 
 
-def _shown(job: Job) -> tuple[str, int]:
-    return job.status.value, int(job.progress * 10)
+def _is_final(job: Job) -> bool:
+    return job.is_finished and not job.lacks_outputs
+
+
+def _shown(job: Job) -> tuple[str, int, bool]:
+    return job.status.value, int(job.progress * 10), job.lacks_outputs

@@ -1,63 +1,65 @@
-"""What goes wrong with asking Scenario, and whom it concerns. Pure."""
+"""What goes wrong with asking Scenario, and for how long it has. Pure."""
 
 from __future__ import annotations
 
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
+    ScenarioConfigurationError,
     ScenarioConnectionError,
     ScenarioError,
     ScenarioRateLimitError,
-    ScenarioTransientError,
 )
+from airflow_provider_scenario.polling import wait
 
 
 class Outage:
-    """Keeps account of what goes wrong.
+    """Keeps account of what goes wrong."""
 
-    :param refused_for: Seconds for which a key that was good must be refused before that is taken seriously.
-    """
-
-    def __init__(self, refused_for: float) -> None:
-        self._refused_for = refused_for
+    def __init__(self) -> None:
         self._kind: type[ScenarioError] | None = None
-        self._refused_at: float | None = None
-        self._was_ever_well = False
-        self._is_new = False
+        self._refused_since: float | None = None
 
-    def begin(self, error: ScenarioError, now: float) -> bool:
+    def begin(self, error: ScenarioError, now: float, *, is_refusal: bool) -> bool:
         """Take in an error.
 
+        :param error: The error.
         :param now: Seconds of the epoch.
-        :return: Whether it is of another kind than the one before, and so worth saying.
+        :param is_refusal: Whether nothing can be asked at all, for a reason that does not pass by itself.
+        :return: Whether it is of another kind than the one before, and so worth a line in the log.
         """
-        self._is_new, self._kind = self._kind is not type(error), type(error)
-        if isinstance(error, ScenarioAuthenticationError) and self._refused_at is None:
-            self._refused_at = now
-        return self._is_new
+        is_new, self._kind = self._kind is not type(error), type(error)
+        if is_refusal and self._refused_since is None:
+            self._refused_since = now
+        return is_new
 
     def end(self) -> bool:
         """Take in that all is well.
 
         :return: Whether it was not so before.
         """
-        was_out = self._kind is not None
-        self._kind = self._refused_at = None
-        self._was_ever_well = True
+        was_out, self._kind = self._kind is not None, None
+        self._refused_since = None
         return was_out
 
-    def concerns_all(self, error: ScenarioError, now: float) -> bool:
-        """Whether an error that was taken in is to be told to everybody who waits.
+    def refused_for(self, now: float) -> float:
+        """Return the seconds since the first refusal in a row."""
+        return 0.0 if self._refused_since is None else now - self._refused_since
 
-        Of what will pass one word is enough, and a refused key may be about to be replaced.
+    def is_lasting(self, now: float) -> bool:
+        """Whether everything has been refused for so long that those who wait must be told.
+
+        At first it may be a gateway's whim, or a key that is about to be replaced.
         """
-        if isinstance(error, ScenarioAuthenticationError):
-            refused_for = now - (now if self._refused_at is None else self._refused_at)
-            return not self._was_ever_well or refused_for >= self._refused_for
-        return self._is_new or not isinstance(error, ScenarioTransientError)
+        return self._refused_since is not None and self.refused_for(now) >= wait.REFUSED_FOR
 
 
 def is_worth_single_reads(error: ScenarioError) -> bool:
     """Whether single jobs may be readable although the list is not."""
     if isinstance(error, ScenarioConnectionError):
         return error.sent
-    return not isinstance(error, ScenarioAuthenticationError | ScenarioRateLimitError)
+    return not is_local(error) and not isinstance(error, ScenarioAuthenticationError | ScenarioRateLimitError)
+
+
+def is_local(error: ScenarioError) -> bool:
+    """Whether nothing was asked, since this process lacks what it takes: a connection, a usable proxy variable."""
+    return isinstance(error, ScenarioConfigurationError) and error.said.status is None

@@ -36,8 +36,6 @@ class Pace:
     :param silent_every: Seconds between two such reads, as long as they bring no news. Default 60.
     :param longest_reply: Seconds to wait for a reply. Default 20.
     :param longest_pause: Seconds for which Scenario may ask to be left alone. Default 300.
-    :param refused_for: Seconds for which a key that was good must be refused before the followers are told: it may
-        be on its way to be replaced. Default 60.
     """
 
     tick: float = 10.0
@@ -50,4 +48,3 @@ class Pace:
     silent_every: float = 60.0
     longest_reply: float = 20.0
     longest_pause: float = 300.0
-    refused_for: float = 60.0

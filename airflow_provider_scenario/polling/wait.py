@@ -1,10 +1,12 @@
-"""Waiting for a job, decided: what a look at it means, what to say of it, and when to give up.
+"""The decisions of a wait for a job: what a read means, what to report, and when to give up.
 
-Pure, so that the blocking wait, the sensor and the trigger wait alike.
+Pure, so that the wait in the worker, the sensor and the trigger decide alike. No refusal ends a wait at once: the job
+is paid for, and a gateway, a key that is being replaced or a proxy may answer for Scenario.
 """
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,37 +14,81 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import (
-    ScenarioAuthenticationError,
     ScenarioError,
-    ScenarioPermanentError,
-    ScenarioPermissionError,
+    ScenarioJobUnreadableError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_error
+from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_error, unreadable_error
 from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
 
 FIRST_LOOK = 10.0
 """Seconds from a deferral to the first look. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
 
-VANISHED_AFTER = 60.0
-"""Seconds that Scenario must refuse to tell of a job before it counts as gone: right after creation it may be unknown,
-and a proxy's or a gateway's odd reply is no verdict on a job that is paid for."""
+REFUSED_FOR = 60.0
+"""Seconds for which Scenario must refuse to tell of a job, without a good reply in between, before the wait ends."""
+
+OUTPUTS_WITHIN = 60.0
+"""Seconds after which a success that comes without outputs counts as it is."""
+
+OUTPUTS_READS = 5
+"""How many more reads such a success gets at most."""
+
+OUTPUTS_PAUSE = 2.0
+"""Seconds between two such reads, once the deadline has passed."""
+
+_LIST_MARGIN = datetime.timedelta(minutes=5)
+"""How far before the job's last known change the job list is searched for it."""
+
+
+def deadline_of(
+    submitted_at: float,
+    timeout: float,
+    *,
+    started_at: float | None = None,
+    execution_timeout: datetime.timedelta | None = None,
+) -> float:
+    """Return when a task gives up its wait: by ``timeout`` or by ``execution_timeout``, whichever comes first.
+
+    Airflow applies ``execution_timeout`` to a process only, not to a deferral, so the wait itself must keep it.
+
+    :param submitted_at: When the job was submitted, in seconds of the epoch.
+    :param timeout: Seconds from then on that are allowed.
+    :param started_at: When the task's try started, in seconds of the epoch. Default: not known, so that
+        ``execution_timeout`` counts from the submission.
+    :param execution_timeout: The task's ``execution_timeout``. Default: none.
+    :return: Seconds of the epoch.
+    """
+    deadline = submitted_at + timeout
+    if execution_timeout is None:
+        return deadline
+    start = submitted_at if started_at is None else started_at
+    return min(deadline, start + execution_timeout.total_seconds())
 
 
 @dataclass(frozen=True)
-class Ending:
+class WaitResult:
     """How a wait ended. Fits into a trigger event: no input, no URL, no secret.
 
     :param job_id: The job waited for.
-    :param job: The job at the last look, where there was one.
+    :param job: The job at the last good read, where there was one.
     :param timed_out: Whether the deadline passed.
     :param error: What ended the wait, if neither the job nor the deadline did.
+    :param take_over: Whether the trouble is the triggerer's own, so that the worker should go on with the wait.
     """
 
     job_id: str
     job: Job | None = None
     timed_out: bool = False
     error: ScenarioError | None = None
+    take_over: bool = False
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether the job succeeded and what it made is known: only then may it count as returned."""
+        job = self.job
+        if job is None or self.error is not None or self.timed_out:
+            return False
+        return job.is_finished and not job.has_ended_badly and not job.lacks_outputs
 
     def to_event(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -52,24 +98,29 @@ class Ending:
             "job": self.job.facts() if self.job else None,
             "timed_out": self.timed_out,
             "error": error,
+            "take_over": self.take_over,
         }
 
     @classmethod
-    def from_event(cls, event: dict[str, Any]) -> Ending:
-        """Return the ending that :meth:`to_event` was made from."""
+    def from_event(cls, event: dict[str, Any]) -> WaitResult:
+        """Return the result that :meth:`to_event` was made from.
+
+        An error of a class that this version does not know is transient: the job may be paid for.
+        """
         told = event.get("error")
         error: ScenarioError | None = None
         if told:
-            error = getattr(exceptions, told["type"], ScenarioPermanentError)(told["message"])
+            error = getattr(exceptions, told["type"], ScenarioTransientError)(told["message"])
             error.job_id = event["job_id"]
         return cls(
             job_id=event["job_id"],
             job=Job.from_facts(event["job"]) if event.get("job") else None,
             timed_out=bool(event.get("timed_out")),
             error=error,
+            take_over=bool(event.get("take_over")),
         )
 
-    def succeeded(self, timeout: float, then: str = RETRY_REJOINS) -> Job:
+    def job_or_raise(self, timeout: float, then: str = RETRY_REJOINS) -> Job:
         """Return the job if it succeeded.
 
         :param timeout: Seconds since its submission that were allowed, for the message.
@@ -86,11 +137,11 @@ class Ending:
         return self.job
 
 
-class JobWait:
-    """The state of one wait. Tell it what each look brought; it says when the wait has ended.
+class WaitState:
+    """The state of one wait. Tell it what each read brought; it says when the wait has ended.
 
     :param job_id: The job.
-    :param deadline: Seconds of the epoch at which to give up, after a last look.
+    :param deadline: Seconds of the epoch at which to give up, after a last read.
     :param usual: How long such jobs usually take, to be told beside the progress; ``None`` if it is not known.
     """
 
@@ -100,47 +151,121 @@ class JobWait:
         self._usual = usual
         self._job: Job | None = None
         self._refused_since: float | None = None
+        self._refusal: ScenarioError | None = None
+        self._is_listed_only = False
+        self._bare_since: float | None = None
+        self._bare_reads = 0
         self._trouble: str | None = None
         self._tenth = -1
         self._said: list[str] = []
         self._progress: dict[str, Any] | None = None
 
-    def saw(self, job: Job, now: float) -> Ending | None:
-        """Take in a look at the job.
+    @property
+    def list_from(self) -> datetime.datetime | None:
+        """From when on the job list must show the job, by Scenario's clock; ``None`` if nobody knows."""
+        changed = None if self._job is None else self._job.updated_at or self._job.created_at
+        return None if changed is None else changed - _LIST_MARGIN
 
-        :return: The ending, or ``None`` to look again.
+    @property
+    def lacks_outputs(self) -> bool:
+        """Whether the job has succeeded, and what it made is waited for."""
+        return self._bare_since is not None
+
+    def is_in_doubt(self, now: float) -> bool:
+        """Whether the last minute brought a refusal, or a success without outputs, and nothing better since."""
+        if self._refused_since is not None and now - self._refused_since < REFUSED_FOR:
+            return True
+        return self._bare_since is not None
+
+    def asks_list(self, now: float) -> bool:
+        """Whether the last read was a refusal that the job list must confirm."""
+        if self._refusal is None or self._refused_since is None:
+            return False
+        return self._is_listed_only or now - self._refused_since >= REFUSED_FOR
+
+    def on_job(self, job: Job, now: float) -> WaitResult | None:
+        """Take in a read of the job.
+
+        :return: The result, or ``None`` to read again.
         """
-        self._refused_since = self._trouble = None
-        self._notice(job)
-        self._job = job
-        if job.is_finished:
-            return Ending(self.job_id, job)
-        return self._given_up(now)
+        self._is_listed_only = False
+        return self._on_good_read(job, now)
 
-    def missed(self, error: ScenarioError, now: float) -> Ending | None:
-        """Take in a look that failed. Only a refusal that will stay, or the deadline, ends the wait.
+    def on_error(self, error: ScenarioError, now: float) -> WaitResult | None:
+        """Take in a read that failed. Only the deadline, or an error that the job list has confirmed, ends the wait.
 
-        :return: The ending, or ``None`` to look again.
+        :return: The result, or ``None`` to read again.
         """
-        if isinstance(error, ScenarioAuthenticationError | ScenarioPermissionError):
-            return Ending(self.job_id, self._job, error=error)
+        if isinstance(error, ScenarioJobUnreadableError):
+            return WaitResult(self.job_id, self._job, error=error, take_over=error.take_over)
+        self._refusal = None
         if not isinstance(error, ScenarioTransientError):
+            self._refusal = error
             self._refused_since = now if self._refused_since is None else self._refused_since
-            if now - self._refused_since >= VANISHED_AFTER:
-                return Ending(self.job_id, self._job, error=error)
         if str(error) != self._trouble:
             self._trouble = str(error)
             self._said.append(f"Job {self.job_id} could not be read, which does not end the wait: {error}")
         return self._given_up(now)
 
-    def news(self) -> tuple[list[str], dict[str, Any] | None]:
-        """Return what there is to say since the last call: lines for the log, and a new progress or ``None``."""
+    def on_listed(self, job: Job, now: float) -> WaitResult | None:
+        """Take in that the job list shows the job, whose own address is refused: it is alive.
+
+        :return: The result, or ``None`` to read again.
+        """
+        if not self._is_listed_only:
+            self._said.append(f"The job list shows job {self.job_id}, though its own address is refused: waiting on.")
+        trouble, self._is_listed_only = self._trouble, True
+        result = self._on_good_read(job, now)
+        self._trouble = trouble
+        return result
+
+    def on_unlisted(self, error: ScenarioError | None, now: float) -> WaitResult | None:
+        """Take in that the job list does not show the job either.
+
+        :param error: Why the list could not be read; ``None`` if it was read.
+        :return: The result, or ``None`` to read again.
+        """
+        if self._refused_since is None or now - self._refused_since < REFUSED_FOR:
+            return None
+        cause = self._refusal or error
+        if cause is None:
+            return None
+        return WaitResult(self.job_id, self._job, error=unreadable_error(self.job_id, cause, now - self._refused_since))
+
+    def pop_updates(self) -> tuple[list[str], dict[str, Any] | None]:
+        """Return what there is to report since the last call: lines for the log, and a new progress or ``None``."""
         said, self._said = self._said, []
         progress, self._progress = self._progress, None
         return said, progress
 
-    def _given_up(self, now: float) -> Ending | None:
-        return Ending(self.job_id, self._job, timed_out=True) if now >= self.deadline else None
+    def _on_good_read(self, job: Job, now: float) -> WaitResult | None:
+        self._refused_since = self._refusal = self._trouble = None
+        self._notice(job)
+        self._job = job
+        if job.lacks_outputs:
+            return self._without_outputs(now)
+        if job.is_finished:
+            return WaitResult(self.job_id, job)
+        return self._given_up(now)
+
+    def _without_outputs(self, now: float) -> WaitResult | None:
+        """Give a success without outputs some more reads; they may go on for a little after the deadline."""
+        if self._bare_since is None:
+            self._bare_since = now
+            self._said.append(f"Job {self.job_id} has succeeded, but its outputs are not told yet: reading it again.")
+        elif self._bare_reads < OUTPUTS_READS:
+            self._bare_reads += 1
+        if self._bare_reads < OUTPUTS_READS and now - self._bare_since < OUTPUTS_WITHIN:
+            return None
+        self._said.append(f"Job {self.job_id} has succeeded, and Scenario tells of no outputs.")
+        return WaitResult(self.job_id, self._job)
+
+    def _given_up(self, now: float) -> WaitResult | None:
+        if now < self.deadline:
+            return None
+        if self._bare_since is not None:  # It has succeeded: all that is waited for is what it made.
+            return WaitResult(self.job_id, self._job) if now - self._bare_since >= OUTPUTS_WITHIN else None
+        return WaitResult(self.job_id, self._job, timed_out=True)
 
     def _notice(self, job: Job) -> None:
         """Note a change of status, or another tenth of progress: no more than that is said."""

@@ -18,17 +18,25 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioError,
     ScenarioTransientError,
 )
+from airflow_provider_scenario.outcome import no_client_error, unreadable_error
+from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.polling.asking import AsyncSender, OpenClient, ask
 from airflow_provider_scenario.polling.follower import Follower, Look
 from airflow_provider_scenario.polling.job_index import JobList, Sweep
-from airflow_provider_scenario.polling.outage import Outage, is_worth_single_reads
+from airflow_provider_scenario.polling.outage import Outage, is_local, is_worth_single_reads
 from airflow_provider_scenario.polling.pace import Pace
+
+_LIST_REACH = 86_400.0
+"""Seconds by which the list must reach back beyond a job's last known moment before it counts as not listed."""
+
+_MOST_SEARCHES = 3
+"""How often the list is asked to reach back so far for one refused job."""
 
 _AT_ONCE = 50
 """How many to wake before others on the event loop get their turn."""
@@ -142,7 +150,9 @@ class JobWatcher:
         self._unheeded: list[float] = []
         self._wanted = asyncio.Event()
         self._due = math.inf
-        self._outage = Outage(self._pace.refused_for)
+        self._outage = Outage()
+        self._list_is_read = False
+        self._list_refusal: ScenarioError | None = None
         self._next_silent = 0.0
 
     def _start(self) -> None:
@@ -162,12 +172,14 @@ class JobWatcher:
         """Go round until nobody waits. Whatever happens is told and survived: thousands may wait behind this task."""
         await asyncio.sleep(min(self._pace.gather, self._interval() / 10.0))
         while True:
+            has_client = False
             try:
                 async with await self._open_client() as client:
+                    has_client = True
                     while await self._round(client):
                         pass
             except Exception as error:  # noqa: BLE001
-                await self._could_not_ask(error)
+                await self._could_not_ask(error, has_client=has_client)
                 await asyncio.sleep(self._interval())
 
     async def _round(self, client: AsyncSender) -> bool:
@@ -191,12 +203,14 @@ class JobWatcher:
 
     async def _get_over(self, error: ScenarioError, client: AsyncSender) -> None:
         """Do without the list until it is time to look at it again."""
-        if is_worth_single_reads(error):
+        self._list_is_read = False
+        self._list_refusal = None if isinstance(error, ScenarioTransientError) else error
+        if is_worth_single_reads(error) or await self._only_the_list_is_refused(error, client):
             self._say_list_is_lost(error)
             self._due = max(self._due, self._clock() + self._interval())
             await self._read_singly(client, sorted(self._everyone(), key=_last_heard))
         else:
-            await self._could_not_ask(error)
+            await self._could_not_ask(error, has_client=not is_local(error))
         until = self._clock() + min(self._pace.longest_pause, error.retry_after or 0.0)
         while self._clock() < until:
             await asyncio.sleep(until - self._clock())
@@ -270,7 +284,7 @@ class JobWatcher:
 
     def _pass_on(self, listed: Job, follower: Follower) -> bool:
         """Let a follower hear what the list says, unless that is too little."""
-        if listed.status is JobStatus.SUCCESS and not listed.asset_ids:
+        if listed.lacks_outputs:
             follower.doubt()
             return False
         if follower.is_pressed and not listed.is_finished:
@@ -297,17 +311,54 @@ class JobWatcher:
                 break
         self._next_silent = now + self._pace.silent_every
 
+    async def _only_the_list_is_refused(self, error: ScenarioError, client: AsyncSender) -> bool:
+        """Whether a job can be read although the list was refused for so long that all are about to be told."""
+        if not isinstance(error, ScenarioAuthenticationError) or not self._outage.is_lasting(self._clock()):
+            return False
+        for one in sorted(self._everyone(), key=_last_heard)[:_MOST_SEARCHES]:
+            if isinstance(await self._ask_for(client, one), Job):
+                self._outage.end()
+                return True
+        return False
+
+    async def _ask_for(self, client: AsyncSender, follower: Follower) -> Look:
+        """Read a job, and return what that brought."""
+        try:
+            return await ask(client, calls.get_job(follower.job_id), self._pace.longest_reply)
+        except ScenarioTransientError as error:
+            return error
+        except ScenarioError as refusal:
+            return self._confirmed(follower, refusal)
+
+    def _confirmed(self, follower: Follower, refusal: ScenarioError) -> Look:
+        """Return what a job's refusal means beside the list: the job as it is listed, or an error.
+
+        A refusal that lasts, of a job that the list does not show or that refuses too, ends the wait.
+        """
+        now = self._clock()
+        listed = self._list.get(follower.job_id)
+        if self._list_is_read and listed is not None and not listed.lacks_outputs:
+            return listed
+        if follower.refused_since is None:
+            follower.refused_since = now
+        refused_for = now - follower.refused_since
+        if refused_for < wait.REFUSED_FOR:
+            return refusal
+        if not self._list_is_read:
+            lasts = self._list_refusal is not None
+            return unreadable_error(follower.job_id, refusal, refused_for) if lasts else refusal
+        known = now - self._pace.look_back if follower.since is None else min(now, follower.since)
+        if not self._list.covers(known - _LIST_REACH) and follower.searches < _MOST_SEARCHES:
+            follower.searches += 1
+            self._unheeded.append(known - _LIST_REACH)  # The next window reaches back so far, for all who wait.
+            return refusal
+        return unreadable_error(follower.job_id, refusal, refused_for)
+
     async def _read_one(self, client: AsyncSender, follower: Follower) -> bool:
-        """Read a job, and return whether that was news. A refused key is not this job's trouble: that is raised."""
+        """Read a job, and return whether that was news."""
         if follower not in self._followers.get(follower.job_id, ()):
             return False
-        look: Look
-        try:
-            look = await ask(client, calls.get_job(follower.job_id), self._pace.longest_reply)
-        except ScenarioAuthenticationError:
-            raise
-        except ScenarioError as error:
-            look = error
+        look = await self._ask_for(client, follower)
         was_news = False
         for one in self._followers.get(follower.job_id, ()):
             one.is_pressed = False
@@ -318,6 +369,7 @@ class JobWatcher:
         return was_news
 
     def _list_was_read(self) -> None:
+        self._list_is_read, self._list_refusal = True, None
         if self._outage.end():
             self._log.info("Scenario's job list can be read again.")
         for one in self._audience:
@@ -328,7 +380,7 @@ class JobWatcher:
     def _say_list_is_lost(self, error: ScenarioError) -> None:
         """Say once that single reads take the list's place."""
         self._tell_audience(error)
-        if self._outage.begin(error, self._clock()):
+        if self._outage.begin(error, self._clock(), is_refusal=False):
             self._log.warning(
                 "Scenario's job list can't be read: %s Reading %d jobs one by one instead, at most %g a second.",
                 error,
@@ -336,17 +388,28 @@ class JobWatcher:
                 self._pace.singles_a_second,
             )
 
-    async def _could_not_ask(self, error: Exception) -> None:
-        """Say once that nothing can be asked just now, and tell the followers what concerns them."""
+    async def _could_not_ask(self, error: Exception, *, has_client: bool = True) -> None:
+        """Say once that nothing can be asked just now, and tell the followers what concerns them.
+
+        Of what passes by itself one word is enough. What may stay is told after a minute, and ends the waits.
+
+        :param has_client: Whether there was anything to ask with. If not, another process may have it.
+        """
+        self._list_is_read = False
         if not isinstance(error, ScenarioError):
             error = ScenarioTransientError(f"The watch on Scenario's jobs stumbled: {error!r}.")
         self._tell_audience(error)
-        if self._outage.begin(error, self._clock()):
+        is_refusal = not has_client or not isinstance(error, ScenarioTransientError)
+        is_new = self._outage.begin(error, self._clock(), is_refusal=is_refusal)
+        if is_new:
             self._log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._followers), error)
-        if not self._outage.concerns_all(error, self._clock()):
+        lasts = is_refusal and self._outage.is_lasting(self._clock())
+        if not lasts and (is_refusal or not is_new):
             return
+        describe = unreadable_error if has_client else no_client_error
         for number, one in enumerate(list(self._everyone()), 1):
-            one.hear(error, self._clock())
+            told = describe(one.job_id, error, self._outage.refused_for(self._clock())) if lasts else error
+            one.hear(told, self._clock())
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
 

@@ -26,18 +26,18 @@ from airflow_provider_scenario.exceptions import (
     ScenarioJobFailedError,
     ScenarioPermanentError,
     ScenarioTimeoutError,
-    ScenarioTransientError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
-from airflow_provider_scenario.polling.wait import VANISHED_AFTER, Ending, JobWait
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
 _TIMEOUT_MARGIN = 60.0
+_DOUBT_PAUSE = 10.0
 
 
 class ScenarioJobSensor(BaseSensorOperator):
@@ -62,8 +62,9 @@ class ScenarioJobSensor(BaseSensorOperator):
         Default ``False``.
     :param kwargs: What every Airflow sensor takes, such as ``mode="reschedule"`` or ``soft_fail=True``.
     :raises ScenarioConfigurationError: at parse time, if ``start_from_trigger`` can't work.
-    :raises AirflowFailException: with Scenario's error and hint, if the job failed or can't be read.
+    :raises AirflowFailException: with Scenario's error and hint, if the job failed.
     :raises AirflowSensorTimeout: if it was not finished in time.
+    :raises ScenarioJobUnreadableError: if Scenario refused for a minute to tell of the job; the task keeps its retries.
     """
 
     template_fields: Sequence[str] = ("job_id", "scenario_conn_id", "project_id")
@@ -91,7 +92,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         self.start_from_trigger = start_from_trigger
         if start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
-        self._wait: JobWait | None = None
+        self._state: WaitState | None = None
         self._seen_at: float | None = None
 
     def execute(self, context: Context) -> Any:
@@ -103,29 +104,50 @@ class ScenarioJobSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         with self._skipping_if_soft(), _sensor_errors():
-            ending = self._look(context)
-            if ending is None:
+            result = self._look(context)
+            if result is None:
                 self._defer()
-            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+            return self._returned(result)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
-        with _sensor_errors():
-            ending = self._look(context)
-            if ending is None:
-                return PokeReturnValue(is_done=False)
-            return PokeReturnValue(
-                is_done=True, xcom_value=result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
-            )
+        """Look once; in reschedule mode some more times if the look leaves doubt.
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Go on after the wait in the triggerer."""
+        There each look is made by a process of its own, which does not know for how long the doubt has lasted.
+        """
         with _sensor_errors():
-            ending = Ending.from_event(event)
-            if ending.job_id != self.job_id:
-                self.log.warning("An event of job %s is stale: this sensor waits for %s.", ending.job_id, self.job_id)
+            result = self._look(context)
+            while result is None and self.reschedule and self._wait_state().is_in_doubt(time.time()):
+                time.sleep(min(self.poke_interval, _DOUBT_PAUSE))
+                result = self._look(context)
+            if result is None:
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._returned(result))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the wait in the triggerer, or take it over."""
+        with _sensor_errors():
+            result = WaitResult.from_event(event)
+            if result.job_id != self.job_id:
+                self.log.warning("An event of job %s is stale: this sensor waits for %s.", result.job_id, self.job_id)
                 self._defer()
-            return result_of(ending.succeeded(self.timeout, CLEAR_LOOKS_AGAIN))
+            if result.take_over:
+                self.log.warning("%s", result.error)
+                result = self._wait_here(context)
+            return self._returned(result)
+
+    def _wait_here(self, context: Context) -> WaitResult:
+        """Wait in the worker for as long as the sensor's timeout leaves, since the triggerer can't."""
+        from airflow_provider_scenario.polling.blocking import pause_of
+
+        started = getattr(context["ti"], "start_date", None)
+        deadline = (started.timestamp() if started is not None else time.time()) + self.timeout
+        state = self._state = WaitState(self.job_id, deadline)
+        while (result := self._look(context)) is None:
+            time.sleep(pause_of(state, self.poke_interval))
+        return result
+
+    def _returned(self, result: WaitResult) -> dict[str, Any]:
+        return result_of(result.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
 
     def _start_trigger_args(self) -> StartTriggerArgs:
         """Return what Airflow makes the trigger of; it renders the templates in it.
@@ -161,32 +183,28 @@ class ScenarioJobSensor(BaseSensorOperator):
                 "the sensor over them."
             )
 
-    def _look(self, context: Context) -> Ending | None:
-        """Look once, and tell what is new."""
-        from airflow_provider_scenario.api import calls
-        from airflow_provider_scenario.triggers.progress import say_news
+    def _look(self, context: Context) -> WaitResult | None:
+        """Look once, and report what is new. Having nothing to look with is a look that failed."""
+        from airflow_provider_scenario.polling.blocking import read_job
+        from airflow_provider_scenario.triggers.progress import report_progress
 
-        # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
-        wait = self._wait = self._wait or JobWait(self.job_id, deadline=float("inf"))
-        with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            try:
-                job = client.send(calls.get_job(self.job_id))
-            except ScenarioError as error:
-                ending = wait.missed(error, time.time()) or self._refused_for_long(error, context)
-            else:
+        state = self._wait_state()
+        try:
+            with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
+                result = read_job(state, client)
                 self._seen_at = time.time()
-                ending = wait.saw(job, self._seen_at)
-        say_news(wait, context["ti"], self.log)
-        return ending
+        except ScenarioError as error:
+            now = time.time()
+            result = state.on_error(error, now)
+            if result is None and state.asks_list(now):
+                result = state.on_unlisted(error, now)
+        report_progress(state, context["ti"], self.log)
+        return result
 
-    def _refused_for_long(self, error: ScenarioError, context: Context) -> Ending | None:
-        """Give up on a job that Scenario does not tell of. In reschedule mode each look is a process of its own."""
-        if not self.reschedule or self.deferrable or isinstance(error, ScenarioTransientError):
-            return None
-        first_look = context["ti"].get_first_reschedule_date(context)
-        if first_look is None or time.time() - first_look.timestamp() < VANISHED_AFTER:
-            return None
-        return Ending(self.job_id, error=error)
+    def _wait_state(self) -> WaitState:
+        # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
+        self._state = self._state or WaitState(self.job_id, deadline=float("inf"))
+        return self._state
 
     def _defer(self) -> NoReturn:
         from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -198,7 +216,6 @@ class ScenarioJobSensor(BaseSensorOperator):
                 project_id=self.project_id,
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
-                cancel_on_kill=False,
                 since=self._seen_at,
             ),
             method_name="execute_complete",
@@ -218,7 +235,10 @@ class ScenarioJobSensor(BaseSensorOperator):
 
 @contextlib.contextmanager
 def _sensor_errors() -> Iterator[None]:
-    """Turn Scenario's errors into those that Airflow's sensors know: a retry makes no job succeed that has ended."""
+    """Turn Scenario's errors into those that Airflow's sensors know: a retry makes no job succeed that has ended.
+
+    Transient errors stay what they are: the task keeps its retries.
+    """
     try:
         yield
     except ScenarioTimeoutError as error:

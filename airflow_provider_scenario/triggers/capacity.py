@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_scenario.exceptions import MAX_RETRY_AFTER
 from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, Look
 from airflow_provider_scenario.polling.wait import FIRST_LOOK
 from airflow_provider_scenario.polling.watcher import JobWatcher
@@ -32,7 +33,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
     :param since: When the task first found no slot free, in seconds of the epoch: its place in the queue.
     :param deadline: Seconds of the epoch at which to stop waiting.
     :param limit: How many jobs the plan runs at once, if Scenario said it.
-    :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did.
+    :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did. An hour at most.
     """
 
     _queues: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Queues]] = WeakKeyDictionary()
@@ -53,7 +54,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         self.since = since
         self.deadline = deadline
         self.limit = limit
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else min(retry_after, MAX_RETRY_AFTER)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of it."""

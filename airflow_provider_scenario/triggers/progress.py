@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-    from airflow_provider_scenario.polling.wait import JobWait
+    from airflow_provider_scenario.polling.wait import WaitState
 
 AT_ONCE = 5
 """How many pushes may follow one another at once."""
@@ -67,7 +67,7 @@ async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
         logging.getLogger(__name__).debug("The progress could not be pushed: %s", type(error).__name__)
 
 
-def say_news(wait: JobWait, task_instance: Any, log: Logger) -> None:
+def report_progress(wait: WaitState, task_instance: Any, log: Logger) -> None:
     """Log what is new of a wait in a task, and show its progress: that too is never worth failing for.
 
     Airflow refuses the XCom while an earlier try, marked as failed but not dead yet, pushes its own.
@@ -76,7 +76,7 @@ def say_news(wait: JobWait, task_instance: Any, log: Logger) -> None:
     :param task_instance: The task instance of the task's context.
     :param log: The task's log.
     """
-    said, progress = wait.news()
+    said, progress = wait.pop_updates()
     for line in said:
         log.info(line)
     if progress is None:

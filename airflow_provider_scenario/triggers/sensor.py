@@ -42,7 +42,6 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
             project_id=project_id,
             deadline=time.time() + timeout,
             poll_interval=poll_interval,
-            cancel_on_kill=False,
         )
         self.timeout = timeout
 
@@ -57,14 +56,13 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
         # No worker has deferred this task, so there is none whose exit the scheduler could take for the task's end.
-        ending = await self._wait()
-        self._fired = True
-        job = ending.job
-        if ending.error is not None or ending.timed_out or job is None or job.status is not JobStatus.SUCCESS:
-            yield TriggerEvent(ending.to_event())
+        result = await self._wait()
+        job = result.job
+        if result.error is not None or result.timed_out or job is None or job.status is not JobStatus.SUCCESS:
+            yield TriggerEvent(result.to_event())
             return
-        result = result_of(job)
+        values = result_of(job)
         links = {ScenarioJobLink().xcom_key: job_page(job.id)}  # a worker would push them
         if job.asset_ids:
             links[ScenarioAssetLink().xcom_key] = asset_page(job.asset_ids[0])
-        yield TaskSuccessEvent(xcoms={"return_value": result, **result, **links})
+        yield TaskSuccessEvent(xcoms={"return_value": values, **values, **links})

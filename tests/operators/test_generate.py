@@ -22,6 +22,7 @@ from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22OutpaintingOperator,
 )
+from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -115,7 +116,6 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
         "project_id": None,
         "deadline": pytest.approx(before + 600, abs=5),
         "poll_interval": 0.1,
-        "cancel_on_kill": True,
     }
     written = json.dumps([deferred.trigger.serialize(), deferred.kwargs])
     assert all(text not in written for text in ("special", "http", scenario.api_key, scenario.api_secret))
@@ -816,16 +816,15 @@ def test_project_is_asserted(scenario: SandboxServer) -> None:
         generating(project_id="proj_other").execute(TaskRun().context)
 
 
-def test_event_of_a_refused_key_ends_the_task_for_good(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_event_of_a_refused_key_keeps_the_retries(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.5)
     run = TaskRun()
     deferred = deferral(generating("[stuck]", deferrable=True), run.context)
     monkeypatch.setenv(
         "AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps({**scenario.connection(), "password": "not-the-secret"})
     )
     event = event_of(deferred)
-    with pytest.raises(exceptions.ScenarioAuthenticationError):
+    with pytest.raises(exceptions.ScenarioJobUnreadableError, match="is paid for"):
         generating(deferrable=True).execute_complete(run.context, event)
 
 
@@ -837,14 +836,14 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
     deferral(generating("[stuck]", deferrable=True), run.context)
     finish(scenario, run.record["job_id"])
     second: list[str] = []
-    last_look = generation.last_look
+    last_look = generation.final_check
 
     def look(job_id: str, client: Any) -> Any:
         ending = last_look(job_id, client)
         second.append(others_buy_a_second_take(scenario, run))
         return ending
 
-    monkeypatch.setattr(generation, "last_look", look)
+    monkeypatch.setattr(generation, "final_check", look)
     generating("[stuck]").resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
     assert run.record["job_id"] == second[0]
     assert run.record["landed"] is False
@@ -875,7 +874,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
 ) -> None:
     run = TaskRun()
     second: list[str] = []
-    wait_here = generation.wait_here
+    wait_here = generation.poll_until_done
 
     def wait(*arguments: Any) -> Any:
         finish(scenario, run.record["job_id"])
@@ -883,7 +882,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
         second.append(others_buy_a_second_take(scenario, run))
         return ending
 
-    monkeypatch.setattr(generation, "wait_here", wait)
+    monkeypatch.setattr(generation, "poll_until_done", wait)
     generating("[stuck]").execute(run.context)
     assert run.record["job_id"] == second[0]
     assert run.record["landed"] is False

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.polling.progress import duration, progress_of, progress_words, usual_words
-from airflow_provider_scenario.polling.wait import JobWait
+from airflow_provider_scenario.polling.wait import WaitState
 
 CREATED = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.UTC)
 USUAL = UsualTimes(running=200.0, total=250.0)
@@ -24,7 +24,8 @@ def at(seconds: float) -> datetime.datetime:
 def job(status: str, updated: float = 0.0, *, started: float | None = None, progress: float = 0.0) -> Job:
     started_at = None if started is None else at(started)
     times: dict[str, Any] = {"created_at": CREATED, "started_at": started_at, "updated_at": at(updated)}
-    return Job("job_1", JobStatus(status), progress, **times)
+    assets = ("asset_1",) if status == "success" else ()
+    return Job("job_1", JobStatus(status), progress, asset_ids=assets, **times)
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_what_is_usual_is_said_as_far_as_it_is_known(usual: UsualTimes | None, w
 
 
 def test_what_is_usual_is_said_once_and_only_while_there_is_something_to_wait_for() -> None:
-    wait = JobWait("job_1", 3600.0, USUAL)
+    wait = WaitState("job_1", 3600.0, USUAL)
     for look in (job("queued"), job("in-progress", 42.0, started=42.0), job("success", 280.0, started=42.0)):
-        wait.saw(look, 1.0)
-    assert wait.news()[0] == [
+        wait.on_job(look, 1.0)
+    assert wait.pop_updates()[0] == [
         "Job job_1: queued. Such jobs usually take 4 min 10 s, 3 min 20 s of it running.",
         "Job job_1: in-progress, 0%, running for 0 s after 42 s in the queue.",
         "Job job_1: success, ran for 3 min 58 s after 42 s in the queue.",
     ]
-    finished = JobWait("job_1", 3600.0, USUAL)
-    finished.saw(job("success", 280.0, started=42.0), 1.0)
-    assert finished.news()[0] == ["Job job_1: success, ran for 3 min 58 s after 42 s in the queue."]
+    finished = WaitState("job_1", 3600.0, USUAL)
+    finished.on_job(job("success", 280.0, started=42.0), 1.0)
+    assert finished.pop_updates()[0] == ["Job job_1: success, ran for 3 min 58 s after 42 s in the queue."]

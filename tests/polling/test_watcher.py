@@ -13,10 +13,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import ScenarioAuthenticationError, ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.exceptions import (
+    ScenarioConnectionError,
+    ScenarioError,
+    ScenarioJobUnreadableError,
+)
 from airflow_provider_scenario.polling.follower import Look
 from airflow_provider_scenario.polling.pace import Pace, Reach
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
@@ -38,13 +42,13 @@ def watched() -> tuple[WatchedScenario, JobWatcher]:
     return scenario, JobWatcher(scenario.open, clock=clock)
 
 
-async def wait(watcher: JobWatcher, job_id: str, since: float | None = 0.0, deadline: float = HOUR) -> Ending:
+async def wait(watcher: JobWatcher, job_id: str, since: float | None = 0.0, deadline: float = HOUR) -> WaitResult:
     """Wait for a job as a trigger does."""
-    waiting = JobWait(job_id, START + deadline)
+    waiting = WaitState(job_id, START + deadline)
     async with watcher.follow(job_id, None if since is None else START + since) as follower:
         while True:
             look = await follower.next(waiting.deadline - clock()) or await watcher.look(follower, 30.0)
-            ending = waiting.saw(look, clock()) if isinstance(look, Job) else waiting.missed(look, clock())
+            ending = waiting.on_job(look, clock()) if isinstance(look, Job) else waiting.on_error(look, clock())
             if ending is not None:
                 return ending
 
@@ -417,9 +421,24 @@ def test_silent_jobs_that_run_on_cost_a_read_a_minute() -> None:
 def test_success_without_assets_is_read_singly() -> None:
     async def story() -> None:
         scenario, watcher = watched()
+        scenario.add("job", *life(50), assets_from=START + 75)
+        result = await wait(watcher, "job")
+        assert result.has_outputs
+        assert 75 <= clock() - START <= 75 + LATEST
+        assert len(scenario.times("job")) <= 4
+
+    run(story())
+
+
+def test_a_success_that_stays_without_assets_is_told_as_it_is() -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
         scenario.add("job", *life(50), has_assets=False)
-        assert await heard_of(watcher, "job") <= 50 + LATEST
-        assert len(scenario.times("job")) == 1
+        result = await wait(watcher, "job")
+        assert not result.has_outputs
+        assert result.job_or_raise(60.0).asset_ids == ()
+        assert 90 <= clock() - START <= 50 + 60 + LATEST
+        assert len(scenario.times("job")) <= 7
 
     run(story())
 
@@ -483,7 +502,7 @@ def test_who_leaves_leaves_the_others_alone() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("kind", [400, 403, 404, 500, "garbage", "dropped", "hang", "bug"])
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404, 500, "garbage", "dropped", "hang", "bug"])
 def test_a_job_with_bad_replies_harms_nobody_else(kind: int | str) -> None:
     async def story() -> None:
         scenario, watcher = watched()
@@ -491,7 +510,8 @@ def test_a_job_with_bad_replies_harms_nobody_else(kind: int | str) -> None:
         scenario.add("good", *life(100))
         async with in_the_background(wait(watcher, "bad", None)) as (bad,):
             assert await heard_of(watcher, "good") <= 100 + LATEST + 25
-            assert bad.done() == (kind in (400, 403, 404))
+            await asyncio.sleep(30)
+            assert bad.done() == (kind in (302, 400, 401, 403, 404))
 
     run(story())
 
@@ -501,6 +521,7 @@ def test_a_lasting_404_ends_the_wait_for_that_job() -> None:
         _, watcher = watched()
         ending = await wait(watcher, "unknown", None)
         assert "not found" in str(ending.error)
+        assert isinstance(ending.error, ScenarioJobUnreadableError)
         assert 60 <= clock() - START <= 60 + 3 * TICK
 
     run(story())
@@ -539,7 +560,7 @@ def test_an_outage_is_told_to_everybody_once(caplog: pytest.LogCaptureFixture) -
         async with watcher.follow("job", START) as follower:
             for _ in range(3):
                 looks.append(await follower.next(200))
-        assert [type(look) for look in looks] == [Job, ScenarioTransientError.__subclasses__()[0], Job]
+        assert [type(look) for look in looks] == [Job, ScenarioConnectionError, Job]
         assert not scenario.times("job")
         assert sum("Scenario can't be asked" in record.getMessage() for record in caplog.records) == 1
 
@@ -585,8 +606,117 @@ def test_a_key_that_is_refused_from_the_start() -> None:
         scenario, watcher = watched()
         scenario.troubles.append(Trouble("list", 401))
         ending = await wait(watcher, "job")
-        assert isinstance(ending.error, ScenarioAuthenticationError)
-        assert clock() - START <= 2
+        assert isinstance(ending.error, ScenarioJobUnreadableError)
+        assert not ending.take_over
+        assert 60 <= clock() - START <= 85
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404])
+@pytest.mark.parametrize("seconds", [1.5, 45.0])
+def test_a_refusal_of_everything_right_after_the_start_ends_no_wait(kind: int, seconds: float) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        names = [f"job_{index}" for index in range(100)]
+        for name in names:
+            scenario.add(name, *life(80))
+        for requests in ("list", "job"):
+            scenario.troubles.append(Trouble(requests, kind, START, START + seconds))
+        for heard in await asyncio.gather(*(heard_of(watcher, name) for name in names)):
+            assert heard <= 80 + LATEST + 10
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404])
+def test_a_refusal_of_everything_that_lasts_keeps_everybodys_retries(kind: int) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        names = [f"job_{index}" for index in range(20)]
+        for name in names:
+            scenario.add(name, *life(HOUR))
+        for requests in ("list", "job"):
+            scenario.troubles.append(Trouble(requests, kind, START + 35))
+        for result in await asyncio.gather(*(wait(watcher, name) for name in names)):
+            assert isinstance(result.error, ScenarioJobUnreadableError)
+            assert not result.take_over
+            assert "is paid for" in str(result.error)
+        assert 95 <= clock() - START <= 95 + 3 * TICK
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404])
+def test_a_job_that_the_list_shows_is_alive_whatever_its_own_address_says(kind: int) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        scenario.troubles.append(Trouble("job", kind))
+        names = [f"job_{index}" for index in range(30)]
+        for name in names:
+            scenario.add(name, *life(1000))
+        heard = await asyncio.gather(*(heard_of(watcher, name, None) for name in names))
+        assert max(heard) <= 1000 + LATEST
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404])
+def test_a_job_that_changed_long_ago_is_searched_for_in_the_list(kind: int) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        scenario.add("job", *life(300, start=-5 * HOUR))
+        scenario.troubles.append(Trouble("job", kind))
+        scenario.add("other", *life(2 * HOUR))
+        async with in_the_background(wait(watcher, "other")):
+            assert await heard_of(watcher, "job", None) <= 300 + LATEST
+        assert len(scenario.times("list")) <= 36
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [302, 400, 401, 403, 404])
+def test_jobs_are_read_singly_where_only_the_list_is_refused(kind: int) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        names = [f"job_{index}" for index in range(10)]
+        for name in names:
+            scenario.add(name, *life(400))
+        scenario.troubles.append(Trouble("list", kind, START + 25))
+        heard = await asyncio.gather(*(heard_of(watcher, name) for name in names))
+        assert max(heard) <= 400 + 60 + 3 * LATEST
+
+    run(story())
+
+
+# Nothing to ask with
+
+
+@pytest.mark.parametrize("seconds", [5.0, 45.0])
+def test_a_connection_that_is_missing_for_a_moment_ends_no_wait(seconds: float) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        for index in range(100):
+            scenario.add(f"job_{index}", *life(70))
+        scenario.troubles.append(Trouble("open", "no connection", START, START + seconds))
+        heard = await asyncio.gather(*(heard_of(watcher, f"job_{index}") for index in range(100)))
+        assert max(heard) <= 70 + LATEST
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", ["no connection", "bug", "unreachable"])
+def test_a_triggerer_that_has_nothing_to_ask_with_hands_the_waits_over(kind: str) -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        scenario.troubles.append(Trouble("open", kind))
+        for result in await asyncio.gather(*(wait(watcher, f"job_{index}") for index in range(100))):
+            assert result.take_over
+            assert isinstance(result.error, ScenarioJobUnreadableError)
+            assert "The triggerer can't read job" in str(result.error)
+            assert result.job_id in str(result.error)
+        assert 60 <= clock() - START <= 60 + 2 * TICK
+        assert not scenario.requests
 
     run(story())
 
@@ -597,7 +727,7 @@ def test_a_good_key_must_be_refused_for_a_minute() -> None:
         scenario.add("job", *life())
         scenario.troubles += [Trouble("list", 401, START + 100), Trouble("job", 401, START + 100)]
         ending = await wait(watcher, "job")
-        assert isinstance(ending.error, ScenarioAuthenticationError)
+        assert isinstance(ending.error, ScenarioJobUnreadableError)
         assert 160 <= clock() - START <= 185
 
     run(story())

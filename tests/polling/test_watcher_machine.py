@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.polling.wait import Ending, JobWait
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
@@ -19,9 +19,10 @@ HORIZON = 400.0
 LATEST = 25.0
 """Seconds after which an end must be known where the list tells of it."""
 
-LIST_TROUBLES = (403, 404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
-JOB_TROUBLES = (404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
-OPEN_TROUBLES = ("unreachable", "bug")
+LIST_TROUBLES = (302, 400, 401, 403, 404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+REFUSALS = (302, 400, 401, 403, 404)
+JOB_TROUBLES = (*REFUSALS, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+OPEN_TROUBLES = ("unreachable", "bug", "no connection")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Waiter:
     every: float
     leaves_after: float | None
     is_listed: bool
+    bare_for: float = 0.0
 
     @property
     def end(self) -> float:
@@ -95,6 +97,7 @@ def waiters(draw: st.DrawFn, *, may_be_unlisted: bool) -> Waiter:
         every=draw(st.sampled_from([2.0, 10.0, 10.0, 10.0])),
         leaves_after=draw(st.one_of(st.none(), st.none(), seconds)),
         is_listed=not may_be_unlisted or draw(st.integers(0, 5)) > 0,
+        bare_for=draw(st.sampled_from([0.0, 0.0, 0.0, 3.0, 9.0])),
     )
 
 
@@ -104,8 +107,9 @@ def troubles(draw: st.DrawFn) -> Trouble:
     kinds = {"list": LIST_TROUBLES, "job": JOB_TROUBLES, "open": OPEN_TROUBLES}[requests]
     kind = draw(st.sampled_from(kinds))
     start = START + draw(seconds)
-    # A single job that Scenario does not know for a minute is given up, as it should be.
-    length = draw(st.floats(0.1, 30.0 if kind == 404 and requests == "job" else 120.0))
+    # What nobody could be asked about for a minute is given up, as it should be.
+    may_end_a_wait = requests == "open" or (kind == 401 if requests == "list" else kind in REFUSALS)
+    length = draw(st.floats(0.1, 30.0 if may_end_a_wait else 120.0))
     headers = {"retry-after": str(draw(st.integers(1, 40)))} if kind == 429 else {}
     return Trouble(requests, kind, start, start + length, headers)
 
@@ -113,8 +117,14 @@ def troubles(draw: st.DrawFn) -> Trouble:
 @st.composite
 def weathers(draw: st.DrawFn) -> Weather:
     found = draw(st.lists(troubles(), max_size=4))
-    # Two spells in which jobs are unknown could follow one another without a good look between them.
-    unknown = [trouble for trouble in found if trouble.kind == 404 and trouble.requests == "job"]
+    # Two spells in which jobs are refused could follow one another without a good look between them.
+    unknown = [
+        trouble
+        for trouble in found
+        if (trouble.kind in REFUSALS and trouble.requests == "job")
+        or (trouble.kind == 401 and trouble.requests == "list")
+        or trouble.requests == "open"
+    ]
     return Weather(
         skew=draw(st.floats(-90.0, 90.0)),
         lag=draw(st.floats(0.0, 5.0)),
@@ -132,7 +142,7 @@ class Watch:
     def __init__(self, weather: Weather, people: list[Waiter]) -> None:
         self.weather = weather
         self.people = people
-        self.heard: dict[int, tuple[float, Ending]] = {}
+        self.heard: dict[int, tuple[float, WaitResult]] = {}
         self.scenario = WatchedScenario(
             clock,
             clock_ahead=weather.skew,
@@ -143,7 +153,8 @@ class Watch:
             troubles=list(weather.troubles),
         )
         for number, waiter in enumerate(people):
-            self.scenario.add(f"job_{number}", *waiter.life())
+            assets_from = START + waiter.end + waiter.bare_for
+            self.scenario.add(f"job_{number}", *waiter.life(), assets_from=assets_from)
             if not waiter.is_listed:
                 self.scenario.unlisted.add(f"job_{number}")
         for number in range(weather.others):
@@ -168,12 +179,12 @@ class Watch:
             return
         self.heard[number] = (clock() - START, ending)
 
-    async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> Ending:
-        wait = JobWait(job_id, deadline=START + 10_000)
+    async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> WaitResult:
+        wait = WaitState(job_id, deadline=START + 10_000)
         async with watcher.follow(job_id, waiter.since, waiter.every) as follower:
             while True:
                 look = await follower.next(wait.deadline - clock()) or await watcher.look(follower, 30.0)
-                ending = wait.saw(look, clock()) if isinstance(look, Job) else wait.missed(look, clock())
+                ending = wait.on_job(look, clock()) if isinstance(look, Job) else wait.on_error(look, clock())
                 if ending is not None:
                     return ending
 
@@ -186,7 +197,7 @@ class Watch:
         slow = pages * (1 + self.weather.empty_pages) * 0.05 * 3
         singles = 0.3 * len(self.people)
         silence = 0.0 if waiter.is_listed else 600.0 + 60.0
-        return known + LATEST + self.weather.lag + slow + singles + silence
+        return known + LATEST + self.weather.lag + slow + singles + silence + 2 * waiter.bare_for
 
     def check(self) -> None:
         for number, waiter in enumerate(self.people):
@@ -198,6 +209,7 @@ class Watch:
             assert ending.error is None, ending
             assert ending.job is not None
             assert ending.job.status.value == waiter.status
+            assert ending.has_outputs == (waiter.status == "success"), "its outputs came a little later"
             assert at >= waiter.end - 0.001
             assert at <= self.latest(waiter), f"{waiter} heard at {at}, not by {self.latest(waiter)}"
         self.check_singles()

@@ -98,7 +98,6 @@ def test_defers_to_a_trigger_that_never_cancels(scenario: SandboxServer) -> None
         "project_id": None,
         "deadline": pytest.approx(time.time() + 300, abs=5),
         "poll_interval": 0.1,
-        "cancel_on_kill": False,
         "usual": None,
         "since": pytest.approx(time.time(), abs=5),  # Unless told, the watcher would read the job singly.
     }
@@ -198,8 +197,8 @@ def test_errors_on_the_way_do_not_end_the_wait(scenario: SandboxServer, way: str
 @every_way
 def test_a_job_that_stays_unknown_fails(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """In reschedule mode too, where each look is made by a process that knows nothing of the last one."""
-    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
-    monkeypatch.setattr(sensor_module, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
+    monkeypatch.setattr(sensor_module, "REFUSED_FOR", 0.4)
     started = time.monotonic()
     with pytest.raises(AirflowFailException, match="job_nowhere"):
         run_through("job_nowhere", TaskRun(), timeout=20, **WAYS[way])

@@ -13,7 +13,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.polling.wait import Ending
+from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.sensor import ScenarioSensorTrigger
@@ -97,7 +97,7 @@ def test_leaves_a_failure_to_the_worker(scenario: SandboxServer) -> None:
     scenario.set_job(job_id, "failure", error="It broke.")
     event = only_event(trigger_of(sensor(poke_interval=0.2), job_id=job_id))
     assert not isinstance(event, TaskSuccessEvent)
-    ending = Ending.from_event(event.payload)
+    ending = WaitResult.from_event(event.payload)
     assert ending.job is not None
     assert (ending.job_id, ending.job.error) == (job_id, "It broke.")
 
@@ -106,4 +106,4 @@ def test_leaves_a_timeout_to_the_worker(scenario: SandboxServer) -> None:
     (job_id,) = scenario.make_jobs(1)
     event = only_event(trigger_of(sensor(poke_interval=0.2, timeout=0.5), job_id=job_id))
     assert not isinstance(event, TaskSuccessEvent)
-    assert Ending.from_event(event.payload).timed_out
+    assert WaitResult.from_event(event.payload).timed_out

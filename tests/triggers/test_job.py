@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_scenario.polling import wait
-from airflow_provider_scenario.polling.wait import Ending
+from airflow_provider_scenario.polling.wait import WaitResult
 from tests.task_run import events_of, restored
 from tests.triggers.waiting_trigger import waiting_for, with_task
 
@@ -41,7 +41,7 @@ def test_tells_of_the_finished_job(scenario: SandboxServer) -> None:
     assert event["job_id"] == event["job"]["job_id"] == job_id
     assert (event["job"]["status"], event["timed_out"], event["error"]) == ("success", False, None)
     assert len(event["job"]["asset_ids"]) == 1
-    assert Ending.from_event(event).succeeded(1).asset_ids == tuple(event["job"]["asset_ids"])
+    assert WaitResult.from_event(event).job_or_raise(1).asset_ids == tuple(event["job"]["asset_ids"])
 
 
 def test_tells_of_a_failed_job(scenario: SandboxServer) -> None:
@@ -53,7 +53,7 @@ def test_tells_of_a_failed_job(scenario: SandboxServer) -> None:
 
 def test_survives_being_stored_and_made_anew(scenario: SandboxServer) -> None:
     (job_id,) = scenario.make_jobs(1, status="success")
-    trigger = waiting_for(job_id, project_id=None, cancel_on_kill=False)
+    trigger = waiting_for(job_id, project_id=None)
     again = restored(trigger)
     assert again.serialize() == trigger.serialize()
     assert only_event(again)["job"]["status"] == "success"
@@ -156,12 +156,12 @@ def test_a_connection_that_is_gone_ends_the_wait(scenario: SandboxServer, monkey
     monkeypatch.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
     for name in ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
     assert only_event(waiting_for("job_x"))["error"]["type"] == "ScenarioConfigurationError"
 
 
 def test_a_job_that_stays_unknown_ends_the_wait(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "VANISHED_AFTER", 0.4)
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
     started = time.monotonic()
     event = only_event(waiting_for("job_nowhere"))
     assert time.monotonic() - started >= 0.4

@@ -1,0 +1,80 @@
+"""Waiting in the worker itself: read, report what is new, pause, and read again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job_search import Client, find_in_list
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, WaitResult, WaitState
+
+
+def poll_until_done(
+    state: WaitState, client: Client, poll_interval: float, report: Callable[[WaitState], None]
+) -> WaitResult:
+    """Wait until the job has ended, or the deadline has passed.
+
+    :param state: The wait, which has seen the job once.
+    :param client: Sends the calls.
+    :param poll_interval: Seconds between two reads, more than 0; a tenth more or less of it is drawn each time.
+    :param report: Reports what is new.
+    """
+    result = None
+    while result is None:
+        report(state)
+        time.sleep(pause_of(state, poll_interval))
+        result = read_job(state, client)
+    report(state)
+    return result
+
+
+def read_job(state: WaitState, client: Client) -> WaitResult | None:
+    """Read the job once. A refusal that lasts is confirmed by the job list before it ends the wait.
+
+    :param state: The wait.
+    :param client: Sends the calls.
+    :return: How the wait ended, or ``None`` to read again.
+    """
+    try:
+        job = client.send(calls.get_job(state.job_id))
+    except ScenarioError as error:
+        result = state.on_error(error, time.time())
+        if result is None and state.asks_list(time.time()):
+            result = _read_list(state, client)
+        return result
+    return state.on_job(job, time.time())
+
+
+def final_check(job_id: str, client: Client) -> WaitResult:
+    """Read a job at its deadline: once, or a few times if it has succeeded and its outputs are not told yet.
+
+    :param job_id: The job.
+    :param client: Sends the calls.
+    """
+    state = WaitState(job_id, deadline=0.0)
+    while (result := read_job(state, client)) is None:
+        time.sleep(OUTPUTS_PAUSE)
+    return result
+
+
+def pause_of(state: WaitState, poll_interval: float) -> float:
+    """Return the seconds to pause before the next read: the deadline cuts a pause short."""
+    pause = poll_interval * random.uniform(0.9, 1.1)
+    left = state.deadline - time.time()
+    return max(0.1, min(pause, left)) if left > 0 else min(pause, OUTPUTS_PAUSE)
+
+
+def _read_list(state: WaitState, client: Client) -> WaitResult | None:
+    """Search the job list for a job whose own address is refused."""
+    try:
+        job = find_in_list(client, state.job_id, state.list_from)
+    except ScenarioTransientError:
+        return None  # The list is out just now, which confirms nothing.
+    except ScenarioError as error:
+        return state.on_unlisted(error, time.time())
+    if job is None:
+        return state.on_unlisted(None, time.time())
+    return state.on_listed(job, time.time())
