@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.exceptions import ScenarioNotFoundError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Charge, Purchases, Spending, spending_of
-from airflow_provider_scenario.submission.submitter import Sender
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,7 +66,7 @@ def _charges(bought: Purchases) -> Iterator[Charge]:
             yield Charge.of(bought.task, job_id, _read(client, job_id), bought.charged.get(job_id))
 
 
-def _read(client: Sender, job_id: str) -> Job | None:
+def _read(client: Client, job_id: str) -> Job | None:
     try:
         return client.send(calls.get_job(job_id))
     except ScenarioNotFoundError:

@@ -34,7 +34,7 @@ from airflow_provider_scenario.submission.record import Record, Submitted, Wante
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
-from airflow_provider_scenario.triggers.progress import say_news
+from airflow_provider_scenario.triggers.progress import report_progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -119,7 +119,7 @@ class Generation:
             return None
 
     def _open_client(self, stored: Record | None) -> ScenarioClient:
-        """Return a client. If something was bought, a connection that can't be used may be mended: that is transient."""
+        """Return a client. Once something was bought, a connection that can't be used is transient trouble."""
         operator = self._operator
         try:
             self._client = ScenarioHook(operator.scenario_conn_id, operator.project_id).get_conn()
@@ -238,7 +238,7 @@ class Generation:
         return poll_until_done(state, self._client, self._operator.poll_interval, self._report)
 
     def _report(self, state: WaitState) -> None:
-        say_news(state, self._context["ti"], self._log)
+        report_progress(state, self._context["ti"], self._log)
 
     def _deadline(self, record: Submitted) -> float:
         operator = self._operator

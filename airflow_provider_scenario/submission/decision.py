@@ -15,7 +15,7 @@ from airflow_provider_scenario.submission.record import Intent, NotAccepted, Rec
 from airflow_provider_scenario.submission.recovery import SearchResult
 
 HOW_TO_SETTLE = (
-    "Look at them in Scenario. If one is this task's, write its id as job_id, and \"submitted\" as state, into the "
+    'Look at them in Scenario. If one is this task\'s, write its id as job_id, and "submitted" as state, into the '
     "entry scenario_submission of the task's Task State Store; if none is, delete the entry. Then clear the task."
 )
 """What a person can do where Airflow keeps a record."""

@@ -152,9 +152,9 @@ def from_dict(document: object) -> Record:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         trouble = type(error).__name__
     raise ScenarioSubmissionError(
-        f"This task's record of what it bought can't be read ({trouble}).\nNothing further was bought. Look in Scenario "
-        "for the task's job, delete the entry scenario_submission in the task's Task State Store, then clear the task: "
-        "a job with a seed of this task is found again."
+        f"This task's record of what it bought can't be read ({trouble}).\nNothing further was bought. Look in "
+        "Scenario for the task's job, delete the entry scenario_submission in the task's Task State Store, then clear "
+        "the task: a job with a seed of this task is found again."
     )
 
 

@@ -93,7 +93,9 @@ def find_submission(
     if intent.seed_is_ours:
         found = [job for job in possible if job.seed == intent.seed]
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
-        doubts = [job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT]
+        doubts = [
+            job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
+        ]
     else:
         possible = [job for job in possible if _is_after(intent, job)]
         grades = {job.id: compare_inputs(_sent(intent), job) for job in possible}

@@ -27,8 +27,8 @@ from airflow_provider_scenario.submission.decision import (
     Refuse,
     Rejoin,
     Search,
-    Submit,
     SubmissionPolicy,
+    Submit,
     decide,
     submitted_from,
 )
@@ -361,8 +361,8 @@ class Submitter:
             token = page.next_token
         if token is not None:
             raise ScenarioSubmissionError(
-                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this task's last "
-                "submission was accepted.\nNothing further was bought. Look for its job in Scenario."
+                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this "
+                "task's last submission was accepted.\nNothing further was bought. Look for its job in Scenario."
             )
         return list(jobs.values()), unreadable
 
@@ -424,8 +424,8 @@ class Submitter:
             return Baseline.of(self._client.send(calls.list_jobs()))
         except ScenarioError as error:
             raise ScenarioTransientError(
-                f"Scenario's job list can't be read, so a lost reply could not be made good.\n{error} Nothing was bought "
-                "by this try.",
+                f"Scenario's job list can't be read, so a lost reply could not be made good.\n{error} Nothing was "
+                "bought by this try.",
                 retry_after=error.retry_after,
             ) from None
 
@@ -491,4 +491,3 @@ def _is_same(one: Record | None, other: Record | None) -> bool:
 
 def _text(cost: Decimal | None) -> str | None:
     return None if cost is None else amount(cost)
-

@@ -17,7 +17,7 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.operators import generation
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.generation import Generation
-from airflow_provider_scenario.operators.record_store import NotDurableWarning
+
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22OutpaintingOperator,
