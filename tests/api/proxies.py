@@ -81,12 +81,17 @@ def tunnel_to(port: int) -> Handler:
         read_head(connection)
         with socket.create_connection(("127.0.0.1", port)) as far:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(far, connection), daemon=True)
-            back.start()
-            _pump(connection, far)
-            back.join()
+            join(connection, far)
 
     return handle
+
+
+def join(one: socket.socket, other: socket.socket) -> None:
+    """Hand on what comes at either end, until one of them ends."""
+    back = threading.Thread(target=_pump, args=(other, one), daemon=True)
+    back.start()
+    _pump(one, other)
+    back.join()
 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
