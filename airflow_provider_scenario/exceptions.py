@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_URL_USER = re.compile(r"(?i)\b(https?://)[^/?#\s\"<>]*@")
+_URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://)[^/?#\s\"<>]*@")
 # The addresses of a job and an asset in Scenario's web app hold no more than an id: they stay whole.
 _WEB_PAGE = (
     r"https://app\.scenario\.com/(?:create\?restartGeneration|assets\?openAssetId)=[\w-]{1,100}(?=[.,;)]*(?:\s|$))"
@@ -64,6 +64,10 @@ class ScenarioError(Exception):
     :param said: What Scenario said.
     :param job_id: The job concerned, if there is one.
     :param retry_after: Seconds Scenario asked to wait before the next try, if it did.
+    :param is_refusal: Whether Scenario itself refused, in its own JSON and with a status that stands for a refusal:
+        then it did nothing of what was asked. Default: the careful assumption that it did not refuse.
+    :param sent: Whether the request may have reached Scenario. ``False`` only where surely none of it was sent.
+        Default: the careful assumption that it may have.
     """
 
     is_refusal: bool = False
@@ -76,11 +80,15 @@ class ScenarioError(Exception):
         said: ScenarioSaid | None = None,
         job_id: str | None = None,
         retry_after: float | None = None,
+        is_refusal: bool = False,
+        sent: bool = True,
     ) -> None:
         super().__init__(redact(message))
         self.said = said or ScenarioSaid()
         self.job_id = job_id
         self.retry_after = retry_after
+        self.is_refusal = is_refusal
+        self.sent = sent
 
 
 class ScenarioPermanentError(ScenarioError):
@@ -136,15 +144,7 @@ class ScenarioFileError(ScenarioPermanentError):
 
 
 class ScenarioConnectionError(ScenarioTransientError):
-    """Scenario could not be reached, or the connection broke.
-
-    :param sent: Whether the request may have reached Scenario. ``False`` only where it surely did not. Default: the
-        careful assumption that it may have.
-    """
-
-    def __init__(self, message: str, *, sent: bool = True) -> None:
-        super().__init__(message)
-        self.sent = sent
+    """Scenario could not be reached, or the connection broke: ``sent`` tells if the request may have arrived."""
 
 
 class ScenarioServerError(ScenarioTransientError):
@@ -152,7 +152,7 @@ class ScenarioServerError(ScenarioTransientError):
 
 
 class ScenarioRateLimitError(ScenarioTransientError):
-    """Scenario asked to slow down (429). Nothing was accepted and nothing was charged."""
+    """Somebody asked to slow down (429). Where ``is_refusal`` is true it was Scenario, and nothing was accepted."""
 
 
 class ScenarioConcurrencyLimitError(ScenarioRateLimitError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_scenario.api import async_client, calls, client
+from airflow_provider_scenario.api import calls, client, client_thread
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.retry import Patience
@@ -30,7 +30,7 @@ def scenario(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Sandbox
     monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", sandbox.connection_json())
     hurried = functools.partial(Patience, attempts=3, first_wait=0.02, longest_wait=0.1)
     monkeypatch.setattr(client, "Patience", hurried)
-    monkeypatch.setattr(async_client, "Patience", hurried)
+    monkeypatch.setattr(client_thread, "Patience", hurried)
     monkeypatch.setattr(job, "FIRST_LOOK", 0.05)
     monkeypatch.setattr(capacity, "FIRST_LOOK", 0.05)
     sandbox.configure(job_seconds=0, render="tiny", upload_seconds=0)

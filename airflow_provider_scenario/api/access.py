@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 DEFAULT_BASE_URL = "https://api.cloud.scenario.com/v1"
 """The public API (Scenario's API reference pages)."""
@@ -13,6 +17,9 @@ DEFAULT_TIMEOUT = 60.0
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
+
+_SHORTEST_SECRET = 8
+"""Characters below which a text is too common to be looked for in a reply. Scenario's keys have many more."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,20 @@ class Access:
     def url(self, path: str) -> str:
         """Return the address of ``path``, which starts with a slash."""
         return self.base_url.rstrip("/") + path
+
+    def redact(self, content: bytes) -> bytes:
+        """Return a reply's body without this key and secret: what quotes a request may quote them too."""
+        for spelling in sorted(self._spellings(), key=len, reverse=True):
+            content = content.replace(spelling, b"***")
+        return content
+
+    def _spellings(self) -> Iterator[bytes]:
+        pair = f"{self.api_key}:{self.api_secret}".encode()
+        encoded = [encode(pair).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)]
+        for text in (self.api_key, self.api_secret, *encoded):
+            if len(text) < _SHORTEST_SECRET:
+                continue
+            quoted = quote(text, safe="")
+            in_json = json.dumps(text)[1:-1]
+            for form in (text, quoted, quote(quoted, safe=""), html.escape(text), in_json, text.replace("/", "\\/")):
+                yield from (form.encode(), json.dumps(form)[1:-1].encode())

@@ -1,6 +1,6 @@
 """Every endpoint this package uses, once: what to send, how to read the reply, and whether it is safe to repeat.
 
-Both clients carry these values; neither knows an endpoint of its own. Facts about the endpoints are from Scenario's
+The client carries these values, and knows no endpoint of its own. Facts about the endpoints are from Scenario's
 API reference and its official client, scenario-sdk 2.4.0.
 """
 
@@ -28,7 +28,7 @@ LARGEST_PAGE = 100
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One call of the API, ready to be carried by either client.
+    """One call of the API, ready to be carried by the client.
 
     :param action: What it does, in words that complete "Scenario refused to ...".
     :param method: HTTP method.

@@ -1,10 +1,9 @@
-"""Carries calls with requests: for workers."""
+"""The one client: carries calls with requests, for workers as for the triggerer."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from typing import Any, TypeVar
 import requests
 import requests.auth
 import tenacity
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ProxyError, SSLError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from airflow_provider_scenario.api.access import CONNECT_TIMEOUT, Access
 from airflow_provider_scenario.api.calls import Call
+from airflow_provider_scenario.api.connection_fault import FAULTS, Fault, RequestBody, fault_of
 from airflow_provider_scenario.api.exchange import (
     USER_AGENT,
     content_of,
@@ -26,26 +26,46 @@ from airflow_provider_scenario.api.exchange import (
     result_of,
 )
 from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.reply_body import SlowBodyError, UnreadableBodyError, read_body
 from airflow_provider_scenario.api.retry import Patience, tenacity_arguments
-from airflow_provider_scenario.exceptions import ScenarioConnectionError
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioConnectionError,
+    ScenarioError,
+    ScenarioSaid,
+    ScenarioServerError,
+)
 
 T = TypeVar("T")
 
 _LONGEST_CHUNK = 0.5
 """Seconds after which a chunk that is not full is handed on, so that whoever waits for it can tell how far it is."""
 
-_NO_ADDRESS = (
-    requests.ConnectTimeout,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-)
-
 
 class _OurHeadersOnly(requests.auth.AuthBase):
     """Keeps requests from replacing or adding an Authorization header out of a .netrc file."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class _Hidden(str):
+    """A text that the frames of requests and urllib3 hold while they wait, and that none of them shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class _ApiKey(requests.auth.AuthBase):
+    """Adds the API key to a request. No frame of ours holds it, and no repr shows it."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = _Hidden(self._access.authorization())
         return request
 
 
@@ -128,6 +148,7 @@ class ScenarioClient:
         keep_secrets_from_log("urllib3.connectionpool")
         self._session = requests.Session()
         self._session.auth = _OurHeadersOnly()
+        self._api_key = _ApiKey(access)
         self._session.headers.update({"User-Agent": USER_AGENT})
 
     def send(self, call: Call[T]) -> T:
@@ -141,17 +162,37 @@ class ScenarioClient:
         return result
 
     def _send_once(self, call: Call[T]) -> T:
-        access = self.access
+        access, content = self.access, content_of(call)
         response = self._request(
             call.action,
             call.method,
             access.url(call.path),
             params=query_of(access, call),
-            data=content_of(call),
-            headers=headers_of(access, call),
+            data=None if content is None else RequestBody(content),
+            headers=headers_of(call),
+            auth=self._api_key,
+            stream=True,
             timeout=(CONNECT_TIMEOUT, access.timeout),
         )
-        return result_of(call, Reply(response.status_code, _lowered(response.headers), response.content))
+        with response:
+            body = self._read(call, response)
+        return result_of(call, Reply(response.status_code, _lowered(response.headers), access.redact(body)))
+
+    def _read(self, call: Call[T], response: requests.Response) -> bytes:
+        """Return the body of a reply. Whatever goes wrong with it, the request has arrived."""
+        try:
+            return read_body(response, seconds=self.access.timeout)
+        except UnreadableBodyError as unreadable:
+            error: ScenarioError = ScenarioServerError(
+                f"Scenario's reply to '{call.action}' (HTTP {response.status_code}) can't be read: it {unreadable}.",
+                said=ScenarioSaid(status=response.status_code),
+            )
+        except SlowBodyError as slow:
+            error = ScenarioConnectionError(f"Scenario was too slow to {call.action}: {slow}.")
+        except FAULTS as trouble:
+            reason = fault_of(trouble, response.url).reason
+            error = ScenarioConnectionError(f"Scenario's reply to '{call.action}' did not come whole: {reason}.")
+        raise error
 
     @contextlib.contextmanager
     def open_file(self, url: str, *, start: int = 0) -> Iterator[FileStream]:
@@ -192,25 +233,26 @@ class ScenarioClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _request(self, action: str, method: str, url: str, **arguments: Any) -> requests.Response:
+    def _request(
+        self, action: str, method: str, url: str, *, data: RequestBody | bytes | None = None, **arguments: Any
+    ) -> requests.Response:
         """Send one request. A failure is raised without its cause, whose text would hold the URL."""
+        body = data if isinstance(data, RequestBody) else None
         try:
-            return self._session.request(method, url, allow_redirects=False, **arguments)
-        except requests.RequestException as error:
-            trouble, sent = type(error).__name__, _may_have_arrived(error)
-        raise ScenarioConnectionError(f"Scenario could not be reached to {action} ({trouble}).", sent=sent)
+            return self._session.request(method, url, data=data, allow_redirects=False, **arguments)
+        except FAULTS as error:
+            fault = fault_of(error, url, body)
+        raise _error_of(fault, action)
 
 
-def _may_have_arrived(error: requests.RequestException) -> bool:
-    """Whether the request may have reached Scenario: everything but a connection that never came about."""
-    if isinstance(error, _NO_ADDRESS):
-        return False
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    if isinstance(reason, SSLError):
-        return not any(isinstance(one, ssl.SSLCertVerificationError) for one in reason.args)
-    # urllib3 raises its ProxyError only until the proxy has been reached.
-    return not isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
+def _error_of(fault: Fault, action: str) -> ScenarioError:
+    """Return the error that a failed request stands for."""
+    nothing = "" if fault.sent else " Nothing was sent."
+    advice = f" {fault.advice}" if fault.advice else ""
+    message = f"Scenario could not be reached to {action}: {fault.reason}.{nothing}{advice}"
+    if fault.is_permanent:
+        return ScenarioConfigurationError(message, sent=False)
+    return ScenarioConnectionError(message, sent=fault.sent)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What both clients do with a call besides carrying it: address it, and read what came back."""
+"""What the client does with a call besides carrying it: address it, and read what came back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.reply import Reply, error_of
+from airflow_provider_scenario.api.reply_body import ACCEPTED_ENCODING
 from airflow_provider_scenario.exceptions import (
     ScenarioInputError,
     ScenarioSaid,
@@ -46,9 +47,9 @@ def query_of(access: Access, call: Call[T]) -> dict[str, str]:
     return {**call.query, **({"projectId": access.project_id} if access.project_id else {})}
 
 
-def headers_of(access: Access, call: Call[T]) -> dict[str, str]:
-    """Return the call's headers, credentials included."""
-    headers = {"Accept": "application/json", "User-Agent": USER_AGENT, "Authorization": access.authorization()}
+def headers_of(call: Call[T]) -> dict[str, str]:
+    """Return the call's headers, but for the credentials."""
+    headers = {"Accept": "application/json", "Accept-Encoding": ACCEPTED_ENCODING, "User-Agent": USER_AGENT}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
     return headers
@@ -65,7 +66,9 @@ def content_of(call: Call[T]) -> bytes | None:
         return json.dumps(call.body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as unwritable:
         trouble = str(unwritable)
-    raise ScenarioInputError(f"What is to be sent to {call.action} is not JSON: {trouble}. Nothing was sent.")
+    raise ScenarioInputError(
+        f"What is to be sent to {call.action} is not JSON: {trouble}. Nothing was sent.", sent=False
+    )
 
 
 def result_of(call: Call[T], reply: Reply) -> T:

@@ -30,6 +30,9 @@ from airflow_provider_scenario.exceptions import (
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
 
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
+"""Statuses by which Scenario says that it did not do what was asked."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -68,6 +71,20 @@ class Reply:
             )
         return document
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write."""
+        return self.status in _REFUSALS and self._is_in_scenarios_form()
+
+    def _is_in_scenarios_form(self) -> bool:
+        document = self._document() or {}
+        return (
+            any(isinstance(document.get(key), str) and document[key].strip() for key in _REASON_KEYS)
+            or isinstance(document.get("details"), dict)
+            or _seconds(document.get("remainingSeconds")) is not None
+            or isinstance(document.get("requiredPlan"), str)
+        )
+
     def retry_after(self, now: datetime.datetime) -> float | None:
         """Return the seconds Scenario asked to wait, from ``Retry-After`` or ``remainingSeconds``, else ``None``.
 
@@ -103,19 +120,27 @@ class Reply:
 
 
 def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
-    """Return the error a reply stands for, or ``None`` for a 2xx.
+    """Return the error a reply stands for, or ``None`` for a 2xx. It tells in ``is_refusal`` whose refusal it is.
 
     :param reply: The reply.
     :param action: What was asked, to begin the message with, such as ``"read job job_1"``.
     :param now: The time to count a ``Retry-After`` date from.
-    :param is_purchase: Whether money was at stake: then a refusal says that none was taken.
+    :param is_purchase: Whether money was at stake: then a refusal of Scenario's own says that none was taken.
     """
     if reply.is_success:
         return None
+    error = _error_for(reply, action, now, is_purchase)
+    error.is_refusal = reply.is_refusal
+    return error
+
+
+def _error_for(reply: Reply, action: str, now: datetime.datetime, is_purchase: bool) -> ScenarioError:
     said = reply.said()
     words = said.reason or f"HTTP {reply.status} without a reason"
     trace = f" (trace id {said.trace_id})" if said.trace_id else ""
-    free = " Nothing was charged." if is_purchase else ""
+    free = " Nothing was charged." if is_purchase and reply.is_refusal else ""
+    if reply.status in _REFUSALS and not reply.is_refusal:
+        free = " This is not how Scenario refuses: it may come from a proxy or gateway on the way."
     start = f"Scenario refused to {action}: {words.rstrip('.')}{trace}."
     document = reply._document() or {}
     topic = topic_of(reply.status, words)
@@ -126,7 +151,7 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
             return ScenarioInputError(f"{start}{free}", said=said)
         case 401:
             return ScenarioAuthenticationError(
-                f"{start} Check the login (API key) and password (API secret) of the connection.", said=said
+                f"{start}{free} Check the login (API key) and password (API secret) of the connection.", said=said
             )
         case 403:
             if document.get("requiredPlan"):
@@ -136,7 +161,8 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
             )
         case 404:
             return ScenarioNotFoundError(
-                f"{start} The id is wrong, or it is not visible in the project this API key belongs to.", said=said
+                f"{start}{free} The id is wrong, or it is not visible in the project this API key belongs to.",
+                said=said,
             )
         case 429:
             return _busy(reply, start, said, document, now, free)

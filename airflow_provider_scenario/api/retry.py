@@ -1,6 +1,6 @@
 """When to make a call again, and after how long.
 
-Pure decisions for both clients. A paid POST is never made again here: Scenario has no idempotency key, so sending it
+Pure decisions. A paid POST is never made again here: Scenario has no idempotency key, so sending it
 twice may buy it twice. What becomes of such a call is decided where the purchase is recorded.
 """
 

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import dataclasses
+import ipaddress
 import math
 import os
 import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Access
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
+from airflow_provider_scenario.hooks.airflow_connection import (
+    amask_secret,
+    aread_connection,
+    mask_secret,
+    read_connection,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_provider_scenario.api.async_client import AsyncScenarioClient
     from airflow_provider_scenario.api.client import ScenarioClient
+    from airflow_provider_scenario.api.client_thread import ClientThread
     from airflow_provider_scenario.api.retry import Patience
 
 API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
 API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a variable
 BASE_URL_VARIABLE = "SCENARIO_BASE_URL"
+
+_STRAY = "\ufeff\u200b\u2060"
+"""What files and forms leave around a text besides white space, and no one sees."""
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 
 class ScenarioHook(BaseHook):
@@ -33,8 +43,9 @@ class ScenarioHook(BaseHook):
 
     The connection: login is the API key, password the API secret, host the base URL (default
     ``https://api.cloud.scenario.com/v1``); extra may hold ``project_id`` and ``timeout`` (seconds). Where there is no
-    such connection, the environment variables of Scenario's own clients are used: ``SCENARIO_SDK_API_KEY``,
-    ``SCENARIO_SDK_API_SECRET`` and, if set, ``SCENARIO_BASE_URL``.
+    connection ``scenario_default``, the environment variables of Scenario's own clients stand in for it:
+    ``SCENARIO_SDK_API_KEY``, ``SCENARIO_SDK_API_SECRET`` and, if set, ``SCENARIO_BASE_URL``. They stand in for no other
+    connection, lest a slip in its name pays from another account.
 
     :param scenario_conn_id: The connection's id. Default ``scenario_default``.
     :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
@@ -53,35 +64,22 @@ class ScenarioHook(BaseHook):
     def get_access(self) -> Access:
         """Return where Scenario is and who asks.
 
-        :raises ScenarioConfigurationError: if there is neither such a connection nor the two variables, or if it
-            lacks key or secret.
+        :raises ScenarioConfigurationError: if there is no such connection (nor, for ``scenario_default``, the two
+            variables), or if it lacks key or secret, or holds what can't be used.
+        :raises ScenarioTransientError: if the connection can't be read just now, as with a secrets backend that is out.
         """
-        try:
-            connection = self.get_connection(self.scenario_conn_id)
-        except AirflowNotFoundException:
-            connection = None
-        if connection is not None:
-            return self._access_from(connection, connection.extra_dejson)
-        from airflow.providers.common.compat.sdk import mask_secret
-
-        access = self._access_from_environment()
-        mask_secret(access.api_secret)
+        found = read_connection(self, self.scenario_conn_id)
+        access = self._access_from(*found) if found is not None else self._access_from_environment()
+        if found is None or found[0].password != access.api_secret:
+            mask_secret(access.api_secret)  # Airflow masks only what its connections hold, as it stands there.
         return access
 
     async def get_async_access(self) -> Access:
         """Return what :meth:`get_access` does, for use on an event loop."""
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
-        connection: Connection | None = None
-        with contextlib.suppress(AirflowNotFoundException):
-            connection = await get_async_connection(self.scenario_conn_id)
-        if connection is None and _runs_without_a_supervisor():
-            with contextlib.suppress(AirflowNotFoundException):
-                connection = await asyncio.to_thread(self.get_connection, self.scenario_conn_id)
-        if connection is not None:
-            return self._access_from(connection, await get_async_extra_dejson(connection))
-        access = self._access_from_environment()
-        await _mask_secret_on_a_loop(access.api_secret)
+        found = await aread_connection(self, self.scenario_conn_id)
+        access = self._access_from(*found) if found is not None else self._access_from_environment()
+        if found is None or found[0].password != access.api_secret:
+            await amask_secret(access.api_secret)
         return access
 
     def get_conn(self) -> ScenarioClient:
@@ -90,14 +88,18 @@ class ScenarioHook(BaseHook):
 
         return ScenarioClient(self.get_access())
 
-    async def get_async_conn(self, patience: Patience | None = None) -> AsyncScenarioClient:
+    async def get_async_conn(self, patience: Patience | None = None, timeout: float = math.inf) -> ClientThread:
         """Return a client for the triggerer; close it after use, or use it as an async context manager.
 
-        :param patience: How long to keep at calls that may be repeated. Default: as the client does.
-        """
-        from airflow_provider_scenario.api.async_client import AsyncScenarioClient
+        It is the workers' client, in a thread of its own.
 
-        return AsyncScenarioClient(await self.get_async_access(), patience)
+        :param patience: How long to keep at calls that may be repeated. Default: as the client does.
+        :param timeout: Seconds to wait for each reply, where the connection allows more. Default: as it says.
+        """
+        from airflow_provider_scenario.api.client_thread import ClientThread
+
+        access = await self.get_async_access()
+        return ClientThread(dataclasses.replace(access, timeout=min(access.timeout, timeout)), patience)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap call that needs a good key, and say what it told.
@@ -124,31 +126,36 @@ class ScenarioHook(BaseHook):
             raise ScenarioConfigurationError(
                 f'The extra of the connection {self.scenario_conn_id} must be a JSON object, such as {{"timeout": 60}}.'
             )
-        if not connection.login or not connection.password:
+        where = f"the connection {self.scenario_conn_id}"
+        api_key = _cleaned(connection.login, f"The login of {where}")
+        api_secret = _cleaned(connection.password, f"The password of {where}")
+        if not api_key or not api_secret:
             raise ScenarioConfigurationError(
                 f"The connection {self.scenario_conn_id} needs a login (Scenario's API key) and a password "
                 "(its API secret)."
             )
         project_id = extra.get("project_id")
         return Access(
-            api_key=connection.login,
-            api_secret=connection.password,
-            base_url=_base_url(
-                connection.host,
-                f"The host of the connection {self.scenario_conn_id}",
-                port=connection.port,
-                schema=connection.schema,
-            ),
-            project_id=self.project_id or (str(project_id) if project_id else None),
+            api_key=api_key,
+            api_secret=api_secret,
+            base_url=_base_url(connection.host, f"The host of {where}", port=connection.port, schema=connection.schema),
+            project_id=self.project_id or (str(project_id).strip() if project_id else None) or None,
             timeout=_timeout(self.scenario_conn_id, extra.get("timeout")),
         )
 
     def _access_from_environment(self) -> Access:
-        api_key, api_secret = os.environ.get(API_KEY_VARIABLE), os.environ.get(API_SECRET_VARIABLE)
+        how = "Add a connection of type scenario: login is the API key, password the API secret."
+        if self.scenario_conn_id != self.default_conn_name:
+            raise ScenarioConfigurationError(
+                f"There is no connection {self.scenario_conn_id}. Correct scenario_conn_id, or add it. {how} The "
+                f"variables {API_KEY_VARIABLE} and {API_SECRET_VARIABLE} stand in for {self.default_conn_name} only."
+            )
+        api_key = _cleaned(os.environ.get(API_KEY_VARIABLE), f"The variable {API_KEY_VARIABLE}")
+        api_secret = _cleaned(os.environ.get(API_SECRET_VARIABLE), f"The variable {API_SECRET_VARIABLE}")
         if not api_key or not api_secret:
             raise ScenarioConfigurationError(
                 f"There is no connection {self.scenario_conn_id}, and {API_KEY_VARIABLE} and {API_SECRET_VARIABLE} are "
-                "not both set. Add a connection of type scenario: login is the API key, password the API secret."
+                f"not both set. {how}"
             )
         return Access(
             api_key=api_key,
@@ -158,16 +165,18 @@ class ScenarioHook(BaseHook):
         )
 
 
-async def _mask_secret_on_a_loop(secret: str) -> None:
-    """Tell Airflow's log masker of a secret without a blocking word to the supervisor on the event loop."""
-    try:
-        from airflow.sdk.log import amask_secret
-    except ImportError:  # Airflow below 3.3.2
-        from airflow.providers.common.compat.sdk import mask_secret
+def _cleaned(text: str | None, where: str) -> str:
+    """Return a text without what surrounds it by accident: white space, a line's end, a byte order mark.
 
-        await asyncio.to_thread(mask_secret, secret)
-    else:
-        await amask_secret(secret)
+    :param where: What holds the text, for the message.
+    :raises ScenarioConfigurationError: if it stands in quotes, which may or may not be part of it.
+    """
+    cleaned = text or ""
+    while cleaned != (cleaned := cleaned.strip().strip(_STRAY)):
+        pass
+    if cleaned and (cleaned[0] in _QUOTES or cleaned[-1] in _QUOTES):
+        raise ScenarioConfigurationError(f"{where} stands in quotes: remove the quotes.")
+    return cleaned
 
 
 def _base_url(host: str | None, where: str, *, port: int | None = None, schema: str | None = None) -> str:
@@ -179,9 +188,10 @@ def _base_url(host: str | None, where: str, *, port: int | None = None, schema: 
     :param where: What holds the host, for the message.
     :param port: A port, if ``host`` has none.
     :param schema: The path, if ``host`` has none. Default ``v1``.
-    :raises ScenarioConfigurationError: if they spell no http or https URL, or one that holds credentials.
+    :raises ScenarioConfigurationError: if they spell no http or https URL, or one that holds credentials, or one over
+        which the key would go in clear.
     """
-    host, schema = (host or "").strip(), (schema or "").strip().strip("/")
+    host, schema = _cleaned(host, where), (schema or "").strip().strip("/")
     if not host:
         return DEFAULT_BASE_URL
     if schema.lower() in ("http", "https"):
@@ -201,6 +211,11 @@ def _base_url(host: str | None, where: str, *, port: int | None = None, schema: 
         raise ScenarioConfigurationError(
             f"{where} must not hold credentials: the login is the API key, the password the API secret."
         )
+    if parts.scheme == "http" and not _is_loopback(name):
+        raise ScenarioConfigurationError(
+            f"{where} must be https: over http the API key would go through the network in clear. Only a Scenario on "
+            "this machine (localhost), as the sandbox is, may be asked over http."
+        )
     netloc = f"{parts.netloc}:{port}" if port and given_port is None else parts.netloc
     return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or '/' + (schema or 'v1')}"
 
@@ -219,8 +234,11 @@ def _timeout(conn_id: str, given: object) -> float:
     return timeout
 
 
-def _runs_without_a_supervisor() -> bool:
-    """Whether this is `airflow dags test`, which runs triggers too, but reads its database only synchronously."""
-    from airflow.sdk.execution_time import task_runner
-
-    return not hasattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "asend")
+def _is_loopback(name: str) -> bool:
+    """Whether a host is this machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class AsyncSender(Protocol):
-    """What carries calls: an :class:`~airflow_provider_scenario.api.async_client.AsyncScenarioClient`."""
+    """What carries calls: a :class:`~airflow_provider_scenario.api.client_thread.ClientThread`."""
 
     async def send(self, call: Call[T], /) -> T:
         """Send a call and return what its reply says."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from airflow_provider_scenario.api.async_client import AsyncScenarioClient
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.polling.pace import Pace
 from airflow_provider_scenario.polling.watcher import JobWatcher
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.api.client_thread import ClientThread
 
 _Watchers = WeakValueDictionary[tuple[str, str | None], JobWatcher]
 
@@ -30,6 +34,8 @@ def watcher_of(scenario_conn_id: str, project_id: str | None = None) -> JobWatch
     return watcher
 
 
-async def _open_client(scenario_conn_id: str, project_id: str | None) -> AsyncScenarioClient:
+async def _open_client(scenario_conn_id: str, project_id: str | None) -> ClientThread:
     """Return a client with today's credentials. It does not repeat calls: thousands wait, and the next tick comes."""
-    return await ScenarioHook(scenario_conn_id, project_id).get_async_conn(Patience(attempts=1))
+    hook = ScenarioHook(scenario_conn_id, project_id)
+    # What the watcher has ceased to wait for need not keep a thread.
+    return await hook.get_async_conn(Patience(attempts=1), timeout=Pace().longest_reply)

@@ -1,4 +1,4 @@
-"""Both clients, carried the same way."""
+"""The client as a worker and as a triggerer use it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 import pytest
 
 from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.async_client import AsyncScenarioClient
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.client_thread import ClientThread
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.sandbox.server import SandboxServer
 
@@ -27,22 +27,22 @@ class Carrier(Protocol):
     def __call__(self, access: Access, call: Call[T], patience: Patience = QUICK) -> T: ...
 
 
-def carry_with_requests(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
+def carry_in_worker(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
     with ScenarioClient(access, patience) as client:
         return client.send(call)
 
 
-def carry_with_httpx(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
+def carry_in_triggerer(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
     async def send() -> T:
-        async with AsyncScenarioClient(access, patience) as client:
+        async with ClientThread(access, patience) as client:
             return await client.send(call)
 
     return asyncio.run(send())
 
 
-@pytest.fixture(params=[carry_with_requests, carry_with_httpx], ids=["sync", "async"])
+@pytest.fixture(params=[carry_in_worker, carry_in_triggerer], ids=["worker", "triggerer"])
 def carry(request: pytest.FixtureRequest) -> Carrier:
-    """Each test that asks for it runs with either client."""
+    """Each test that asks for it runs either way."""
     carrier: Carrier = request.param
     return carrier
 

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.async_client import AsyncScenarioClient
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.client_thread import ClientThread
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from tests.api.conftest import QUICK, Carrier
@@ -77,7 +77,6 @@ def test_a_certificate_of_ones_own_can_be_vouched_for(
     carry: Carrier, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with scripted(NO_MODELS, server_tls(certificate)) as server:
         assert carry(Access("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
 
@@ -237,7 +236,7 @@ def test_many_calls_of_one_client_keep_apart() -> None:
         return Answer(body=json.dumps({"job": {"jobId": request.target.rpartition("/")[2]}}).encode())
 
     async def read_all(access: Access) -> list[str]:
-        async with AsyncScenarioClient(access, QUICK) as client:
+        async with ClientThread(access, QUICK) as client:
             jobs = await asyncio.gather(*(client.send(calls.get_job(f"job_{i}")) for i in range(30)))
             return [job.id for job in jobs]
 
@@ -247,7 +246,7 @@ def test_many_calls_of_one_client_keep_apart() -> None:
 
 def test_a_cancelled_call_is_not_made_again() -> None:
     async def cancel_soon(access: Access) -> None:
-        async with AsyncScenarioClient(access, QUICK) as client:
+        async with ClientThread(access, QUICK) as client:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await client.send(calls.list_models())

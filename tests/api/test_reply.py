@@ -79,7 +79,7 @@ def test_every_2xx_is_a_success_also_the_269_of_a_dry_run(status: int) -> None:
             402,
             HTML,
             ScenarioInsufficientCreditsError,
-            "HTTP 402 without a reason. Nothing was charged. A retry can't help",
+            "HTTP 402 without a reason. This is not how Scenario refuses",
         ),
         (
             400,
@@ -122,6 +122,47 @@ def test_each_status_has_its_class_and_its_words(status: int, body: Any, kind: t
     assert "run model_1" in str(error)
     assert ".." not in str(error)
     assert error.said.status == status
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422, 429])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"reason": "no"},
+        {"message": "no"},
+        {"error": "no"},
+        {"detail": "no"},
+        {"details": {"actionLimit": 2}},
+        {"remainingSeconds": 900},
+        {"requiredPlan": "cu-pro"},
+    ],
+    ids=lambda body: next(iter(body)),
+)
+def test_a_refusal_of_scenarios_own_is_told_as_one(status: int, body: Any) -> None:
+    error = the_error(reply_of(status, body))
+    assert error.is_refusal is True
+    assert "Nothing was charged." in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422, 429])
+@pytest.mark.parametrize(
+    "body", [HTML, b"", {}, [], "no", {"error": {"code": 1}}, {"details": "many"}, {"reason": " "}]
+)
+def test_who_does_not_speak_as_scenario_does_has_not_refused_for_it(status: int, body: Any) -> None:
+    error = the_error(reply_of(status, body))
+    assert error.is_refusal is False
+    assert "charged" not in str(error)
+    assert "proxy or gateway" in str(error)
+
+
+@pytest.mark.parametrize(
+    "status", [100, 102, 199, 300, 302, 307, 399, 405, 408, 410, 413, 418, 451, 499, 500, 503, 599]
+)
+@pytest.mark.parametrize("body", [{"reason": "not enough creative units"}, {"details": {"actionLimit": 2}}, HTML])
+def test_no_other_status_is_a_refusal(status: int, body: Any) -> None:
+    error = the_error(reply_of(status, body))
+    assert error.is_refusal is False
+    assert "charged" not in str(error)
 
 
 def test_a_read_that_is_refused_is_never_taken_for_a_blocked_prompt() -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import logging
+import sys
+import threading
+import time
 import traceback
+import types
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.exceptions import ScenarioError
 from tests.api.conftest import Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, scripted
@@ -131,3 +139,60 @@ def test_an_access_shows_neither_key_nor_secret() -> None:
     access = Access(KEY, SECRET, project_id="proj_1")
     assert_hidden(f"{access} {access!r} {ScenarioClient(access)!r}")
     assert "proj_1" in repr(access)
+
+
+def spelled(text: str) -> list[str]:
+    """The ways in which a server may quote a text."""
+    quoted = quote(text, safe="")
+    return [text, quoted, quote(quoted, safe=""), json.dumps(text)[1:-1], text.replace("/", "\\/"), html.escape(text)]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 503])
+@pytest.mark.parametrize("what", ["key", "secret", "pair", "pair for URLs"])
+def test_a_server_that_quotes_the_key_or_the_secret_in_any_spelling(carry: Carrier, status: int, what: str) -> None:
+    key, secret = "api_Kq7/visible+&", "S3cr3t/Zx9?>\u00fc=and"
+    pair = f"{key}:{secret}".encode()
+    text = {
+        "key": key,
+        "secret": secret,
+        "pair": base64.b64encode(pair).decode(),
+        "pair for URLs": base64.urlsafe_b64encode(pair).decode().rstrip("="),
+    }[what]
+    for spelling in spelled(text):
+        document = {"reason": f"no: {spelling}.", "job": {"jobId": "job_1", "status": "failure", "error": spelling}}
+        with scripted(Answer(status, json.dumps(document).encode())) as server:
+            access = Access(key, secret, f"{server.url}/v1")
+            try:
+                shown = repr(carry(access, calls.get_job("job_1"), Patience(attempts=1)))
+            except ScenarioError as error:
+                shown = everything_shown(error)
+        assert not [one for one in spelled(text) if one in shown], shown
+
+
+@pytest.mark.parametrize("answer", [Answer(drop="yes"), Answer(500), Answer(body=b"{"), None])
+def test_no_frame_of_a_traceback_holds_a_secret(carry: Carrier, answer: Answer | None) -> None:
+    """Error reporters such as Sentry send the locals of every frame."""
+    with scripted(answer or Answer()) as server:
+        base_url = f"{server.url}/v1" if answer else f"http://127.0.0.1:{closed_port()}/v1"
+        with pytest.raises(ScenarioError) as caught:
+            carry(Access(KEY, SECRET, base_url, timeout=1), calls.submit("model_1", {"prompt": "a"}))
+    assert_hidden("".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()))
+
+
+def test_no_frame_holds_a_secret_while_a_reply_is_waited_for() -> None:
+    """A task's time-out is raised in the midst of the libraries' frames."""
+    frames: list[str] = []
+
+    def look(_request: Request) -> Answer:
+        time.sleep(0.2)  # By now the request has been sent, and the reply is waited for.
+        frame: types.FrameType | None = sys._current_frames()[asking]
+        while frame is not None:
+            frames.append(repr(frame.f_locals))
+            frame = frame.f_back
+        return Answer(body=b'{"models": []}')
+
+    asking = threading.get_ident()
+    with scripted(look) as server, ScenarioClient(Access(KEY, SECRET, f"{server.url}/v1")) as client:
+        client.send(calls.list_models())
+    assert any("urlopen" in one or "PreparedRequest" in one for one in frames)
+    assert not [shown for shown in frames if ENCODED in shown]

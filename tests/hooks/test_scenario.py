@@ -14,12 +14,17 @@ import pytest
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_scenario.api.retry import Patience
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioServerError
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioServerError,
+    ScenarioTransientError,
+)
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
 
 KEY, SECRET = "api_key_1", "S3cr3t/+:@ü"
 VARIABLE = "AIRFLOW_CONN_SCENARIO_DEFAULT"
+STRAY = [("", "\n"), (" ", ""), ("\t", "\r\n"), ("\ufeff", "\u00a0\n"), ("", "\u200b ")]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -204,6 +209,128 @@ def test_neither_connection_nor_variables(access_of: Any, monkeypatch: pytest.Mo
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("conn_id", ["scenario_prodd", "SCENARIO_DEFAULT", "scenario_default "])
+def test_the_environments_key_stands_in_for_no_other_connection(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str
+) -> None:
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    with pytest.raises(ScenarioConfigurationError, match=f"There is no connection {conn_id}") as caught:
+        access_of(ScenarioHook(conn_id))
+    assert caught.value.__context__ is None
+    assert "scenario_default only" in str(caught.value)
+
+
+class SealedVault:
+    """A secrets backend that is out."""
+
+    def get_connection(self, conn_id: str) -> Any:
+        raise ConnectionError("the vault https://me:word-of-pass@vault/v1?token=SeCrEt is sealed")
+
+
+@pytest.mark.parametrize("conn_id", ["scenario_default", "scenario_prod"])
+@pytest.mark.parametrize("with_variables", [False, True])
+def test_a_secrets_backend_that_is_out_is_passing_and_no_other_account_pays(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str, with_variables: bool
+) -> None:
+    from airflow.sdk.execution_time import supervisor
+
+    usual = supervisor.ensure_secrets_backend_loaded
+    monkeypatch.setattr(supervisor, "ensure_secrets_backend_loaded", lambda: [SealedVault(), *usual()])
+    if with_variables:
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    with pytest.raises(ScenarioTransientError, match=f"{conn_id} could not be read: ConnectionError") as caught:
+        access_of(ScenarioHook(conn_id))
+    assert caught.value.sent is False
+    assert caught.value.__context__ is None
+    assert "word-of-pass" not in str(caught.value)
+    assert "SeCrEt" not in str(caught.value)
+
+
+def test_whatever_keeps_a_connection_from_being_read_is_passing(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hook(ScenarioHook):
+        @classmethod
+        def get_connection(cls, conn_id: str) -> Any:
+            raise PermissionError("access denied")
+
+        @classmethod
+        async def aget_connection(cls, conn_id: str) -> Any:
+            raise PermissionError("access denied")
+
+    with pytest.raises(ScenarioTransientError, match="could not be read: PermissionError: access denied"):
+        access_of(Hook())
+
+
+@pytest.mark.parametrize(("before", "after"), STRAY)
+@pytest.mark.parametrize("source", ["connection", "variables"])
+def test_white_space_around_key_secret_and_host_is_stripped(
+    access_of: Any, monkeypatch: pytest.MonkeyPatch, before: str, after: str, source: str
+) -> None:
+    from airflow.sdk.log import redact
+
+    secret = f"stripped-{uuid.uuid4()}"
+    key, given, host = (f"{before}{text}{after}" for text in (KEY, secret, "api.example"))
+    if source == "connection":
+        connect(monkeypatch, login=key, password=given, host=host)
+    else:
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", key)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", given)
+        monkeypatch.setenv("SCENARIO_BASE_URL", host)
+    assert access_of(ScenarioHook()) == Access(KEY, secret, "https://api.example/v1")
+    assert redact(f"<{secret}>") == "<***>"
+
+
+@pytest.mark.parametrize("quotes", ['""', "''", "\u201c\u201d", "``"])
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("login", "The login of the connection"),
+        ("password", "The password of the connection"),
+        ("host", "The host of the connection"),
+        ("SCENARIO_SDK_API_KEY", "The variable SCENARIO_SDK_API_KEY"),
+        ("SCENARIO_SDK_API_SECRET", "The variable SCENARIO_SDK_API_SECRET"),
+        ("SCENARIO_BASE_URL", "The variable SCENARIO_BASE_URL"),
+    ],
+)
+def test_quotes_are_named(access_of: Any, monkeypatch: pytest.MonkeyPatch, quotes: str, what: str, words: str) -> None:
+    quoted = f"{quotes[0]}{SECRET}{quotes[1]}"
+    if what.isupper():
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+        monkeypatch.setenv(what, quoted)
+    else:
+        connect(monkeypatch, **{what: quoted})
+    with pytest.raises(ScenarioConfigurationError, match=f"^{words}.* stands in quotes: remove") as caught:
+        access_of(ScenarioHook())
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "http://api.cloud.scenario.com/v1"},
+        {"host": "HTTP://api.cloud.scenario.com"},
+        {"host": "api.cloud.scenario.com", "schema": "http"},
+        {"host": "http://10.0.0.7:8080"},
+        {"host": "http://localhost.example"},
+        {"host": "http://[fd00::1]"},
+    ],
+)
+def test_a_key_does_not_go_in_clear(access_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
+    connect(monkeypatch, **fields)
+    with pytest.raises(ScenarioConfigurationError, match="must be https: over http the API key"):
+        access_of(ScenarioHook())
+
+
+@pytest.mark.parametrize("host", ["http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1", "http://s.localhost:1"])
+def test_this_machine_may_be_asked_over_http(access_of: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    connect(monkeypatch, host=host)
+    assert access_of(ScenarioHook()).base_url == f"{host}/v1"
+
+
 @pytest.mark.parametrize("source", ["connection", "variables"])
 def test_the_secret_is_masked_in_logs_from_then_on(
     access_of: Any, monkeypatch: pytest.MonkeyPatch, source: str
@@ -262,7 +389,48 @@ def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(
     assert SECRET in [getattr(message, "value", None) for message in supervisor.asynchronous]
 
 
-def test_an_older_airflow_masks_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+class _OlderSupervisor(_Supervisor):
+    """Notes how it is spoken to: as in a triggerer of 3.1, ``send`` must find its way back to the loop."""
+
+    def send(self, message: Any) -> Any:
+        from asgiref.sync import async_to_sync
+
+        return async_to_sync(self.asend)(message)
+
+    async def asend(self, message: Any) -> Any:
+        self.loops.add(asyncio.get_running_loop())
+        return await super().asend(message)
+
+    loops: set[asyncio.AbstractEventLoop]
+
+
+@pytest.mark.parametrize("source", ["connection", "variables"])
+def test_an_older_airflow_is_spoken_to_on_its_own_loop(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """On 3.1 a word from a foreign thread runs on a loop of its own, which stops the whole triggerer."""
+    from airflow.sdk import Connection, log
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = _OlderSupervisor()
+    supervisor.loops = set()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    monkeypatch.delattr(log, "amask_secret")
+    monkeypatch.delattr(Connection, "aextra_dejson")
+    if source == "connection":
+        connect(monkeypatch, extra={"timeout": 5})
+    else:
+        monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+        monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+
+    async def read() -> asyncio.AbstractEventLoop:
+        assert (await ScenarioHook().get_async_access()).api_secret == SECRET
+        return asyncio.get_running_loop()
+
+    own = asyncio.run(read())
+    assert supervisor.loops == {own}
+    assert SECRET in [getattr(message, "value", None) for message in supervisor.asynchronous]
+
+
+def test_an_older_airflow_masks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import log
 
     monkeypatch.delattr(log, "amask_secret")

@@ -1,0 +1,284 @@
+"""What a failed request means: whether any of it was sent, why it failed, and what would mend it.
+
+requests and urllib3 wrap the cause in each other's errors, differently in each version, and their texts hold whole
+URLs. So the chain of causes is read here, and only words that can't hold a URL or a secret are handed on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests
+import requests.utils
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    LocationValueError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+from urllib3.util import parse_url
+
+from airflow_provider_scenario.exceptions import redact
+
+FAULTS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
+"""All that a request may fail with. Not all of it is a RequestException: a missing certificate file is none."""
+
+_NEVER_SENT = (
+    ConnectTimeoutError,
+    LocationValueError,
+    NewConnectionError,
+    UnicodeError,
+    requests.ConnectTimeout,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+)
+"""Raised only before there is a connection to Scenario, or while its certificate is looked at."""
+
+_BAD_ADDRESS = (
+    LocationValueError,
+    UnicodeError,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+)
+
+_TUNNEL_REFUSED = "Tunnel connection failed: "
+"""How Python's http.client begins its plain OSError for a proxy that refuses a CONNECT."""
+
+_NO_BUNDLE = "Could not find a suitable TLS CA certificate bundle"
+"""How requests begins its plain OSError for a certificate file that is not there."""
+
+_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a request failed.
+
+    :param reason: The innermost cause, in words without URL or secret.
+    :param sent: Whether any of the request may have been sent.
+    :param advice: What would mend it; may be empty.
+    :param is_permanent: Whether it stays until somebody changes the settings of the machine.
+    """
+
+    reason: str
+    sent: bool
+    advice: str = ""
+    is_permanent: bool = False
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy that the environment names for an address.
+
+    :param variable: The environment variable that names it.
+    :param address: Where it is, without user and password; empty if that can't be told.
+    """
+
+    variable: str
+    address: str
+
+
+class RequestBody(io.BytesIO):
+    """The body of a request that knows whether any of it was asked for.
+
+    http.client asks for it only once there is a connection, with its TLS and through its proxy, and the headers are
+    sent: before that, nobody can have accepted the request.
+    """
+
+    was_read = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes."""
+        self.was_read = True
+        return super().read(size)
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that it wraps or was raised from, the outermost first.
+
+    What was merely being handled meanwhile is no cause: it may be the trouble of an earlier request.
+    """
+    seen: set[int] = set()
+    left: list[object] = [error]
+    while left:
+        one = left.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = (*one.args, getattr(one, "reason", None), getattr(one, "original_error", None), one.__cause__)
+        left.extend(reversed(inner))
+
+
+def may_have_been_sent(error: BaseException) -> bool:
+    """Whether a request that failed may have been sent, at least in part. In doubt it may.
+
+    A ProxyError alone proves nothing: urllib3 also wraps what happens after a proxy has taken the request.
+    """
+    return not any(
+        isinstance(cause, _NEVER_SENT) or _tunnel_refusal(cause) or _is_missing_bundle(cause)
+        for cause in causes_of(error)
+    )
+
+
+def fault_of(error: BaseException, url: str, body: RequestBody | None = None) -> Fault:
+    """Return what a failed request means.
+
+    :param error: What requests raised.
+    :param url: Where the request was to go. It is not repeated.
+    :param body: The request's body, if it has one.
+    """
+    causes = list(causes_of(error))
+    permanent = _bundle_fault(causes) or _address_fault(causes, url)
+    if permanent is not None:
+        return permanent
+    sent = may_have_been_sent(error) and (body is None or body.was_read)
+    return Fault(_reason(causes), sent, _advice(causes, url, sent))
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """Return the proxy that the environment names for an address, or ``None``."""
+    try:
+        scheme = urlsplit(url).scheme.lower()
+        named = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
+    except ValueError:
+        return None
+    if not named:
+        return None
+    names = [name for kind in (scheme, "all") for name in (f"{kind}_proxy", f"{kind}_proxy".upper())]
+    variable = next((name for name in names if os.environ.get(name)), "the system's settings")
+    return Proxy(variable, _shown(named))
+
+
+def _shown(address: str) -> str:
+    """Return a proxy's address without user and password."""
+    try:
+        parts = parse_url(address if "://" in address else f"http://{address}")
+    except (LocationValueError, ValueError):
+        return ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.host}{port}" if parts.host else ""
+
+
+def _bundle_fault(causes: list[BaseException]) -> Fault | None:
+    """Return the fault of a file of certificates that can't be used, if it is that."""
+    variable = next((name for name in _BUNDLE_VARIABLES if os.environ.get(name)), None)
+    if variable is None:
+        return None
+    if any(_is_missing_bundle(cause) for cause in causes):
+        trouble = "does not exist"
+    elif any(getattr(cause, "library", None) in ("X509", "PEM", "ASN1") for cause in causes):
+        trouble = "holds no certificate that can be read"
+    elif any(isinstance(cause, PermissionError | IsADirectoryError | FileNotFoundError) for cause in causes):
+        trouble = "can't be read"
+    else:
+        return None
+    path = redact(os.environ[variable])
+    return Fault(
+        f"the file of certificates {path} {trouble}",
+        sent=False,
+        advice=f"Mend or unset the variable {variable}.",
+        is_permanent=True,
+    )
+
+
+def _address_fault(causes: list[BaseException], url: str) -> Fault | None:
+    """Return the fault of a proxy variable that can't be used, if it is that."""
+    if not any(isinstance(cause, _BAD_ADDRESS) or type(cause) is ValueError for cause in causes):
+        return None
+    proxy = proxy_for(url)
+    if proxy is None or not _is_usable(url):
+        return None
+    if any(isinstance(cause, requests.exceptions.InvalidSchema) and "SOCKS" in str(cause) for cause in causes):
+        return Fault(
+            f"the variable {proxy.variable} names a SOCKS proxy, and Python's module for SOCKS is not installed",
+            sent=False,
+            advice="Install requests[socks] for workers and triggerer, or name Scenario's host in NO_PROXY.",
+            is_permanent=True,
+        )
+    return Fault(
+        f"the variable {proxy.variable} does not hold the address of a proxy",
+        sent=False,
+        advice=f"{proxy.variable} must look like http://host:port; or name Scenario's host in NO_PROXY.",
+        is_permanent=True,
+    )
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = parse_url(url)
+    except LocationValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.host)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """Return the innermost cause in words."""
+    whose = "the proxy" if any(isinstance(cause, ProxyError) for cause in causes) else "the host"
+    for cause in reversed(causes):
+        match cause:
+            case socket.gaierror():
+                return f"the name of {whose} is not known ({cause.strerror or type(cause).__name__})"
+            case ssl.SSLCertVerificationError():
+                return f"the certificate is not accepted ({getattr(cause, 'verify_message', 'no reason given')})"
+            case ssl.SSLError():
+                detail = getattr(cause, "reason", None) or type(cause).__name__
+                return f"TLS failed ({str(detail).replace('_', ' ').lower()})"
+            case ReadTimeoutError() | TimeoutError():
+                broken = any(isinstance(one, ConnectTimeoutError) for one in causes)
+                return f"{whose} did not let us connect in time" if broken else "no reply came in time"
+            case OSError() if not isinstance(cause, requests.RequestException):
+                refusal = _tunnel_refusal(cause)
+                if refusal:
+                    return f"the proxy refused ({redact(refusal)})"
+                return redact(cause.strerror or str(cause) or type(cause).__name__)
+            case IncompleteRead() | http.client.IncompleteRead():
+                return "the reply was cut short"
+            case ConnectTimeoutError() if not isinstance(cause, NewConnectionError):
+                return f"{whose} did not let us connect in time"
+            case NewConnectionError():  # urllib3 before 2 keeps the cause only in the text, which has no URL.
+                return redact(str(cause).rpartition(": ")[2])
+    return type(causes[-1]).__name__
+
+
+def _advice(causes: list[BaseException], url: str, sent: bool) -> str:
+    """Return what would mend it, with the variable to mend."""
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        variable = next((name for name in _BUNDLE_VARIABLES if os.environ.get(name)), None)
+        if variable is not None:
+            return f"The file that {variable} names lacks the authority that signed it, or it is another host."
+        return (
+            "If a proxy or a company's own certificate authority signed it, name the file of its certificates in "
+            "REQUESTS_CA_BUNDLE, for workers and triggerer."
+        )
+    if sent:
+        return ""
+    proxy = proxy_for(url)
+    if proxy is not None:
+        where = f" ({proxy.address})" if proxy.address else ""
+        return f"The proxy{where} is named by {proxy.variable}: mend that, or name Scenario's host in NO_PROXY."
+    return "Check the host of the connection; if only a proxy leads out of here, name it in HTTPS_PROXY."
+
+
+def _tunnel_refusal(cause: BaseException) -> str:
+    """Return the proxy's status and words, if this is a refused CONNECT."""
+    text = str(cause) if type(cause) is OSError else ""
+    return text.removeprefix(_TUNNEL_REFUSED) if text.startswith(_TUNNEL_REFUSED) else ""
+
+
+def _is_missing_bundle(cause: BaseException) -> bool:
+    return type(cause) is OSError and str(cause).startswith(_NO_BUNDLE)

@@ -1,0 +1,129 @@
+"""How Airflow is asked for a connection and told of a secret, in a task and on an event loop.
+
+Words to Airflow's supervisor go the way Airflow's own async helpers go: by its coroutines where it has them, else by
+asgiref's ``sync_to_async``. A thread of our own would speak to the supervisor on a loop of its own, which stops the
+whole triggerer of Airflow 3.1. What differs between the versions is asked for here, by what there is, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from airflow_provider_scenario.exceptions import ScenarioTransientError, redact
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseHook, Connection
+
+
+def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] | None:
+    """Return a connection with its extra, or ``None`` where there surely is none.
+
+    :param hook: Whose ``get_connection`` to use.
+    :param conn_id: The connection.
+    :raises ScenarioTransientError: if it can't be told, because something that may hold it does not answer.
+    """
+    try:
+        connection = hook.get_connection(conn_id)
+        return connection, connection.extra_dejson
+    except AirflowNotFoundException:
+        trouble = _trouble_of_backends(conn_id)
+    except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
+        trouble = _words(error)
+    _raise_if(trouble, conn_id)
+    return None
+
+
+async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] | None:
+    """Return what :func:`read_connection` does, for use on an event loop."""
+    from asgiref.sync import sync_to_async
+
+    try:
+        if not _masks_on_a_loop() or _runs_without_a_supervisor():
+            connection = await sync_to_async(hook.get_connection)(conn_id)
+            return connection, await sync_to_async(lambda: connection.extra_dejson)()
+        connection = await hook.aget_connection(conn_id)
+        return connection, await connection.aextra_dejson()
+    except AirflowNotFoundException:
+        trouble = await sync_to_async(_trouble_of_backends)(conn_id)
+    except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
+        trouble = _words(error)
+    _raise_if(trouble, conn_id)
+    return None
+
+
+def mask_secret(secret: str) -> None:
+    """Tell Airflow's log masker, and its supervisor's, of a secret."""
+    from airflow.sdk.log import mask_secret as mask
+
+    mask(secret)
+
+
+async def amask_secret(secret: str) -> None:
+    """Do what :func:`mask_secret` does, for use on an event loop."""
+    try:
+        from airflow.sdk.log import amask_secret as mask
+    except ImportError:  # Airflow below 3.3.2
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(mask_secret)(secret)
+    else:
+        await mask(secret)
+
+
+def _raise_if(trouble: str | None, conn_id: str) -> None:
+    if trouble is not None:
+        raise ScenarioTransientError(
+            f"The connection {conn_id} could not be read: {trouble}. Nothing was asked of Scenario. This may pass; if "
+            "it stays, look at Airflow's secrets backend and API server.",
+            sent=False,
+        )
+
+
+def _trouble_of_backends(conn_id: str) -> str | None:
+    """Return why a connection that was not found may exist all the same; ``None`` if it surely does not.
+
+    Airflow passes over a secrets backend that fails, and then says that the connection is not defined.
+    """
+    for backend in _secrets_backends():
+        try:
+            if backend.get_connection(conn_id=conn_id):
+                return "it was found only when it was looked for again"
+        except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
+            return _words(error)
+    return None
+
+
+def _secrets_backends() -> Iterable[Any]:
+    """Return the backends that Airflow looks into, but for those that hold no trouble of their own back."""
+    try:
+        from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+    except ImportError:
+        return ()
+    return [one for one in ensure_secrets_backend_loaded() if type(one).__name__ not in _TELL_NO_TROUBLE]
+
+
+_TELL_NO_TROUBLE = ("ExecutionAPISecretsBackend", "EnvironmentVariablesBackend", "MetastoreBackend")
+"""Airflow's own backends: they answer "not found" whatever is wrong, or can't fail."""
+
+
+def _masks_on_a_loop() -> bool:
+    """Whether this Airflow masks a connection's secrets without a blocking word on the loop: 3.3.2 and later."""
+    from airflow.sdk import Connection
+
+    return hasattr(Connection, "aextra_dejson")
+
+
+def _runs_without_a_supervisor() -> bool:
+    """Whether this is `airflow dags test`, which runs triggers too, but reads its database only synchronously."""
+    from airflow.sdk.execution_time import task_runner
+
+    return not hasattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "asend")
+
+
+def _words(error: Exception) -> str:
+    """Return an error in words that are fit for a log."""
+    text = redact(error).strip().rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,137 @@
+"""The triggerer asks in a thread of its own, which never holds up anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.access import Access
+from airflow_provider_scenario.api.client_thread import ClientThread
+from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.exceptions import ScenarioConnectionError
+from airflow_provider_scenario.polling.asking import ask
+from tests.api.scripted_server import Answer, Request, ScriptedServer, in_turn, scripted
+
+ONCE = Patience(attempts=1)
+NO_MODELS = Answer(body=b'{"models": []}')
+
+
+def client_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("scenario-client")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    until = time.monotonic() + 5
+    while client_threads() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert client_threads() == []
+
+
+def access_to(server: ScriptedServer, timeout: float = 30) -> Access:
+    return Access("key", "secret", f"{server.url}/v1", timeout=timeout)
+
+
+def test_the_loop_goes_on_while_scenario_is_slow() -> None:
+    async def wait(access: Access) -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        async with ClientThread(access, ONCE) as client:
+            await client.send(calls.list_models())
+            assert len(client_threads()) == 1
+        ticking.cancel()
+        return ticks
+
+    with scripted(Answer(body=b'{"models": []}', stall=0.5)) as server:
+        assert asyncio.run(wait(access_to(server))) > 10
+
+
+def test_a_reply_that_does_not_come_holds_up_no_later_call() -> None:
+    async def wait(access: Access) -> float:
+        async with ClientThread(access, ONCE) as client:
+            with pytest.raises(ScenarioConnectionError, match=r"within 0.2 seconds"):
+                await ask(client, calls.list_models(), 0.2)
+            started = time.monotonic()
+            assert await ask(client, calls.list_models(), 5) == ()
+            return time.monotonic() - started
+
+    with scripted(in_turn(Answer(stall=30), NO_MODELS)) as server:
+        assert asyncio.run(wait(access_to(server))) < 2
+        assert len(server.requests) == 2
+
+
+def test_closing_waits_for_nothing() -> None:
+    async def wait(access: Access) -> float:
+        client = ClientThread(access, ONCE)
+        sending = asyncio.create_task(client.send(calls.list_models()))
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await client.close()
+        return time.monotonic() - started
+
+    with scripted(Answer(stall=30)) as server:
+        assert asyncio.run(wait(access_to(server))) < 1
+
+
+def test_neither_the_loops_threads_nor_airflows_are_used() -> None:
+    """They may all be busy with somebody else's work."""
+    from asgiref.sync import sync_to_async
+
+    async def wait(access: Access) -> None:
+        loop = asyncio.get_running_loop()
+        busy = [asyncio.create_task(sync_to_async(time.sleep)(1.0))]
+        busy += [asyncio.ensure_future(loop.run_in_executor(None, time.sleep, 1.0)) for _ in range(40)]
+        async with ClientThread(access, ONCE) as client:
+            started = time.monotonic()
+            await client.send(calls.list_models())
+            assert time.monotonic() - started < 0.9
+        await asyncio.gather(*busy)
+
+    with scripted(NO_MODELS) as server:
+        asyncio.run(wait(access_to(server)))
+
+
+def test_the_wait_between_two_attempts_can_be_cancelled() -> None:
+    async def wait(access: Access) -> None:
+        async with ClientThread(access, Patience(attempts=5, first_wait=20)) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await client.send(calls.list_models())
+
+    with scripted(Answer(500)) as server:
+        asyncio.run(wait(access_to(server)))
+        assert len(server.requests) == 1
+
+
+def test_one_connection_is_used_again() -> None:
+    ports: set[str] = set()
+
+    def note(request: Request) -> Answer:
+        ports.add(request.headers["host"])
+        return NO_MODELS
+
+    async def wait(access: Access) -> None:
+        async with ClientThread(access, ONCE) as client:
+            threads = set()
+            for _ in range(5):
+                await client.send(calls.list_models())
+                threads |= {thread.ident for thread in client_threads()}
+            assert len(threads) == 1
+
+    with scripted(note) as server:
+        asyncio.run(wait(access_to(server)))
