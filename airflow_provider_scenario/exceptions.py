@@ -184,9 +184,7 @@ class ScenarioJobUnreadableError(ScenarioTransientError):
     :param take_over: Whether the trouble is this process's own, so that another one may be able to read the job.
     """
 
-    def __init__(self, message: str, *, take_over: bool = False, job_id: str | None = None) -> None:
-        super().__init__(message, job_id=job_id)
-        self.take_over = take_over
+    take_over: bool = False
 
 
 class ScenarioTransferError(ScenarioTransientError):

@@ -118,14 +118,15 @@ def no_client_error(job_id: str, cause: BaseException, seconds: float) -> Scenar
     :param cause: Why there is no client.
     :param seconds: For how long there was none.
     """
-    return ScenarioJobUnreadableError(
+    error = ScenarioJobUnreadableError(
         f"The triggerer can't read job {job_id}: for {seconds:.0f} s it had nothing to ask Scenario with: "
         f"{_sentence(cause)} The triggerer reads its own connections, variables and secrets backend: what is set "
         "for the workers only is missing there. The worker takes the wait over; the job is paid for and runs on. "
         f"{job_page(job_id)}",
-        take_over=True,
         job_id=job_id,
     )
+    error.take_over = True
+    return error
 
 
 def amount(units: Decimal) -> str:

@@ -13,11 +13,22 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioJobCanceledError,
     ScenarioJobFailedError,
+    ScenarioJobUnreadableError,
     ScenarioModerationError,
+    ScenarioNotFoundError,
     ScenarioSaid,
     ScenarioTimeoutError,
 )
-from airflow_provider_scenario.outcome import amount, asset_page, error_of, job_page, result_of, timeout_error
+from airflow_provider_scenario.outcome import (
+    amount,
+    asset_page,
+    error_of,
+    job_page,
+    no_client_error,
+    result_of,
+    timeout_error,
+    unreadable_error,
+)
 
 PAGE = "https://app.scenario.com/create?restartGeneration=job_1"
 
@@ -211,3 +222,25 @@ def test_of_all_addresses_with_a_query_only_a_page_of_the_web_app_stays_whole_in
 def test_pages_of_the_web_app_are_addressed_by_id() -> None:
     assert job_page("job_1") == "https://app.scenario.com/create?restartGeneration=job_1"
     assert asset_page("asset_1") == "https://app.scenario.com/assets?openAssetId=asset_1"
+
+
+def test_a_refusal_says_that_the_job_is_paid_for_and_what_to_mend() -> None:
+    error = unreadable_error("job_1", ScenarioNotFoundError("Scenario refused to read job job_1: gone."), 61.2)
+    assert str(error) == (
+        "Job job_1 can't be read. Scenario refused it for 61 s, and the job list does not show it: Scenario refused to "
+        "read job job_1: gone. The job was bought and is paid for. Mend the key, the project or the connection: a "
+        f"retry of this task looks at the job again and pays nothing. {PAGE}"
+    )
+    assert (error.job_id, error.take_over) == ("job_1", False)
+
+
+def test_a_triggerer_without_a_connection_is_named() -> None:
+    error = no_client_error("job_1", ScenarioError("There is no connection scenario_prod."), 60.0)
+    assert isinstance(error, ScenarioJobUnreadableError)
+    assert str(error) == (
+        "The triggerer can't read job job_1: for 60 s it had nothing to ask Scenario with: There is no connection "
+        "scenario_prod. The triggerer reads its own connections, variables and secrets backend: what is set for the "
+        "workers only is missing there. The worker takes the wait over; the job is paid for and runs on. "
+        f"{PAGE}"
+    )
+    assert (error.job_id, error.take_over) == ("job_1", True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +59,127 @@ def test_a_passing_error_waits_as_long_as_scenario_asked(seconds: float) -> None
     assert decision.action is RetryAction.RETRY
     assert decision.retry_delay == datetime.timedelta(seconds=seconds)
     assert decision.reason
+
+
+def author(delay: float, **settings: Any) -> Any:
+    """Give the context of a task whose author set a delay."""
+    return {"task": SimpleNamespace(retry_delay=datetime.timedelta(seconds=delay), **settings)}
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "waits"),
+    [(300, 1.0, None), (300, 300.0, None), (300, 900.0, 900), (5, 7.5, 7.5), (7200, 3600.0, None), (0, 0.0, None)],
+)
+def test_the_longer_of_both_delays_counts(own: float, asked: float, waits: float | None) -> None:
+    decision = ScenarioRetryPolicy().evaluate(ScenarioTransientError("no", retry_after=asked), 1, 3, author(own))
+    if waits is None:
+        assert decision == RetryDecision.default(), "Airflow waits for the author's delay"
+    else:
+        assert decision.retry_delay == datetime.timedelta(seconds=waits)
+
+
+@pytest.mark.parametrize("asked", [3601.0, 315_360_000.0, 1e300, float("inf")])
+def test_an_hour_is_the_most_that_scenario_is_given(asked: float) -> None:
+    decision = decide(ScenarioTransientError("no", retry_after=asked))
+    assert decision.retry_delay == datetime.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("factor", "longest", "tries", "waits"),
+    [
+        (2.0, None, 1, 100.0),
+        (2.0, None, 2, None),
+        (True, None, 2, None),
+        (2.0, datetime.timedelta(seconds=90), 9, 100.0),
+        (2.0, 90.0, 9, 100.0),
+        (2.0, None, 5000, None),
+        (0, None, 9, 100.0),
+    ],
+)
+def test_an_exponential_backoff_is_the_authors_delay(
+    factor: Any, longest: Any, tries: int, waits: float | None
+) -> None:
+    context = author(60.0, retry_exponential_backoff=factor, max_retry_delay=longest)
+    decision = ScenarioRetryPolicy().evaluate(ScenarioTransientError("no", retry_after=100.0), tries, 9, context)
+    assert decision.retry_delay == (None if waits is None else datetime.timedelta(seconds=waits))
+
+
+def test_a_real_operators_delay_is_read() -> None:
+    task = ScenarioGenerateOperator(task_id="generate", model_id="model_1", retry_delay=datetime.timedelta(minutes=5))
+    policy, context = ScenarioRetryPolicy(), {"task": task}
+    short, long = (ScenarioTransientError("no", retry_after=seconds) for seconds in (1.0, 400.0))
+    assert policy.evaluate(short, 1, 3, context) == RetryDecision.default()  # type: ignore[arg-type]
+    assert policy.evaluate(long, 1, 3, context).retry_delay == datetime.timedelta(seconds=400)  # type: ignore[arg-type]
+
+
+# Airflow 3.4, which can run a task again without using a retry.
+
+
+@dataclass(frozen=True)
+class Decision34:
+    """As Airflow 3.4 has it."""
+
+    action: str
+    retry_delay: datetime.timedelta | None = None
+    reason: str | None = None
+    max_reschedules: int | None = None
+    reschedule_timeout: datetime.timedelta | None = None
+
+    @classmethod
+    def reschedule(cls, delay: datetime.timedelta | None = None, **bounds: Any) -> Decision34:
+        assert bounds.get("max_reschedules") or bounds.get("reschedule_timeout"), "Airflow asks for a bound"
+        return cls("reschedule", delay, **bounds)
+
+    @classmethod
+    def fail(cls, reason: str | None = None) -> Decision34:
+        return cls("fail", reason=reason)
+
+    @classmethod
+    def retry(cls, delay: datetime.timedelta | None = None, reason: str | None = None) -> Decision34:
+        return cls("retry", delay, reason)
+
+    @classmethod
+    def default(cls) -> Decision34:
+        return cls("default")
+
+
+@pytest.fixture
+def on_34(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry_policy, "RetryDecision", Decision34)
+
+
+@pytest.mark.usefixtures("on_34")
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [
+        (exceptions.ScenarioRateLimitError, datetime.timedelta(days=1)),
+        (exceptions.ScenarioConcurrencyLimitError, datetime.timedelta(days=1)),
+        (exceptions.ScenarioServerError, datetime.timedelta(hours=1)),
+        (exceptions.ScenarioConnectionError, datetime.timedelta(hours=1)),
+    ],
+)
+def test_on_3_4_a_lack_of_slots_or_an_outage_uses_no_retry(
+    kind: type[ScenarioError], bound: datetime.timedelta
+) -> None:
+    error = kind("no")
+    for asked, own, waits in ((None, 300, 300), (10.0, 300, 300), (900.0, 300, 900), (1e9, 300, 3600)):
+        error.retry_after = asked
+        decision: Any = ScenarioRetryPolicy().evaluate(error, 1, 3, author(own))
+        assert (decision.action, decision.reschedule_timeout) == ("reschedule", bound)
+        assert decision.retry_delay == datetime.timedelta(seconds=waits)
+        assert "uses no retry" in decision.reason
+    error.retry_after = None
+    assert ScenarioRetryPolicy().evaluate(error, 1, 3, None).retry_delay is None
+
+
+@pytest.mark.usefixtures("on_34")
+def test_on_3_4_all_else_is_as_before() -> None:
+    evaluate: Any = ScenarioRetryPolicy().evaluate
+    assert evaluate(ScenarioPermanentError("no"), 1, 3).action == "fail"
+    assert evaluate(exceptions.ScenarioJobFailedError("no"), 1, 3).action == "default"
+    assert evaluate(exceptions.ScenarioJobUnreadableError("no"), 1, 3).action == "default"
+    assert evaluate(ScenarioTransientError("no", retry_after=5.0), 1, 3).action == "retry"
+    assert evaluate(ValueError("no"), 1, 3).action == "default"
 
 
 def test_a_permanent_error_is_not_retried_whatever_it_says_of_waiting() -> None:

@@ -143,11 +143,14 @@ class WaitState:
     :param job_id: The job.
     :param deadline: Seconds of the epoch at which to give up, after a last read.
     :param usual: How long such jobs usually take, to be told beside the progress; ``None`` if it is not known.
+
+    ``seen_at`` is when the job itself was last read well, in seconds of the epoch; ``None`` if it never was.
     """
 
     def __init__(self, job_id: str, deadline: float, usual: UsualTimes | None = None) -> None:
         self.job_id = job_id
         self.deadline = deadline
+        self.seen_at: float | None = None
         self._usual = usual
         self._job: Job | None = None
         self._refused_since: float | None = None
@@ -188,7 +191,7 @@ class WaitState:
 
         :return: The result, or ``None`` to read again.
         """
-        self._is_listed_only = False
+        self._is_listed_only, self.seen_at = False, now
         return self._on_good_read(job, now)
 
     def on_error(self, error: ScenarioError, now: float) -> WaitResult | None:

@@ -316,7 +316,9 @@ class JobWatcher:
         if not isinstance(error, ScenarioAuthenticationError) or not self._outage.is_lasting(self._clock()):
             return False
         for one in sorted(self._everyone(), key=_last_heard)[:_MOST_SEARCHES]:
-            if isinstance(await self._ask_for(client, one), Job):
+            look = await self._ask_for(client, one)
+            await asyncio.sleep(1.0 / self._pace.singles_a_second)
+            if isinstance(look, Job):
                 self._outage.end()
                 return True
         return False

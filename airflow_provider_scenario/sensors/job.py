@@ -93,7 +93,6 @@ class ScenarioJobSensor(BaseSensorOperator):
         if start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
         self._state: WaitState | None = None
-        self._seen_at: float | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
@@ -192,7 +191,6 @@ class ScenarioJobSensor(BaseSensorOperator):
         try:
             with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
                 result = read_job(state, client)
-                self._seen_at = time.time()
         except ScenarioError as error:
             now = time.time()
             result = state.on_error(error, now)
@@ -216,7 +214,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 project_id=self.project_id,
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
-                since=self._seen_at,
+                since=self._wait_state().seen_at,
             ),
             method_name="execute_complete",
             timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),

@@ -18,13 +18,14 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.exceptions import ScenarioJobUnreadableError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.polling import wait
-from airflow_provider_scenario.sensors import job as sensor_module
+from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
-from tests.task_run import TaskRun, deferral, resumed
+from tests.task_run import TaskRun, deferral, event_of, resumed
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -194,15 +195,111 @@ def test_errors_on_the_way_do_not_end_the_wait(scenario: SandboxServer, way: str
     assert run_through(job_id, TaskRun(), **WAYS[way])["job_id"] == job_id
 
 
-@every_way
-def test_a_job_that_stays_unknown_fails(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """In reschedule mode too, where each look is made by a process that knows nothing of the last one."""
+PAGE = "<!doctype html><html><title>Sign in</title><h1>The gateway lets nothing through for now.</h1></html>"
+every_refusal = pytest.mark.parametrize(
+    "refusal",
+    [
+        {"type": "status", "code": code, "body": body, "headers": {"Location": "/sign-in"}}
+        for code, body in ((302, PAGE), (400, PAGE), (401, {"reason": "no"}), (403, PAGE), (404, {}), (404, PAGE))
+    ],
+    ids=lambda refusal: f"{refusal['code']} {type(refusal['body']).__name__}",
+)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
-    monkeypatch.setattr(sensor_module, "REFUSED_FOR", 0.4)
+
+
+@every_way
+@every_refusal
+def test_a_refusal_on_the_way_does_not_end_the_wait(scenario: SandboxServer, way: str, refusal: Any) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    scenario.add_fault(refusal, path="/v1/jobs", times=2)
+    assert run_through(job_id, TaskRun(), **WAYS[way])["job_id"] == job_id
+    assert scenario.faults()[0]["hits"] == 2
+
+
+@every_way
+@every_refusal
+@pytest.mark.usefixtures("impatient")
+def test_a_job_that_the_list_shows_is_waited_for(scenario: SandboxServer, way: str, refusal: Any) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=0.5)
+    scenario.add_fault(refusal, path="/v1/jobs/", times=None)
+    assert run_through(job_id, TaskRun(), timeout=20, **WAYS[way])["job_id"] == job_id
+
+
+@every_way
+@every_refusal
+@pytest.mark.usefixtures("impatient")
+def test_a_refusal_that_lasts_keeps_the_retries(scenario: SandboxServer, way: str, refusal: Any) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    scenario.add_fault(refusal, path="/v1/jobs", times=None)
     started = time.monotonic()
-    with pytest.raises(AirflowFailException, match="job_nowhere"):
+    with pytest.raises(ScenarioJobUnreadableError, match=job_id):
+        run_through(job_id, TaskRun(), timeout=20, **WAYS[way])
+    assert 0.4 <= time.monotonic() - started < 10
+
+
+@every_way
+@pytest.mark.usefixtures("impatient")
+def test_a_job_that_stays_unknown_keeps_the_retries(scenario: SandboxServer, way: str) -> None:
+    """In reschedule mode too, where each look is made by a process that knows nothing of the last one."""
+    started = time.monotonic()
+    with pytest.raises(ScenarioJobUnreadableError, match="job_nowhere"):
         run_through("job_nowhere", TaskRun(), timeout=20, **WAYS[way])
     assert 0.4 <= time.monotonic() - started < 10
+
+
+@every_way
+def test_outputs_that_come_late_are_waited_for(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    job = {"jobId": job_id, "status": "success", "progress": 1, "metadata": {}}
+    bare = {"type": "status", "code": 200, "body": {"job": job, "jobs": [job]}}
+    scenario.add_fault(bare, path="/v1/jobs", times=3)
+    assert run_through(job_id, TaskRun(), **WAYS[way])["asset_ids"]
+
+
+def without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
+    for name in ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_worker_takes_over_what_the_triggerer_has_no_connection_for(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=1.5)
+    run = TaskRun()
+    deferred = deferral(sensing(job_id, deferrable=True), run.context)
+    without_a_connection(monkeypatch)
+    event = event_of(deferred)
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", scenario.connection_json())
+    assert sensing(job_id, deferrable=True).execute_complete(run.context, event)["asset_ids"]
+    assert "The triggerer can't read job" in log.text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_worker_that_takes_over_keeps_the_sensors_own_deadline(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    run = TaskRun()
+    run.ti.start_date = datetime.datetime.now(datetime.UTC)  # type: ignore[attr-defined]
+    event = WaitResult(job_id, error=ScenarioJobUnreadableError("no connection"), take_over=True).to_event()
+    started = time.monotonic()
+    with pytest.raises(AirflowSensorTimeout):
+        sensing(job_id, deferrable=True, timeout=1).execute_complete(run.context, event)
+    assert time.monotonic() - started < 5
+
+
+@every_way
+@pytest.mark.usefixtures("impatient")
+def test_a_connection_that_nobody_has_keeps_the_retries(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    without_a_connection(monkeypatch)
+    with pytest.raises(ScenarioJobUnreadableError, match="There is no connection scenario_default"):
+        run_through("job_x", TaskRun(), timeout=20, **WAYS[way])
 
 
 @every_way
@@ -213,11 +310,14 @@ def test_a_job_that_is_unknown_at_first_is_waited_for(scenario: SandboxServer, w
 
 
 @every_way
-def test_a_wrong_key_fails_at_once(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_wrong_key_is_told_and_keeps_the_retries(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     wrong = {**scenario.connection(), "password": "not-the-secret"}
     monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(wrong))
-    with pytest.raises(AirflowFailException, match="Check the login"):
-        sensing("job_x", **WAYS[way]).execute(TaskRun().context)
+    with pytest.raises(ScenarioJobUnreadableError, match="Check the login"):
+        run_through("job_x", TaskRun(), timeout=20, **WAYS[way])
 
 
 @every_way

@@ -13,11 +13,12 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.sensor import ScenarioSensorTrigger
-from tests.task_run import restored
+from tests.task_run import TaskRun, restored
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -107,3 +108,16 @@ def test_leaves_a_timeout_to_the_worker(scenario: SandboxServer) -> None:
     event = only_event(trigger_of(sensor(poke_interval=0.2, timeout=0.5), job_id=job_id))
     assert not isinstance(event, TaskSuccessEvent)
     assert WaitResult.from_event(event.payload).timed_out
+
+
+def test_leaves_a_missing_connection_to_the_worker(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    waiting = sensor(poke_interval=0.2)
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
+    for name in ("AIRFLOW_CONN_SCENARIO_DEFAULT", "SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    event = only_event(trigger_of(waiting, job_id=job_id))
+    assert WaitResult.from_event(event.payload).take_over
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", scenario.connection_json())
+    waiting.job_id = job_id
+    assert waiting.execute_complete(TaskRun().context, event.payload)["asset_ids"]

@@ -154,3 +154,8 @@ def test_nothing_is_left_running(scenario: SandboxServer) -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(stopped()) == 1
+
+
+def test_a_wait_of_years_is_an_hour() -> None:
+    trigger = queueing(retry_after=315_360_000.0)
+    assert trigger.serialize()[1]["retry_after"] == 3600.0

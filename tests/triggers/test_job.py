@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_scenario.exceptions import ScenarioJobUnreadableError
 from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.polling.wait import WaitResult
+from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import events_of, restored
 from tests.triggers.waiting_trigger import waiting_for, with_task
 
@@ -142,22 +144,93 @@ def test_scenario_out_of_reach_does_not_end_the_wait(
     assert "could not be reached" in log.text
 
 
-def test_a_refused_key_ends_the_wait(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGE = "<!doctype html><html><title>Sign in</title><h1>The gateway lets nothing through for now.</h1></html>"
+REFUSALS = {
+    f"{code} {kind}": {"type": "status", "code": code, "body": body, "headers": {"Location": "/sign-in"}}
+    for code in (302, 400, 401, 403, 404)
+    for kind, body in (("json", {"reason": "not now"}), ("html", PAGE))
+}
+every_refusal = pytest.mark.parametrize("refusal", REFUSALS.values(), ids=list(REFUSALS))
+
+
+def without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
+    for name in ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@every_refusal
+def test_a_refusal_right_after_the_start_does_not_end_the_wait(scenario: SandboxServer, refusal: Any) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    scenario.add_fault(refusal, path="/v1/jobs", times=3)
+    assert only_event(waiting_for(job_id))["job"]["status"] == "success"
+    assert scenario.faults()[0]["hits"] == 3
+
+
+@every_refusal
+def test_a_job_that_the_list_shows_is_waited_for(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, refusal: Any
+) -> None:
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.3)
+    (job_id,) = scenario.make_jobs(1, seconds=1.0)
+    scenario.add_fault(refusal, path="/v1/jobs/", times=None)
+    assert only_event(waiting_for(job_id))["job"]["status"] == "success"
+
+
+@every_refusal
+def test_a_refusal_of_everything_that_lasts_keeps_the_retries(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, refusal: Any
+) -> None:
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
+    (job_id,) = scenario.make_jobs(1)
+    scenario.add_fault(refusal, path="/v1/jobs", times=None)
+    started = time.monotonic()
+    result = WaitResult.from_event(only_event(waiting_for(job_id)))
+    assert time.monotonic() - started >= 0.4
+    assert not result.take_over
+    with pytest.raises(ScenarioJobUnreadableError, match=rf"{job_id} can't be read.*is paid for.*pays nothing"):
+        result.job_or_raise(1)
+
+
+def test_a_refused_key_keeps_the_retries(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
     (job_id,) = scenario.make_jobs(1)
     wrong = {**scenario.connection(), "password": "not-the-secret"}
     monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(wrong))
     event = only_event(waiting_for(job_id))
-    assert event["error"]["type"] == "ScenarioAuthenticationError"
+    assert event["error"]["type"] == "ScenarioJobUnreadableError"
+    assert "Check the login" in event["error"]["message"]
     assert event["job_id"] == job_id
     assert "not-the-secret" not in json.dumps(event)
 
 
-def test_a_connection_that_is_gone_ends_the_wait(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
-    for name in ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_connection_that_only_the_workers_have_hands_the_wait_over(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_a_connection(monkeypatch)
     monkeypatch.setattr(wait, "REFUSED_FOR", 0.4)
-    assert only_event(waiting_for("job_x"))["error"]["type"] == "ScenarioConfigurationError"
+    event = only_event(waiting_for("job_x"))
+    assert event["take_over"] is True
+    for words in ("The triggerer can't read job job_x", "There is no connection scenario_default", "workers only"):
+        assert words in event["error"]["message"]
+
+
+def test_a_connection_that_is_out_for_a_moment_does_not_end_the_wait(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    without_a_connection(monkeypatch)
+    connection = scenario.connection_json()
+
+    async def found_again() -> list[Any]:
+        waiting = asyncio.create_task(events_of(waiting_for(job_id)))
+        await asyncio.sleep(0.6)
+        assert not waiting.done()
+        monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", connection)
+        return await waiting
+
+    (event,) = asyncio.run(found_again())
+    assert event["job"]["status"] == "success"
 
 
 def test_a_job_that_stays_unknown_ends_the_wait(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +238,34 @@ def test_a_job_that_stays_unknown_ends_the_wait(scenario: SandboxServer, monkeyp
     started = time.monotonic()
     event = only_event(waiting_for("job_nowhere"))
     assert time.monotonic() - started >= 0.4
-    assert event["error"]["type"] == "ScenarioNotFoundError"
+    assert event["error"]["type"] == "ScenarioJobUnreadableError"
     assert "job_nowhere" in event["error"]["message"]
+
+
+@pytest.mark.parametrize("seconds", [30.0, 0.0])
+def test_outputs_that_come_late_are_waited_for(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log, seconds: float
+) -> None:
+    monkeypatch.setattr("airflow_provider_scenario.triggers.job.OUTPUTS_PAUSE", 0.1)
+    (job_id,) = scenario.make_jobs(1, status="success")
+    job = {"jobId": job_id, "status": "success", "progress": 1, "metadata": {}}
+    bare = {"type": "status", "code": 200, "body": {"job": job, "jobs": [job]}}
+    scenario.add_fault(bare, path="/v1/jobs", times=3)
+    result = WaitResult.from_event(only_event(waiting_for(job_id, seconds=seconds)))
+    assert result.has_outputs
+    assert "outputs are not told yet" in log.text
+
+
+def test_what_an_earlier_version_stored_still_waits(scenario: SandboxServer) -> None:
+    (job_id,) = scenario.make_jobs(1, status="success")
+    assert only_event(waiting_for(job_id, cancel_on_kill=True))["job"]["status"] == "success"
+
+
+def test_no_job_is_cancelled_when_the_task_is_ended() -> None:
+    """Scenario cancels no job that was bought by this package: it runs on, and the next try finds it."""
+    own = ScenarioJobTrigger.__dict__
+    assert "on_kill" not in own
+    assert "cancel_on_kill" not in waiting_for("job_x").serialize()[1]
 
 
 def test_a_job_that_is_unknown_at_first_is_waited_for(scenario: SandboxServer) -> None:
