@@ -3,7 +3,7 @@
 Pure: a model's record and the author's values go in; what to send, and every fault at once, come out.
 
 A template that comes out empty is no value. Templating makes text of what is not there: an XCom that nobody pushed
-comes out as ``None``, a null as ``null``. So a text that is, but for white space, one of :data:`NO_VALUE_TEXTS` counts
+comes out as ``None``, a null as ``null``. So a text that is, but for white space, ``None``, ``null`` or nothing counts
 as not given, for every type of input: required, it is refused; optional, it is left out. An author can't ask for the
 prompt ``None``. A choice that the record itself lists stays one.
 """
@@ -15,30 +15,20 @@ import contextlib
 import difflib
 import json
 import math
-import numbers
-import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.job import whole_number
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, to_plain
 from airflow_provider_scenario.exceptions import redact
-
-NO_VALUE_TEXTS = ("", "None", "null")
-"""What templating makes of a value that is not there."""
 
 _TRUE_TEXTS = ("true", "1", "yes")
 _FALSE_TEXTS = ("false", "0", "no")
 _LONGEST_SHOWN = 120
 _WEB_SCHEMES = ("http://", "https://")
-_MOST_DIGITS = 400
-"""Decimal numbers with more digits before the point are endless for JSON; to write them out may take minutes."""
-
-CAME_OUT_EMPTY = "as of an XCom that is not there, a key that is missing from conf, or a param that is null"
-"""Where an empty value may come from, for messages."""
 
 
 class _FaultError(ValueError):
@@ -57,61 +47,12 @@ class CheckedInputs:
     faults: tuple[str, ...] = ()
 
 
-def is_no_value(value: object) -> bool:
-    """Return whether a value counts as not given: ``None``, or a text that templating makes of what is not there."""
-    return value is None or (isinstance(value, str) and value.strip() in NO_VALUE_TEXTS)
-
-
-def to_plain(value: Any) -> Any:
-    """Return a value as what JSON knows: numbers of numpy and ``Decimal`` as Python's own, any sequence as a list.
-
-    What JSON doesn't know comes back as it is, for the check to refuse. Pure, and the same in every process.
-
-    :param value: The author's value.
-    """
-    if value is None or isinstance(value, bool | bytes):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)  # A text of numpy, or a member of an enum, is its text.
-    if isinstance(value, numbers.Number):
-        return _plain_number(value)
-    if isinstance(value, Mapping):
-        return {to_plain(name): to_plain(item) for name, item in value.items()}
-    if isinstance(value, Sequence):
-        return [to_plain(item) for item in value]
-    # An array of numpy, or a single truth value of it; no such library is imported for it.
-    dimensions, convert = getattr(value, "ndim", None), getattr(value, "tolist", None)
-    if isinstance(dimensions, int) and callable(convert):
-        inner = convert()
-        return value if type(inner) is type(value) else to_plain(inner)
-    return value
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a number of any library as an int or a float: whole where it is one, else what it prints as."""
-    try:
-        if isinstance(value, numbers.Integral):
-            return operator.index(value)
-        if isinstance(value, float):
-            return float(value)
-        if isinstance(value, Decimal):
-            if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
-                return math.nan if value.is_nan() else math.copysign(math.inf, value)
-            whole = value.to_integral_value()
-            return int(whole) if whole == value else float(value)
-        if isinstance(value, numbers.Rational):
-            return int(value) if value.denominator == 1 else float(value)
-        return float(str(value))  # A float of 32 bits prints as the author wrote it.
-    except (ValueError, TypeError, ArithmeticError):
-        return value
-
-
 def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
     """Check the inputs of a job against its model's record.
 
     :param model: The model's record.
     :param given: Values by the API's names. ``None`` counts as not given, and so does a text that templating makes of
-        what is not there, see :data:`NO_VALUE_TEXTS`; in a list such items are left out.
+        what is not there; in a list such items are left out.
     :return: What to send, and every fault.
     """
     known = {one.name: one for one in model.inputs}
@@ -351,13 +292,20 @@ def _printable(text: Any) -> str:
     return str(text).encode(errors="backslashreplace").decode()
 
 
-def _boolean(value: Any) -> bool:
+def truth_of(value: object) -> bool | None:
+    """Return a truth value, or the one that a text spells; no value is false, and ``None`` stands for anything else."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in _TRUE_TEXTS:
-        return True
-    if isinstance(value, str) and value.lower() in _FALSE_TEXTS:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if is_no_value(value) or text in _FALSE_TEXTS:
         return False
+    return True if text in _TRUE_TEXTS else None
+
+
+def _boolean(value: Any) -> bool:
+    truth = truth_of(value)
+    if truth is not None:
+        return truth
     raise _FaultError(f"must be true or false, got {_shown(value)}.")
 
 

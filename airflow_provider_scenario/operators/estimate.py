@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.operators.arguments import turned_back, with_paths_as_text
+from airflow_provider_scenario.operators.arguments import stringify_paths, turned_back
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
             raise ScenarioInputError(
                 f"inputs must be a mapping of input names to values, or a list of them: {given!r}."
             )
-        sets = [with_paths_as_text(turned_back(one) if isinstance(one, str) else one) for one in one_or_more]
+        sets = [stringify_paths(turned_back(one) if isinstance(one, str) else one) for one in one_or_more]
         for i, one in enumerate(sets):
             if not isinstance(one, Mapping):
                 raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")

@@ -23,7 +23,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import rules_of, with_paths_as_text
+from airflow_provider_scenario.operators.arguments import rules_of, stringify_paths
 from airflow_provider_scenario.operators.blocking_wait import last_look, wait_here
 from airflow_provider_scenario.operators.file_inputs import FileInputs
 from airflow_provider_scenario.operators.record_store import record_store, show_purchases
@@ -151,7 +151,7 @@ class Generation:
     # Buying
 
     def _request(self, client: ScenarioClient, model: Model, *, has_begun: bool) -> Request:
-        given = with_paths_as_text(self._operator.given_inputs())
+        given = stringify_paths(self._operator.given_inputs())
         return checked_request(model, given, client.access, label=self._operator.input_label, has_begun=has_begun)
 
     def _ready(self, client: ScenarioClient, model: Model, request: Request, files: FileInputs) -> dict[str, Any]:
