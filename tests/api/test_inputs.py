@@ -307,19 +307,6 @@ def test_a_name_that_is_no_unicode_can_be_told() -> None:
     assert fault == r"a\ud83d: Model One has no such input."
 
 
-def test_numbers_of_numpy_are_numbers_and_its_truths_are_truths() -> None:
-    numpy = pytest.importorskip("numpy")
-    assert check_one(NUMBER, numpy.int64(7)).values == {"one": 7}
-    assert check_one(NUMBER, numpy.float32(0.1)).values == {"one": 0.1}
-    assert check_one(COUNTED, numpy.float64(5)).values == {"one": 5}
-    assert check_one(BOOLEAN, numpy.True_).values == {"one": True}
-    assert check_one(NUMBERS, numpy.array([0, 0.5])).values == {"one": [0, 0.5]}
-    assert check_one(STRING, numpy.str_("boat")).values == {"one": "boat"}
-    assert check_one(NUMBER, numpy.array(7)).values == {"one": 7}
-    assert check_one(NUMBER, numpy.True_).faults == ("one: must be a number, got True.",)
-    json.dumps(check_one(NUMBER, numpy.int64(7)).values)
-
-
 class Scalar:
     """A number as numpy's are: it has no dimension, and gives Python's own."""
 
