@@ -70,9 +70,6 @@ class ScenarioError(Exception):
         Default: the careful assumption that it may have.
     """
 
-    is_refusal: bool = False
-    """Whether Scenario itself refused, in its own JSON and with a status that says so: then nothing was accepted."""
-
     def __init__(
         self,
         message: str,

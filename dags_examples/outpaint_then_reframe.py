@@ -35,6 +35,7 @@ with DAG(
         prompt="{{ params.prompt }}",
         expand_top=False,
         expand_bottom=False,
+        keep_length=True,
         wait_for_completion=False,
     )
     outpainted = ScenarioJobSensor(
@@ -45,6 +46,7 @@ with DAG(
         task_id="reframe",
         video_url=outpainted.output["asset_id"],
         aspect_ratio="{{ params.aspect_ratio }}",
+        keep_length=True,
         wait_for_completion=False,
     )
     reframed = ScenarioJobSensor(

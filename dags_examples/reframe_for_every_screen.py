@@ -33,7 +33,7 @@ with DAG(
             video_url="{{ params.video }}",
             aspect_ratio=aspect_ratio,
             resolution="{{ params.resolution }}",
-            match_input_frames_per_second=True,
+            keep_length=True,
             deferrable=True,
             map_index_template="{{ task.aspect_ratio }}",
         )

@@ -65,6 +65,14 @@ def test_survives_airflows_database(file: Path) -> None:
     assert sorted(stored.task_ids) == sorted(dag.task_ids)
 
 
+def test_every_example_keeps_the_length_of_a_clip() -> None:
+    tasks = [task for file in EXAMPLES for task in parsed(file).tasks]
+    changing = [task for task in tasks if "Reframe" in task.task_type or "Outpaint" in task.task_type]
+    assert len(changing) == 3
+    for task in changing:
+        assert (getattr(task, "partial_kwargs", None) or vars(task))["keep_length"] is True
+
+
 def test_the_main_job_is_a_chain() -> None:
     (file,) = [one for one in EXAMPLES if one.stem == "outpaint_then_reframe"]
     dag = parsed(file)

@@ -1,6 +1,11 @@
 """Inputs are checked before paying: Scenario drops some mistakes in silence, runs the job all the same and charges.
 
 Pure: a model's record and the author's values go in; what to send, and every fault at once, come out.
+
+A template that comes out empty is no value. Templating makes text of what is not there: an XCom that nobody pushed
+comes out as ``None``, a null as ``null``. So a text that is, but for white space, ``None``, ``null`` or nothing counts
+as not given, for every type of input: required, it is refused; optional, it is left out. An author can't ask for the
+prompt ``None``. A choice that the record itself lists stays one.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ from typing import Any
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.job import whole_number
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, to_plain
 from airflow_provider_scenario.exceptions import redact
 
-_NO_VALUE_TEXTS = ("", "None", "null")
 _TRUE_TEXTS = ("true", "1", "yes")
 _FALSE_TEXTS = ("false", "0", "no")
 _LONGEST_SHOWN = 120
@@ -46,29 +51,50 @@ def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
     """Check the inputs of a job against its model's record.
 
     :param model: The model's record.
-    :param given: Values by the API's names. ``None`` counts as not given.
+    :param given: Values by the API's names. ``None`` counts as not given, and so does a text that templating makes of
+        what is not there; in a list such items are left out.
     :return: What to send, and every fault.
     """
     known = {one.name: one for one in model.inputs}
     values: dict[str, Any] = {}
     faults: list[str] = []
+    empty: dict[str, Any] = {}
     for name, value in given.items():
-        if value is None:
+        if value is None or (name in known and _is_empty(known[name], value)):
+            empty[name] = value
             continue
         if name not in known:
-            faults.append(f"{name}: {model.name} has no such input.{_suggestion(name, known)}")
+            faults.append(f"{_printable(name)}: {model.name} has no such input.{_suggestion(name, known)}")
             continue
         try:
-            coerced = _coerced(known[name], value)
-        except _FaultError as fault:
-            faults.append(f"{name}: {fault}")
+            coerced = _coerced(known[name], to_plain(value))
+        except (_FaultError, RecursionError) as fault:
+            faults.append(f"{name}: {fault if isinstance(fault, _FaultError) else 'is nested too deeply.'}")
             values[name] = value  # It was given, so no second fault says that it is missing.
         else:
-            if coerced is not None:
+            if coerced is None:
+                empty[name] = value
+            else:
                 values[name] = coerced
     missing = [one for one in model.inputs if one.name not in values and one.is_required_with(values)]
-    faults.extend(f"{one.name}: is required.{_why_required(one, values)}" for one in missing)
+    faults.extend(f"{one.name}: is required{_how_empty(one, empty)}.{_why_required(one, values)}" for one in missing)
     return CheckedInputs(values, tuple(faults))
+
+
+def _how_empty(one: ModelInput, empty: Mapping[str, Any]) -> str:
+    """Return what to add to "is required" if the input was given, but came out empty."""
+    value = empty.get(one.name)
+    # None is also how an operator passes an optional argument that the author left out.
+    if one.name not in empty or (value is None and not one.required.get("always")):
+        return ""
+    return f", but came out empty ({_shown(value)}), {CAME_OUT_EMPTY}"
+
+
+def _is_empty(one: ModelInput, value: Any) -> bool:
+    """Return whether a value of an input is none; a choice that the record lists is one, whatever it is called."""
+    if isinstance(value, str) and value.strip() in map(str, one.allowed_values):
+        return False
+    return is_no_value(value)
 
 
 def asset_ids(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
@@ -182,14 +208,15 @@ def _shown(value: Any) -> str:
 
 
 def _coerced(one: ModelInput, value: Any) -> Any:
-    """Return the value as Scenario takes it, or ``None`` for a text that stands for no value."""
+    """Return the value as Scenario takes it, or ``None`` for a list of which nothing is left."""
     if isinstance(value, str) and one.type not in (InputType.STRING, InputType.UNKNOWN):
         value = value.strip()
-        if value in _NO_VALUE_TEXTS:
-            return None
     if not one.type.is_array:
         return _item(one, value)
-    items = _list(value)
+    given = _list(value)
+    items = [item for item in given if not _is_empty(one, item)]
+    if given and not items:
+        return None
     if not items and one.required.get("always"):
         raise _FaultError("must not be empty.")
     if one.shortest is not None and len(items) < one.shortest:
@@ -227,25 +254,58 @@ def _item(one: ModelInput, value: Any) -> Any:
         case InputType.FILE | InputType.MODEL:
             return _id(one, value)
         case _:
-            return _plain(value)
+            return _plain(_without_empty(value) if one.type is InputType.INPUTS_ARRAY else value)
 
 
 def _plain(value: Any) -> Any:
     """Return a value of which only this is known: that it has to travel as JSON."""
     try:
-        json.dumps(value, allow_nan=False)
+        _check_text(json.dumps(value, allow_nan=False, ensure_ascii=False))
+    except _FaultError:
+        raise
     except (TypeError, ValueError, RecursionError):
         raise _FaultError(f"must be JSON, got {_shown(value)}.") from None
     return value
 
 
-def _boolean(value: Any) -> bool:
+def _without_empty(value: Any) -> Any:
+    """Return an object, at any depth, without the inputs in it that came out empty."""
+    if isinstance(value, Mapping):
+        return {name: _without_empty(item) for name, item in value.items() if not is_no_value(item)}
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value if not is_no_value(item)]
+    return value
+
+
+def _check_text(text: str) -> None:
+    """Refuse a text that can't be sent: half of a pair of UTF-16, as of a file name that is no Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _FaultError(
+            f"holds U+{ord(text[error.start]):04X}, half a character, which no JSON can carry: {_shown(text)}. It may "
+            "come from a file name that is no Unicode, or from text that was cut."
+        ) from None
+
+
+def _printable(text: Any) -> str:
+    return str(text).encode(errors="backslashreplace").decode()
+
+
+def truth_of(value: object) -> bool | None:
+    """Return a truth value, or the one that a text spells; no value is false, and ``None`` stands for anything else."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in _TRUE_TEXTS:
-        return True
-    if isinstance(value, str) and value.lower() in _FALSE_TEXTS:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if is_no_value(value) or text in _FALSE_TEXTS:
         return False
+    return True if text in _TRUE_TEXTS else None
+
+
+def _boolean(value: Any) -> bool:
+    truth = truth_of(value)
+    if truth is not None:
+        return truth
     raise _FaultError(f"must be true or false, got {_shown(value)}.")
 
 
@@ -263,7 +323,10 @@ def _number(one: ModelInput, value: Any) -> int | float:
 
 def _exact(value: Any) -> int | float | None:
     """Return a number, or the number a text spells, as an int if it is whole; ``None`` for anything else."""
-    whole = whole_number(value)
+    try:
+        whole = whole_number(value)
+    except ValueError:
+        return None
     if whole is not None:
         return whole
     if isinstance(value, bool) or not isinstance(value, float | str):
@@ -284,9 +347,10 @@ def _range(one: ModelInput) -> str:
 def _string(one: ModelInput, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _FaultError(f"must be text, got {_shown(value)}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _FaultError(f"must be text, got {_shown(value)}.")  # As an empty cell of a table comes out.
     text = str(value)
-    if not text.strip() and one.required.get("always"):
-        raise _FaultError("must not be empty.")
+    _check_text(text)
     if not one.type.is_array:
         if one.shortest is not None and len(text) < one.shortest:
             raise _FaultError(f"needs at least {one.shortest} characters, got {len(text)}.")
@@ -302,6 +366,7 @@ def _id(one: ModelInput, value: Any) -> str:
     if not isinstance(value, str) or not value:
         kind = "asset, a path or a URI" if one.is_file else "model"
         raise _FaultError(f"must be the id of a Scenario {kind}, got {_shown(value)}.")
+    _check_text(value)
     is_inline = value.startswith("data:") and one.type is InputType.FILE
     is_path = names_a_file(value) and not value.lower().startswith(_WEB_SCHEMES)
     if one.is_file and not is_inline and not is_path and not value.replace("_", "").replace("-", "").isalnum():

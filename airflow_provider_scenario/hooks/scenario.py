@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Access
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
 from airflow_provider_scenario.hooks.airflow_connection import (
     amask_secret,
@@ -48,7 +49,9 @@ class ScenarioHook(BaseHook):
     connection, lest a slip in its name pays from another account.
 
     :param scenario_conn_id: The connection's id. Default ``scenario_default``.
-    :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
+    :param project_id: The project to assert on every call; one that came out empty, as ``None``, is none. Default: the
+        connection's, else the key's own.
+    :raises ScenarioConfigurationError: if the connection's id came out empty.
     """
 
     conn_name_attr = "scenario_conn_id"
@@ -58,8 +61,13 @@ class ScenarioHook(BaseHook):
 
     def __init__(self, scenario_conn_id: str = default_conn_name, project_id: str | None = None) -> None:
         super().__init__()
+        if is_no_value(scenario_conn_id):
+            raise ScenarioConfigurationError(
+                f"scenario_conn_id came out empty ({scenario_conn_id!r}), {CAME_OUT_EMPTY}. Nothing was bought: the "
+                "connection decides who pays. Mend what it comes from, then clear the task."
+            )
         self.scenario_conn_id = scenario_conn_id
-        self.project_id = project_id
+        self.project_id = name_or_none(project_id)
 
     def get_access(self) -> Access:
         """Return where Scenario is and who asks.

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import datetime
 import json
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_scenario.api.values import seconds_of, to_plain
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.submission.decision import SubmissionPolicy
 
 
-def seconds_of(name: str, given: object) -> float:
-    """Return an argument in seconds, before anything is paid.
-
-    :param name: The argument's name, for the message.
-    :param given: A number, the text of one, or a ``timedelta``; more than 0.
-    :raises ScenarioConfigurationError: if it is none of these.
-    """
-    try:
-        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise ScenarioConfigurationError(f"{name} must be a number of seconds above 0, not {given!r}.")
-    return seconds
+__all__ = ["policy_of", "seconds_of", "stringify_paths", "turned_back"]
 
 
 def policy_of(on_lost_submission: str, on_stale: str, on_clear: str | None) -> SubmissionPolicy:
@@ -69,14 +56,31 @@ def turned_back(text: str) -> Any:
     return text
 
 
-def stringify_paths(value: Any) -> Any:
-    """Return inputs in which each path, at any depth, is its text: what is compared, stored and sent is JSON."""
-    from airflow.sdk import ObjectStoragePath
+_LOCAL_FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
 
+
+def stringify_paths(value: Any) -> Any:
+    """Return inputs as plain JSON: what is compared between tries, stored and sent.
+
+    Pure, and the same in every try and process. Each path, at any depth, is its text, and a file of this machine has
+    one form: ``/path``, ``file:///path``, ``file://localhost/path``, ``Path`` and ``ObjectStoragePath`` of it all give
+    ``/path``. Numbers of numpy and ``Decimal`` are numbers, sequences of any kind are lists, and what a template left
+    undefined is ``None``.
+
+    :param value: The author's value, after templating.
+    """
+    from airflow.sdk import ObjectStoragePath
+    from jinja2 import Undefined
+
+    if isinstance(value, Undefined):
+        return None
     if isinstance(value, ObjectStoragePath | PurePath):
-        return str(value)
+        value = str(value)
+    if isinstance(value, str):
+        return _LOCAL_FILE.sub("", to_plain(value), count=1) if _LOCAL_FILE.match(value) else to_plain(value)
     if isinstance(value, Mapping):
-        return {name: stringify_paths(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+        return {stringify_paths(name): stringify_paths(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [stringify_paths(item) for item in value]
-    return value
+    plain = to_plain(value)
+    return plain if plain is value or not isinstance(plain, Mapping | list | str) else stringify_paths(plain)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
 from airflow_provider_scenario.api.model import Model, ModelInput
-from airflow_provider_scenario.exceptions import ScenarioFileError
-from airflow_provider_scenario.submission.prepare import check_assets, refuse
+from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransientError
+from airflow_provider_scenario.submission.prepare import Clip, check_assets, log_lengths, refuse
 from airflow_provider_scenario.transfers.intake import Intake
 from airflow_provider_scenario.transfers.progress import Log
 from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
@@ -38,10 +39,14 @@ class FileInputs:
         self._intake = Intake(client, memory, log, shelf_of(context))
         self._client = client
         self._label = label
+        self._log = log
         self._assets: dict[str, str] = {}
+        self._durations: dict[str, float | None] = {}
+        self._is_stopped = False
 
     def stop(self) -> None:
-        """End an upload that is under way soon."""
+        """End an upload or a wait that is under way soon."""
+        self._is_stopped = True
         self._intake.stop()
 
     def ready(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,15 +56,30 @@ class FileInputs:
 
         :param model: The model's record.
         :param values: The checked inputs.
+        An asset that is still pending is waited for; of a clip whose length is not kept, a line in the log tells.
+
         :raises ScenarioInputError: if files or assets can't be used, naming every fault at once.
         :raises ScenarioError: what else stops an upload. Nothing is charged.
         """
         sources = self._sources(model, file_paths(model, values))
         for path, source in sources.items():
+            self._durations[path] = source.duration
             self._assets[path] = self._intake.take(source, path=path)
         inputs = with_assets(model, values, self._assets)
-        check_assets(self._client, model, inputs, label=self._label)
+        assets = check_assets(self._client, model, inputs, label=self._label, log=self._log, sleep=self._sleep)
+        clips = {
+            asset_id: Clip(path.rpartition("/")[2], self._durations.get(path))
+            for path, asset_id in self._assets.items()
+        }
+        log_lengths(model, inputs, assets, self._log, label=self._label, files=clips)
         return inputs
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._is_stopped:
+            time.sleep(min(left, 0.5))  # A flag that is looked at: a signal handler must take no lock.
+        if self._is_stopped:
+            raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
 
     def _sources(self, model: Model, places: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
         """Return the files that no earlier try has sent."""

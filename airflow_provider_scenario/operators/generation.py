@@ -14,6 +14,7 @@ import pendulum
 
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import (
+    MAX_RETRY_AFTER,
     ScenarioConcurrencyLimitError,
     ScenarioDryRunError,
     ScenarioError,
@@ -153,6 +154,7 @@ class Generation:
         if self._operator.deferrable:
             self._defer_until_free(busy, since, deadline)
         pause = busy.retry_after if busy.retry_after is not None else _CAPACITY_PAUSE
+        pause = min(pause, MAX_RETRY_AFTER)
         time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
 
     def _defer_until_free(self, busy: ScenarioRateLimitError, since: float, deadline: float) -> NoReturn:

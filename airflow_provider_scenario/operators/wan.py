@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_scenario.exceptions import ScenarioInputError
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class _WanOperator(ScenarioGenerateOperator):
         if "model" not in cls.__dict__:
             return  # A subclass of an operator below: its own arguments are no inputs.
         parameters = inspect.signature(cls.__init__).parameters.values()
-        cls.input_names = tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
-        cls.template_fields = (*cls.input_names, "scenario_conn_id", "project_id", "max_cost")
+        own = tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+        cls.input_names = tuple(name for name in own if name != "keep_length")
+        cls.template_fields = (*own, "scenario_conn_id", "project_id", "max_cost")
         cls.template_fields_renderers = {}
 
     def __init__(self, **kwargs: Any) -> None:
@@ -50,6 +52,27 @@ class _WanOperator(ScenarioGenerateOperator):
 
 def _camel_case(name: str) -> str:
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
+class _ClipOperator(_WanOperator):
+    """What the operators share that make a video of a clip: they can keep its length."""
+
+    keep_length: bool | str | None = False
+
+    def given_inputs(self) -> dict[str, Any]:
+        """Return the author's inputs by the API's names; with ``keep_length`` those that keep the clip's length."""
+        given = super().given_inputs()
+        return {**given, "matchInputNumFrames": True, "matchInputFramesPerSecond": True} if self._keeps() else given
+
+    def _keeps(self) -> bool:
+        from airflow_provider_scenario.api.inputs import truth_of
+
+        keeps = truth_of(self.keep_length)
+        if keeps is None:
+            raise ScenarioInputError(
+                f"keep_length must be true or false, not {self.keep_length!r}. Nothing was bought."
+            )
+        return keeps
 
 
 class ScenarioWan21TextToVideoOperator(_WanOperator):
@@ -183,11 +206,12 @@ class ScenarioWan25TextToVideoOperator(_WanOperator):
         self.seed = seed
 
 
-class ScenarioWan22ReframeOperator(_WanOperator):
+class ScenarioWan22ReframeOperator(_ClipOperator):
     """Bring a video into another shape with Wan 2.2 Reframe.
 
-    The result has ``num_frames`` at ``frames_per_second``: 81 at 16 by default, about 5 s. Set both ``match_input_...``
-    to keep the clip's length.
+    The result has ``num_frames`` at ``frames_per_second``: 81 at 16 by default, about 5 s, and the rest of the clip is
+    cut off. ``keep_length=True`` keeps all of it. Without it, a line in the log says before anything is paid what of
+    a clip of another length is kept.
 
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
     returns the same. Every input is templated.
@@ -220,6 +244,10 @@ class ScenarioWan22ReframeOperator(_WanOperator):
     :param temporal_downsample_factor: Frames to leave out between each two, to be drawn again afterwards: 0 to 5.
         Default ``0``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
+    :param keep_length: Whether to keep the clip's length: it sets both ``match_input_...`` to ``True``, and wins over
+        them, ``num_frames`` and ``frames_per_second``. Scenario doesn't document what becomes of a clip of fewer than
+        81 or more than 241 frames, the range of ``num_frames``; it is assumed to be kept whole, and the log says so.
+        Default ``False``.
     :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
@@ -249,6 +277,7 @@ class ScenarioWan22ReframeOperator(_WanOperator):
         trim_borders: bool = True,
         temporal_downsample_factor: int = 0,
         seed: int | None = None,
+        keep_length: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -273,13 +302,15 @@ class ScenarioWan22ReframeOperator(_WanOperator):
         self.trim_borders = trim_borders
         self.temporal_downsample_factor = temporal_downsample_factor
         self.seed = seed
+        self.keep_length = keep_length
 
 
-class ScenarioWan22OutpaintingOperator(_WanOperator):
+class ScenarioWan22OutpaintingOperator(_ClipOperator):
     """Widen a video's frame with Wan 2.2 Outpainting: the model draws what lies around it.
 
-    The result has ``num_frames`` at ``frames_per_second``: 81 at 16 by default, about 5 s. Set both ``match_input_...``
-    to keep the clip's length.
+    The result has ``num_frames`` at ``frames_per_second``: 81 at 16 by default, about 5 s, and the rest of the clip is
+    cut off. ``keep_length=True`` keeps all of it. Without it, a line in the log says before anything is paid what of
+    a clip of another length is kept.
 
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
     returns the same. Every input is templated.
@@ -315,6 +346,10 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
     :param num_interpolated_frames: Frames to draw between each two made by the model: 0 to 5. Default ``1``.
     :param interpolator_model: What draws the frames between: ``"film"``, ``"rife"``. Default ``"film"``.
     :param seed: Whole number that makes the result repeatable. Default: one is drawn and returned.
+    :param keep_length: Whether to keep the clip's length: it sets both ``match_input_...`` to ``True``, and wins over
+        them, ``num_frames`` and ``frames_per_second``. Scenario doesn't document what becomes of a clip of fewer than
+        81 or more than 241 frames, the range of ``num_frames``; it is assumed to be kept whole, and the log says so.
+        Default ``False``.
     :param kwargs: ``scenario_conn_id``, ``max_cost``, ``deferrable``, ... and what every Airflow operator takes.
     """
 
@@ -347,6 +382,7 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
         num_interpolated_frames: int = 1,
         interpolator_model: str = "film",
         seed: int | None = None,
+        keep_length: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -374,3 +410,4 @@ class ScenarioWan22OutpaintingOperator(_WanOperator):
         self.num_interpolated_frames = num_interpolated_frames
         self.interpolator_model = interpolator_model
         self.seed = seed
+        self.keep_length = keep_length

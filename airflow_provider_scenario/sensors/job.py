@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_provider_scenario.api.values import seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
@@ -83,7 +84,11 @@ class ScenarioJobSensor(BaseSensorOperator):
         start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=seconds_of("poke_interval", poke_interval),
+            timeout=seconds_of("timeout", timeout, or_zero=True),
+            **kwargs,
+        )
         self.multiple_outputs = True
         self.job_id = job_id
         self.scenario_conn_id = scenario_conn_id

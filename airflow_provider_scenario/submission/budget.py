@@ -72,7 +72,7 @@ def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], lo
         key = json.dumps(values, sort_keys=True, default=str)
         if key not in known:
             place = _place(sets, i)
-            check_assets(client, model, values, label=lambda name, place=place: f"{place}{name}")  # type: ignore[misc]
+            check_assets(client, model, values, label=lambda name, place=place: f"{place}{name}", log=log)  # type: ignore[misc]
             known[key] = _price(client, model, values, log)
         costs.append(known[key])
     return Estimate(tuple(costs))

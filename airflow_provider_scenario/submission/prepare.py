@@ -6,15 +6,26 @@ is checked only when something is about to be bought. A job that was bought is l
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.inputs import asset_ids, check_asset, check_inputs
 from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.model import Model, packaged_model
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError, ScenarioTransientError
+
+_LONGEST_PENDING = 300.0
+"""Seconds to wait in a worker for an asset: its file is there in seconds, or something is wrong."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+_MATCH = ("matchInputNumFrames", "matchInputFramesPerSecond")
+_LITTLE_SECONDS, _LITTLE_SHARE = 0.3, 0.05
+"""What nobody misses of a clip: the larger of these seconds and this share of it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +47,13 @@ def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> M
     :param model_id: The model.
     :param log: Where to say what is odd but no fault.
     :param is_bought: Whether a job of it was bought already: then not even a model that is gone stands in the way.
+    :raises ScenarioInputError: if ``model_id`` came out empty.
     :raises ScenarioError: if there is no such model, or it can't be told.
     """
+    if is_no_value(model_id):
+        raise ScenarioInputError(
+            f"model_id came out empty ({model_id!r}), {CAME_OUT_EMPTY}. Nothing was sent and nothing charged."
+        )
     try:
         model = client.send(calls.get_model(model_id))
     except ScenarioError as error:
@@ -64,16 +80,143 @@ def checked_request(model: Model, given: Mapping[str, Any], *, label: Callable[[
     return Request(checked.values, model.largest_seed)
 
 
-def check_assets(client: Client, model: Model, values: Mapping[str, Any], *, label: Callable[[str], str]) -> None:
-    """Check the assets that checked inputs name.
+def check_assets(
+    client: Client,
+    model: Model,
+    values: Mapping[str, Any],
+    *,
+    label: Callable[[str], str],
+    log: Any = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Mapping[str, Asset]:
+    """Check the assets that checked inputs name, and return them by id.
+
+    An asset that is still pending, as the task before has just made it, is waited for: at most 300 s.
 
     :param client: Carries the calls.
     :param model: The model's record.
     :param values: The checked inputs.
     :param label: Returns what the author calls an input of the API.
+    :param log: Where to say that an asset is waited for; ``None`` to say nothing.
+    :param sleep: Waits for seconds; may raise to end the wait.
+    :param clock: Returns seconds that only go on.
     :raises ScenarioInputError: naming every fault at once.
+    :raises ScenarioTransientError: if an asset is pending all that time. Nothing was bought.
     """
-    refuse(model, _faults_of_assets(client, model, values), label)
+    inputs = asset_ids(model, values)
+    wanted = list(dict.fromkeys(asset_id for _, asset_id in inputs.values()))
+    if not wanted:
+        return {}
+    deadline, pause = clock() + _LONGEST_PENDING, _FIRST_PAUSE
+    while True:
+        assets = client.send(calls.get_assets(wanted))
+        faults = [
+            fault
+            for input_path, (one, asset_id) in inputs.items()
+            for fault in check_asset(input_path, one, asset_id, assets.get(asset_id))
+        ]
+        refuse(model, faults, label)
+        pending = [asset_id for asset_id in wanted if assets[asset_id].status is AssetStatus.PENDING]
+        if not pending:
+            return assets
+        left = deadline - clock()
+        if left <= 0:
+            raise ScenarioTransientError(
+                f"Still pending at Scenario after {_LONGEST_PENDING:.0f} s: {', '.join(pending)}. Nothing was bought. "
+                "A retry looks again."
+            )
+        if log is not None and pause == _FIRST_PAUSE:
+            log.info("Waiting until Scenario has made %s: nothing is bought before.", ", ".join(pending))
+        sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a clip that is to be worked on.
+
+    :param name: What the author calls it.
+    :param duration: Seconds it plays; ``None`` if that isn't known.
+    :param frame_rate: Frames a second; ``None`` if that isn't known.
+    """
+
+    name: str
+    duration: float | None
+    frame_rate: float | None = None
+
+
+def length_note(model: Model, values: Mapping[str, Any], clip: Clip, *, label: Callable[[str], str]) -> str | None:
+    """Return what the author must know before paying, if the result won't be as long as the clip; else ``None``.
+
+    For models that make a given number of frames of a clip, as Outpainting and Reframe do: see
+    ``matchInputNumFrames`` and ``matchInputFramesPerSecond`` in their records.
+
+    :param model: The model's record.
+    :param values: The checked inputs.
+    :param clip: The clip.
+    :param label: Returns what the author calls an input of the API.
+    """
+    known = {one.name: one for one in model.inputs}
+    if clip.duration is None or not known.keys() >= {"numFrames", "framesPerSecond", *_MATCH}:
+        return None
+    of = {name: values.get(name, known[name].default) for name in ("numFrames", "framesPerSecond", *_MATCH)}
+    matches_frames, matches_rate = (bool(of[name]) for name in _MATCH)
+    lasts = f"{clip.name} lasts {clip.duration:.3g} s"
+    frames = clip.duration * clip.frame_rate if clip.frame_rate else None
+    if matches_frames and frames is not None:
+        least, most = known["numFrames"].minimum, known["numFrames"].maximum
+        if (least is not None and round(frames) < least) or (most is not None and round(frames) > most):
+            return (
+                f"{lasts}, about {frames:.0f} frames. Scenario does not say whether it keeps the length of clips "
+                f"outside the {least or 0:g} to {most or math.inf:g} frames of {label('numFrames')}: compare the "
+                "result's length."
+            )
+    if matches_frames and matches_rate:
+        return None
+    made = frames if matches_frames else of["numFrames"]
+    rate = clip.frame_rate if matches_rate else of["framesPerSecond"]
+    if not isinstance(made, int | float) or not isinstance(rate, int | float) or rate <= 0:
+        return None
+    result = made / rate
+    if abs(result - clip.duration) <= max(_LITTLE_SECONDS, _LITTLE_SHARE * clip.duration):
+        return None
+    count = f"the clip's {made:.0f} frames" if matches_frames else f"{label('numFrames')}={made:g}"
+    at = "the clip's rate" if matches_rate else f"{rate:g}/s"
+    is_cut = result < clip.duration and not matches_frames
+    kept = f"only the first {result:.2g} s are kept" if is_cut else f"the result lasts {result:.2g} s"
+    # An operator with arguments of its own for these inputs has one for both.
+    names = [label(name) for name in _MATCH]
+    both = "keep_length=True" if names != list(_MATCH) else " and ".join(f"{name}=True" for name in names)
+    return f"{lasts}; with {count} at {at} {kept}. Set {both} to keep {'all' if is_cut else 'its length'}."
+
+
+def log_lengths(
+    model: Model,
+    values: Mapping[str, Any],
+    assets: Mapping[str, Asset],
+    log: Any,
+    *,
+    label: Callable[[str], str],
+    files: Mapping[str, Clip] | None = None,
+) -> None:
+    """Warn of each clip whose length the result won't have.
+
+    :param model: The model's record.
+    :param values: The checked inputs, every file an asset.
+    :param assets: The assets they name, by id.
+    :param log: Where to say it.
+    :param label: Returns what the author calls an input of the API.
+    :param files: What the files were that have become assets, by the asset's id.
+    """
+    for one, asset_id in asset_ids(model, values).values():
+        asset = assets.get(asset_id)
+        if one.name != "videoUrl" or asset is None:
+            continue
+        file = (files or {}).get(asset_id) or Clip(asset_id, None)
+        clip = Clip(file.name, asset.duration or file.duration, asset.frame_rate)
+        if note := length_note(model, values, clip, label=label):
+            log.warning(note)
 
 
 def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> None:
@@ -89,17 +232,6 @@ def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> 
         raise ScenarioInputError(
             f"The inputs of {model.name} can't be used, so nothing was sent and nothing charged:\n{lines}"
         )
-
-
-def _faults_of_assets(client: Client, model: Model, values: Mapping[str, Any]) -> tuple[str, ...]:
-    places = asset_ids(model, values)
-    wanted = list(dict.fromkeys(asset_id for _, asset_id in places.values()))
-    assets = client.send(calls.get_assets(wanted)) if wanted else {}
-    return tuple(
-        fault
-        for place, (one, asset_id) in places.items()
-        for fault in check_asset(place, one, asset_id, assets.get(asset_id))
-    )
 
 
 def _labelled(fault: str, label: Callable[[str], str]) -> str:

@@ -16,7 +16,6 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.exceptions import (
-    ScenarioConnectionError,
     ScenarioError,
     ScenarioSubmissionError,
     ScenarioTransientError,
@@ -462,9 +461,7 @@ def is_ambiguous(error: ScenarioError) -> bool:
 
     It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
     """
-    if isinstance(error, ScenarioConnectionError):
-        return error.sent
-    return not error.is_refusal
+    return error.sent and not error.is_refusal
 
 
 def _ambiguous_error(error: ScenarioError) -> ScenarioError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.api.values import name_or_none, seconds_of
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
@@ -58,8 +59,8 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         self.name = name
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
-        self.timeout = timeout
-        self.poll_interval = poll_interval
+        self.timeout = seconds_of("timeout", timeout, or_zero=True)
+        self.poll_interval = seconds_of("poll_interval", poll_interval)
         self._intake: Intake | None = None
 
     @permanent_errors_end_the_task()
@@ -82,7 +83,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
                 timeout=self.timeout,
                 poll_interval=self.poll_interval,
             )
-            return self._intake.take(source, self.name)
+            return self._intake.take(source, name_or_none(self.name))
 
     def on_kill(self) -> None:
         """End the transfer."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.api.values import seconds_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
@@ -82,7 +83,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.original = original
-        self.timeout = timeout
+        self.timeout = seconds_of("timeout", timeout, or_zero=True)
         self._saving: Saving | None = None
 
     @permanent_errors_end_the_task()

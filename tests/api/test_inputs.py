@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import numbers
+import os
+from collections import UserList
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.inputs import CheckedInputs, asset_ids, check_asset, check_inputs
 from airflow_provider_scenario.api.model import Model, ModelInput, packaged_model
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY
 from tests.api.test_model import PACKAGED
 
 SIGNED = "https://cdn.cloud.scenario.com/assets/a.mp4?Policy=p&Signature=SeCrEt"
@@ -49,6 +55,8 @@ NUMBERS = {"type": "number_array", "min": 0, "max": 1}
 STRINGS = {"type": "string_array", "allowedValues": ["a", "b"]}
 OBJECTS = {"type": "inputs_array"}
 UNKNOWN = {"type": "colour"}
+LISTS = (FILES, MODELS, NUMBERS, STRINGS, OBJECTS)
+EVERY_TYPE = (BOOLEAN, NUMBER, RANGED, CHOICE, COUNTED, STRING, BOUNDED, FILE, MODEL, UNKNOWN, *LISTS)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +87,10 @@ UNKNOWN = {"type": "colour"}
         (CHOICE, "480p", "480p"),
         ({"type": "string", "allowedValues": ["5", "10"]}, 5, "5"),
         ({"type": "string", "allowedValues": [5, 10]}, "5", "5"),
-        (STRING, "", ""),
-        (STRING, "None", "None"),
+        (STRING, "none", "none"),
+        (STRING, "A picture of None", "A picture of None"),
+        ({"type": "string", "allowedValues": ["film", "None", ""]}, "None", "None"),
+        ({"type": "string", "allowedValues": ["film", "None", ""]}, "", ""),
         (STRING, "  spaces are the author's  ", "  spaces are the author's  "),
         (STRING, "[not a list]", "[not a list]"),
         (STRING, 7, "7"),
@@ -105,7 +115,25 @@ UNKNOWN = {"type": "colour"}
         (OBJECTS, [{"prompt": "one"}, {"prompt": "two"}], [{"prompt": "one"}, {"prompt": "two"}]),
         (OBJECTS, '[{"prompt": "one"}]', [{"prompt": "one"}]),
         (UNKNOWN, {"any": ["thing", 1, None]}, {"any": ["thing", 1, None]}),
-        (UNKNOWN, "", ""),
+        # Items that came out empty are left out.
+        (FILES, [None, "asset_1", "None", " "], ["asset_1"]),
+        (FILES, "['asset_1', 'None', '']", ["asset_1"]),
+        (NUMBERS, [0, None, "null", 1], [0, 1]),
+        (
+            OBJECTS,
+            [None, {"prompt": "one", "negativePrompt": "None", "deep": {"seed": " "}}],
+            [{"prompt": "one", "deep": {}}],
+        ),
+        # Numbers of other libraries.
+        (NUMBER, Decimal("5.50"), 5.5),
+        (NUMBER, Decimal("1E+2"), 100),
+        (NUMBER, Fraction(1, 4), 0.25),
+        (NUMBER, Fraction(8, 2), 4),
+        (NUMBERS, (Decimal(0), Decimal("0.1")), [0, 0.1]),
+        (STRING, Decimal("7.10"), "7.1"),
+        (OBJECTS, ({"seed": Decimal(7), "at": (1, 2)},), [{"seed": 7, "at": [1, 2]}]),
+        (UNKNOWN, {"n": [Decimal("0.5")]}, {"n": [0.5]}),
+        (STRINGS, UserList(["a", "b"]), ["a", "b"]),
     ],
 )
 def test_right_values_and_what_templating_made_of_them(row: dict[str, Any], value: Any, expected: Any) -> None:
@@ -118,18 +146,18 @@ def test_right_values_and_what_templating_made_of_them(row: dict[str, Any], valu
 @pytest.mark.parametrize(
     ("row", "value"),
     [
-        *[(row, None) for row in (BOOLEAN, NUMBER, CHOICE, STRING, FILE, FILES, MODEL, MODELS, OBJECTS, UNKNOWN)],
-        *[
-            (row, text)
-            for row in (BOOLEAN, NUMBER, COUNTED, FILE, FILES, MODEL, MODELS, NUMBERS, STRINGS, OBJECTS)
-            for text in ("", "None", "null", "  ")
-        ],
+        *[(row, None) for row in EVERY_TYPE],
+        *[(row, text) for row in EVERY_TYPE for text in ("", "None", "null", "  ", " None\n", "\tnull ")],
+        *[(row, items) for row in LISTS for items in ([None], ["None", ""], "[None]", "['null']", (" ",))],
     ],
 )
 def test_no_value_is_as_good_as_not_given(row: dict[str, Any], value: Any) -> None:
+    """As a template that came out empty: left out where it may be, refused where it is needed."""
     assert check_one(row, value) == CheckedInputs({}, ())
-    required = {**row, "required": {"always": True}}
-    assert check_one(required, value) == CheckedInputs({}, ("one: is required.",))
+    required = check_one({**row, "required": {"always": True}}, value)
+    assert required.values == {}
+    (fault,) = required.faults
+    assert fault.startswith(f"one: is required, but came out empty ({value!r}), as of an XCom that is not there")
 
 
 @pytest.mark.parametrize(
@@ -152,15 +180,11 @@ def test_no_value_is_as_good_as_not_given(row: dict[str, Any], value: Any) -> No
         ({"type": "number", "max": 241}, 242, "must be at most 241, got 242."),
         (COUNTED, 7, "must be one of 5, 10, got 7."),
         (CHOICE, "1080p", "must be one of 720p, 480p, got '1080p'."),
-        (CHOICE, "", "must be one of 720p, 480p, got ''."),
         (STRING, True, "must be text, got True."),
         (STRING, ["a"], "must be text, got ['a']."),
         (STRING, {"a": 1}, "must be text, got {'a': 1}."),
         (BOUNDED, "a", "needs at least 2 characters, got 1."),
-        (BOUNDED, "", "needs at least 2 characters, got 0."),
         (BOUNDED, "abcde", "takes at most 4 characters, got 5."),
-        ({**STRING, "required": {"always": True}}, "", "must not be empty."),
-        ({**STRING, "required": {"always": True}}, " \n", "must not be empty."),
         (FILE, ["asset_1"], "takes one id, not a list of 1."),
         (FILE, 7, "must be the id of a Scenario asset, a path or a URI, got 7."),
         (FILE, "clip.mp4", "an absolute path or a URI such as s3://connection@bucket/key, got 'clip.mp4'."),
@@ -171,7 +195,6 @@ def test_no_value_is_as_good_as_not_given(row: dict[str, Any], value: Any) -> No
         (FILES, {"id": "asset_1"}, "takes a list, even of one"),
         (FILES, [], "needs at least 1 items, got 0."),
         (FILES, ["asset_1", "asset_2", "asset_3"], "takes at most 2 items, got 3."),
-        (FILES, [None], "must be the id of a Scenario asset, a path or a URI, got None."),
         (FILES, [["asset_1"]], "takes one id, not a list of 1."),
         (FILES, ["data:image/png;base64,AAAA"], "must be the id of a Scenario asset"),
         (FILES, "[{[]: 1}]", "takes a list, even of one"),
@@ -186,6 +209,22 @@ def test_no_value_is_as_good_as_not_given(row: dict[str, Any], value: Any) -> No
         (OBJECTS, [{"at": datetime.date(2026, 11, 20)}], "must be JSON, got {'at': datetime.date(2026, 11, 20)}."),
         (UNKNOWN, {1, 2}, "must be JSON, got {1, 2}."),
         (UNKNOWN, float("nan"), "must be JSON, got nan."),
+        (NUMBER, Decimal("NaN"), "must be a number"),
+        (NUMBER, Decimal("sNaN"), "must be a number"),
+        (NUMBER, Decimal("-Infinity"), "must be a number"),
+        (NUMBER, Decimal("1e999999"), "must be a number"),
+        (NUMBER, 1j, "must be a number, got 1j."),
+        (NUMBER, "1" * 5000, "must be a number"),
+        (RANGED, Decimal("0.91"), "must be from 0 to 0.9"),
+        (STRING, float("nan"), "must be text, got nan."),
+        # Half a pair of UTF-16: Scenario could be sent it, but no record and no manifest could hold it.
+        (STRING, "a \ud83d boat", "holds U+D83D, half a character, which no JSON can carry: 'a \\ud83d boat'."),
+        (STRING, os.fsdecode(b"caf\xe9"), "holds U+DCE9, half a character"),
+        ({"type": "string_array"}, ["fine", "\udc00"], "holds U+DC00, half a character"),
+        (FILE, os.fsdecode(b"/data/caf\xe9.mp4"), "holds U+DCE9, half a character"),
+        (OBJECTS, [{"prompt": "\ud83d"}], "holds U+D83D, half a character"),
+        (OBJECTS, [{"\ud83d": 1}], "holds U+D83D, half a character"),
+        (UNKNOWN, {"deep": ["\ud83d"]}, "holds U+D83D, half a character"),
     ],
 )
 def test_wrong_values(row: dict[str, Any], value: Any, fault: str) -> None:
@@ -193,6 +232,7 @@ def test_wrong_values(row: dict[str, Any], value: Any, fault: str) -> None:
     assert len(faults) == 1
     assert faults[0].startswith("one: ")
     assert fault in faults[0]
+    faults[0].encode()
 
 
 @pytest.mark.usefixtures("no_finalizers")
@@ -220,15 +260,15 @@ def test_every_fault_is_told_at_once() -> None:
         },
     ).faults
     assert faults == (
-        "prompt: must not be empty.",
         "expandRatio: must be from 0 to 1, got 3.",
         "refImageUrls: takes a list, even of one: ['asset_1'] rather than 'asset_1'.",
         "resolution: must be one of 720p, 580p, 480p, got '8k'.",
         "matchInputNumFrames: must be true or false, got 'perhaps'.",
-        faults[5],
+        faults[4],
+        f"prompt: is required, but came out empty (''), {CAME_OUT_EMPTY}.",
         "videoUrl: is required.",
     )
-    assert faults[5].startswith("fps: Wan 2.2 Outpainting has no such input.")
+    assert faults[4].startswith("fps: Wan 2.2 Outpainting has no such input.")
 
 
 @pytest.mark.parametrize(
@@ -250,6 +290,51 @@ def test_an_unknown_name_gets_a_suggestion(name: str, words: str) -> None:
 
 def test_an_unknown_name_without_a_value_is_let_pass() -> None:
     assert check_inputs(model_of({"name": "prompt", "type": "string"}), {"promt": None}) == CheckedInputs({})
+
+
+def test_an_optional_input_that_came_out_empty_says_so_where_a_rule_needs_it() -> None:
+    model = packaged("model_wan-2-2-i2v-a14b")
+    given = {"prompt": "x", "image": "None", "lastFrameImage": "asset_1"}
+    (fault,) = check_inputs(model, given).faults
+    assert fault.startswith("image: is required, but came out empty ('None'), as of an XCom")
+    assert "A first frame is needed" in fault
+    (fault,) = check_inputs(model, {**given, "image": None}).faults
+    assert fault.startswith("image: is required. A first frame is needed")
+
+
+def test_a_name_that_is_no_unicode_can_be_told() -> None:
+    (fault,) = check_inputs(model_of(), {"a\ud83d": 1}).faults
+    assert fault == r"a\ud83d: Model One has no such input."
+
+
+class Scalar:
+    """A number as numpy's are: it has no dimension, and gives Python's own."""
+
+    ndim = 0
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def tolist(self) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize(("row", "value"), [(NUMBER, 7), (BOOLEAN, True), (NUMBERS, [0, 0.5]), (STRING, "boat")])
+def test_what_only_a_library_knows_is_taken_as_what_it_holds(row: dict[str, Any], value: Any) -> None:
+    assert check_one(row, Scalar(value)).values == {"one": value}
+
+
+@numbers.Integral.register
+class Whole:
+    """A whole number as numpy's are, which are no ``int``."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_a_whole_number_of_any_library_is_one() -> None:
+    assert check_one(NUMBER, Whole()).values == {"one": 7}
+    assert type(check_one(NUMBER, Whole()).values["one"]) is int
 
 
 def test_a_model_without_inputs_suggests_nothing() -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tests.e2e.demo_report import Progress, address, error_messages, file_facts, line, saved_files
+from tests.e2e.demo_report import Progress, address, error_messages, file_facts, lengths, line, saved_files
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS
 
 if TYPE_CHECKING:
@@ -90,12 +90,14 @@ def run(order: Order, stack: ExitStack) -> int:
     started = time.monotonic()
     print("\nOutpaint, then reframe a clip with Scenario on Airflow\n")
     clip = order.video or draw(stack)
-    line("Clip", "  ".join(file_facts(clip)) + ("" if order.video else ", drawn for this demo"))
+    line("Clip", "  ".join(file_facts(clip)) + ("" if order.video else ", drawn for this demo as a phone films"))
     environment = connect(order, stack)
     airflow = start_airflow(environment, stack)
     run_id = airflow.trigger(DAG_ID, {"video": address(clip), "destination": address(order.destination)})
     record = follow(airflow, run_id, REAL_RUN_SECONDS if order.is_real else SANDBOX_RUN_SECONDS)
     code = report(airflow, run_id, record)
+    if code == 0:
+        line("Length", lengths(clip, airflow.xcom(DAG_ID, run_id, LAST_TASK)))
     line("Total", f"{time.monotonic() - started:.0f} s, Airflow's start included")
     if order.keep:
         keep_up(airflow)
@@ -103,12 +105,13 @@ def run(order: Order, stack: ExitStack) -> int:
 
 
 def draw(stack: ExitStack) -> Path:
-    """Draw a short clip in a folder that goes with the demo."""
+    """Draw a clip as a phone makes it: upright only by its mark, and longer than Scenario keeps unless asked to."""
     from airflow_provider_scenario.sandbox.clip import draw_clip
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-")))
     GUARD_OF_THIS_PROCESS.tell("remove", folder)
-    return draw_clip(folder / "clip.mp4", seconds=3, width=480, height=270, text="make demo")
+    path = folder / "clip.mp4"
+    return draw_clip(path, seconds=12, width=270, height=480, text="make demo", is_from_a_phone=True)
 
 
 def connect(order: Order, stack: ExitStack) -> dict[str, str]:

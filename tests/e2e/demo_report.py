@@ -99,6 +99,27 @@ def saved_files(files: Any) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows] or ["nothing"]
 
 
+def lengths(clip: Path, files: Any) -> str:
+    """How long the clip is, and what was made of it: whether all of it was kept."""
+    before = duration_of(clip)
+    videos = [duration_of(local_path(file["uri"])) for file in files or [] if file["uri"].startswith("file:")]
+    after = next((seconds for seconds in videos if seconds is not None), None)
+    if before is None or after is None:
+        return "not known"
+    kept = "all of it was kept" if abs(before - after) < 0.2 else "NOT the clip's length"
+    return f"{before:.2f} s in, {after:.2f} s out: {kept}"
+
+
+def duration_of(path: Path) -> float | None:
+    """A video's seconds, as read from the file itself."""
+    from airflow_provider_scenario.sandbox.clip import UnreadableMediaError, probe
+
+    try:
+        return probe(path).duration
+    except UnreadableMediaError:
+        return None
+
+
 def local_path(uri: str) -> Path:
     """The path of a `file://` address as Airflow's object storage writes it: nothing in it is escaped."""
     return Path(uri.removeprefix("file://"))

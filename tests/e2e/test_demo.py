@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_scenario.sandbox.clip import draw_clip, probe
+from tests.e2e.demo import draw
 from tests.e2e.demo_report import progress_words, saved_files, size_in_words
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +35,7 @@ def run_demo(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_users_clip_is_widened_reframed_and_saved(tmp_path: Path) -> None:
-    clip = draw_clip(tmp_path / "my clip.mp4", seconds=2)
+    clip = draw_clip(tmp_path / "my clip.mp4", seconds=2, width=180, height=320, is_from_a_phone=True)
     done = run_demo(tmp_path, VIDEO=str(clip))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -45,9 +47,16 @@ def test_the_users_clip_is_widened_reframed_and_saved(tmp_path: Path) -> None:
     assert re.search(
         rf"Saved +output/{saved.name} +[\d.]+ [kM]B +{facts.width} x {facts.height} +[\d.]+ s", done.stdout
     )
+    assert "Length    2.00 s in, 2.00 s out: all of it was kept" in done.stdout
     assert "the embedded sandbox" in done.stdout
     assert re.search(r"wait_for_reframe +waiting, no worker held +job_\w+", done.stdout)
     assert re.search(r"Run +\d+ s", done.stdout)
+
+
+def test_the_clip_drawn_for_the_demo_is_a_phones_and_longer_than_five_seconds() -> None:
+    with ExitStack() as stack:
+        found = probe(draw(stack))
+        assert (found.width, found.height, found.duration) == (270, 480, 12.0)
 
 
 def test_a_video_that_is_not_there_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -140,9 +140,10 @@ def test_an_asset_that_is_not_there_is_named(scenario: SandboxServer) -> None:
 def test_a_file_that_is_not_at_scenario_has_no_price(scenario: SandboxServer, path: Any) -> None:
     with pytest.raises(exceptions.ScenarioInputError) as caught:
         estimating({"videoUrl": path}, model_id="model_wan-2-2-vace-fun-a14b-reframe").execute(TaskRun().context)
+    shown = str(path).removeprefix("file://")
     assert str(caught.value) == (
         "The inputs of Wan 2.2 Reframe can't be used, so no price was asked and nothing charged:\n"
-        f"- videoUrl: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
+        f"- videoUrl: {shown} is not at Scenario yet, so what it leads to has no price. Upload it first with "
         "ObjectStorageToScenarioOperator, and give the id."
     )
 

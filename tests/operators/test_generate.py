@@ -206,7 +206,7 @@ def test_a_job_that_fails_at_its_submission_is_not_deferred(scenario: SandboxSer
     ("inputs", "said"),
     [
         ({"prompt": "x"}, ["videoUrl: is required."]),
-        ({"prompt": "", "videoUrl": "VIDEO"}, ["prompt: must not be empty."]),
+        ({"prompt": "", "videoUrl": "VIDEO"}, ["prompt: is required, but came out empty"]),
         ({"prompt": "x", "videoUrl": "asset_nowhere"}, ["videoUrl: there is no asset asset_nowhere in the project"]),
         ({"prompt": "x", "videoUrl": "IMAGE"}, ["videoUrl: must be of kind video", "kind image"]),
         ({"prompt": "x", "videoUrl": "VIDEO", "expandRatio": 3}, ["expandRatio: must be from 0 to 1, got 3."]),

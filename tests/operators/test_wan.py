@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
+import json
 import re
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, BaseOperator, task
+from airflow.sdk import DAG, BaseOperator, ObjectStoragePath, task
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from jinja2 import Undefined
 
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput, packaged_model
-from airflow_provider_scenario.exceptions import ScenarioInputError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioInputError
 from airflow_provider_scenario.operators import wan
+from airflow_provider_scenario.operators.arguments import stringify_paths
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
@@ -34,6 +41,7 @@ OPERATORS: dict[type[ScenarioGenerateOperator], str] = {
     ScenarioWan22ReframeOperator: "model_wan-2-2-vace-fun-a14b-reframe",
     ScenarioWan22OutpaintingOperator: "model_wan-2-2-vace-fun-a14b-outpainting",
 }
+CLIP_OPERATORS = (ScenarioWan22ReframeOperator, ScenarioWan22OutpaintingOperator)
 every_operator = pytest.mark.parametrize("operator", OPERATORS, ids=lambda one: one.__name__)
 
 
@@ -60,12 +68,14 @@ def documented(operator: type[ScenarioGenerateOperator]) -> dict[str, str]:
 
 def test_every_operator_is_tested() -> None:
     defined = {one for one in vars(wan).values() if isinstance(one, type) and issubclass(one, wan._WanOperator)}
-    assert defined - {wan._WanOperator} == set(OPERATORS)
+    assert {one for one in defined if hasattr(one, "model")} == set(OPERATORS)
 
 
 @every_operator
 def test_arguments_are_the_records_inputs_in_its_order(operator: type[ScenarioGenerateOperator]) -> None:
-    assert list(arguments(operator)) == [snake_case(one.name) for one in record(operator).inputs]
+    inputs = [snake_case(one.name) for one in record(operator).inputs]
+    assert list(operator.input_names) == inputs
+    assert list(arguments(operator)) == [*inputs, *(["keep_length"] if operator in CLIP_OPERATORS else [])]
 
 
 @every_operator
@@ -264,6 +274,104 @@ def test_mapped_outputs_feed_the_next() -> None:
             video_url=many.output.map(lambda made: made["asset_id"])
         )
     assert upstream(next_one) == {"many"}
+
+
+@pytest.mark.parametrize("operator", CLIP_OPERATORS)
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [(True, True), ("True", True), (" true ", True), (False, False), ("False", False), ("None", False), (None, False)],
+)
+def test_keep_length_sets_what_keeps_all_of_a_clip(
+    scenario: SandboxServer, video_id: str, operator: type[wan._ClipOperator], keep: Any, kept: bool
+) -> None:
+    made = operator(
+        task_id="make", prompt="x", video_url=video_id, keep_length=keep, num_frames=100, wait_for_completion=False
+    )
+    made.execute(TaskRun().context)
+    sent = scenario.ledger()["entries"][0]["inputs"]
+    assert (sent["matchInputNumFrames"], sent["matchInputFramesPerSecond"]) == (kept, kept)
+    assert "keepLength" not in sent
+
+
+def test_keep_length_that_is_no_truth_is_refused(scenario: SandboxServer, video_id: str) -> None:
+    with pytest.raises(ScenarioInputError, match="keep_length must be true or false, not 'all of it'"):
+        ScenarioWan22ReframeOperator(task_id="make", video_url=video_id, keep_length="all of it").execute(
+            TaskRun().context
+        )
+    assert scenario.ledger()["totals"]["jobs"] == 0
+
+
+@pytest.mark.parametrize("empty", ["None", "null", "", "  "])
+def test_a_prompt_that_came_out_empty_is_never_bought(scenario: SandboxServer, empty: str) -> None:
+    with pytest.raises(ScenarioInputError, match="- prompt: is required, but came out empty"):
+        ScenarioWan21TextToVideoOperator(task_id="make", prompt=empty).execute(TaskRun().context)
+    assert scenario.ledger()["totals"]["jobs"] == 0
+
+
+def test_what_may_be_left_out_and_came_out_empty_is_left_out(scenario: SandboxServer) -> None:
+    ScenarioWan25TextToVideoOperator(
+        task_id="make",
+        prompt="A boat",
+        negative_prompt="None",
+        audio="null",
+        seed="None",  # type: ignore[arg-type]
+        project_id="None",
+        wait_for_completion=False,
+    ).execute(TaskRun().context)
+    sent = scenario.ledger()["entries"][0]["inputs"]
+    assert "negativePrompt" not in sent
+    assert "audio" not in sent
+    assert isinstance(sent["seed"], int)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        (name, value)
+        for name in ("timeout", "slot_timeout", "poll_interval")
+        for value in (0, -1, 1e14, "1e14", float("nan"), float("inf"), "nan", "soon", True, None)
+    ]
+    + [
+        ("timeout", datetime.timedelta(days=31)),
+        ("timeout", datetime.timedelta.max),
+        ("slot_timeout", 30 * 86400 + 1),
+        ("poll_interval", 3601),
+        ("poll_interval", datetime.timedelta(hours=2)),
+    ],
+)
+def test_times_have_bounds_when_the_dag_is_parsed(argument: str, value: Any) -> None:
+    with pytest.raises(ScenarioConfigurationError, match=f"{argument} must be a number of seconds"):
+        ScenarioWan21TextToVideoOperator(task_id="make", prompt="x", **{argument: value})
+
+
+def test_times_at_their_bounds() -> None:
+    made = ScenarioWan21TextToVideoOperator(
+        task_id="make", prompt="x", timeout=datetime.timedelta(days=30), poll_interval="3600", slot_timeout=0.1
+    )
+    assert (made.timeout, made.poll_interval, made.slot_timeout) == (2592000.0, 3600.0, 0.1)
+
+
+def test_a_connection_that_came_out_empty_is_not_the_default_one(scenario: SandboxServer) -> None:
+    with pytest.raises(ScenarioConfigurationError, match="scenario_conn_id came out empty \\('None'\\)"):
+        ScenarioWan21TextToVideoOperator(task_id="make", prompt="x", scenario_conn_id="None").execute(TaskRun().context)
+    assert scenario.ledger()["totals"]["jobs"] == 0
+
+
+def test_a_file_has_one_form_in_what_is_compared() -> None:
+    forms = ["/data/a b.mp4", "file:///data/a b.mp4", "file://localhost/data/a b.mp4", "FILE:///data/a b.mp4"]
+    given = [*forms, PurePosixPath("/data/a b.mp4"), *map(ObjectStoragePath, forms[:2])]
+    assert {stringify_paths(one) for one in given} == {"/data/a b.mp4"}
+    assert stringify_paths({"a": [given[-1]], "b": ({"c": given[1]},)}) == {
+        "a": ["/data/a b.mp4"],
+        "b": [{"c": "/data/a b.mp4"}],
+    }
+    for text in ("s3://conn@bucket/a", "file://other/a", "asset_1", "see file:///a", "file://localhostess/a"):
+        assert stringify_paths(text) == text
+
+
+def test_what_is_compared_is_plain_json() -> None:
+    given = {"seed": Decimal(7), "zoom": Decimal("0.1"), "list": (Fraction(1, 2), True), "gone": Undefined()}
+    assert json.dumps(stringify_paths(given)) == '{"seed": 7, "zoom": 0.1, "list": [0.5, true], "gone": null}'
 
 
 def test_a_sequence_of_any_kind_is_a_list(scenario: SandboxServer, video_id: str, image_id: str) -> None:

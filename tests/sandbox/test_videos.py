@@ -9,7 +9,9 @@ import av
 import pytest
 
 from airflow_provider_scenario.sandbox.clip import MediaFacts, draw_clip, draw_image, probe
+from airflow_provider_scenario.sandbox.studio.filters import turned
 from airflow_provider_scenario.sandbox.studio.geometry import Box, Size, frame_size, kept_part, source_place
+from airflow_provider_scenario.sandbox.studio.media import first_frame
 from airflow_provider_scenario.sandbox.studio.rendering import Order, SourceFile, render, render_tiny
 from tests.sandbox.asking import IMAGE_MODEL, OUTPAINTING, REFRAME, TEXT_MODEL, ended_job, made, original, submitted
 
@@ -266,6 +268,54 @@ def test_drawn_clips(tmp_path: Path) -> None:
     path = draw_clip(tmp_path / "clip.mp4", seconds=1.5, width=160, height=90, frames_per_second=Fraction(10))
     found = probe(path)
     assert found == MediaFacts("video", "h264", 160, 90, 15, Fraction(10), 1.5, found.bit_rate)
+
+
+@pytest.fixture(scope="module")
+def phone_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("phone") / "phone.mp4"
+    return draw_clip(path, seconds=1, width=180, height=320, is_from_a_phone=True)
+
+
+def test_a_clip_from_a_phone_is_upright_only_by_its_mark(phone_clip: Path, tmp_path: Path) -> None:
+    (stored, *_), found = frames(phone_clip), probe(phone_clip)
+    assert (stored.width, stored.height, stored.rotation) == (320, 180, -90)
+    assert (found.width, found.height, found.frames) == (180, 320, 16)
+    upright = frames(draw_clip(tmp_path / "upright.mp4", seconds=1, width=180, height=320))[0]
+    shown = first_frame(phone_clip).reformat(format="gray")
+    assert difference(shown, whole(shown), upright, whole(upright)) < 6
+
+
+@pytest.mark.parametrize("model", [REFRAME, OUTPAINTING])
+def test_a_clip_from_a_phone_comes_out_upright_and_whole(model: str, phone_clip: Path, tmp_path: Path) -> None:
+    inputs = {**MATCHED, "aspectRatio": "auto", **({"expandRatio": 0} if model == OUTPAINTING else {})}
+    order = Order(model, inputs, 1, (SourceFile("videoUrl", phone_clip, probe(phone_clip)),))
+    render(order, tmp_path / "made.mp4")
+    assert facts(tmp_path / "made.mp4") == (480, 854, 16, 16)
+    made_frame, source = frames(tmp_path / "made.mp4")[3], first_frame(phone_clip).reformat(format="gray")
+    assert made_frame.rotation == 0
+    assert difference(source, whole(source), made_frame, whole(made_frame)) < 12
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_each_quarter_turn_is_undone(phone_clip: Path, degrees: int) -> None:
+    frame = first_frame(phone_clip)
+    there = turned(frame, degrees)(frame)
+    back = turned(there, -degrees)(there).reformat(format="gray")
+    still = first_frame(phone_clip).reformat(format="gray")
+    assert difference(still, whole(still), back, whole(back)) < 2
+
+
+@pytest.mark.parametrize("degrees", [90, 270])
+def test_a_photo_from_a_phone_is_upright_by_its_exif_mark(tmp_path: Path, degrees: int) -> None:
+    picture = draw_image(tmp_path / "lying.jpg", width=96, height=54)
+    # A big-endian Exif block with one entry, the orientation.
+    orientation = {90: 8, 270: 6}[degrees]
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0\0\0\0\0"
+    content = picture.read_bytes()
+    picture.write_bytes(content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:])
+    found, frame = probe(picture), first_frame(picture)
+    assert (found.kind, found.width, found.height) == ("image", 54, 96)
+    assert (frame.width, frame.height) == (54, 96)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     Change = Callable[[av.VideoFrame], av.VideoFrame]
 
 BLUR_FACTOR = 24
+TURNS: dict[int, tuple[tuple[str, str], ...]] = {
+    0: (),
+    90: (("transpose", "cclock"),),
+    180: (("hflip", ""), ("vflip", "")),
+    270: (("transpose", "clock"),),
+}
 
 
 class _Chain:
@@ -64,6 +70,17 @@ def widened(first: av.VideoFrame, place: Box, frame: Size) -> Change:
     blurred.link_to(overlay, 0, 0)
     inner.link_to(overlay, 0, 1)
     return chain.finish(overlay)
+
+
+def turned(first: av.VideoFrame, degrees: int) -> Change:
+    """Turn frames counter-clockwise by a multiple of 90 degrees."""
+    chain = _Chain(first)
+    last = chain.input
+    for name, arguments in TURNS[degrees % 360]:
+        step = chain.add(name, arguments)
+        last.link_to(step)
+        last = step
+    return chain.finish(last)
 
 
 def cropped(first: av.VideoFrame, part: Box, frame: Size) -> Change:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import av
 
+from airflow_provider_scenario.sandbox.studio.filters import turned
 from airflow_provider_scenario.sandbox.studio.geometry import Size, Timing
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STILL_FORMATS = ("image2", "gif", "svg")
+STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+"""Pictures in the container that MP4 has."""
 
 
 class UnreadableMediaError(ValueError):
@@ -71,17 +74,44 @@ def _picture_facts(container: av.container.InputContainer) -> MediaFacts:
     stream = container.streams.video[0]
     codec = stream.codec_context.name.removeprefix("lib")
     width, height = stream.codec_context.width, stream.codec_context.height
-    if container.format.name.endswith("_pipe") or container.format.name in STILL_FORMATS:
-        next(container.decode(stream))
-        return MediaFacts("image", codec, width, height)
+    if _is_still(container):
+        degrees = _mark(next(container.decode(stream)))
+        kind = "heic" if codec == "hevc" else codec
+        return MediaFacts("image", kind, *_as_shown(width, height, degrees))
     frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if not frames:
         raise ValueError("no frames")
+    container.seek(0)
+    width, height = _as_shown(width, height, _mark(next(container.decode(stream), None)))
     seconds = (
         float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float(frames / rate)
     )
     return MediaFacts("video", codec, width, height, frames, Fraction(rate), seconds, container.bit_rate or None)
+
+
+def _is_still(container: av.container.InputContainer) -> bool:
+    brand = container.metadata.get("major_brand", "").strip()
+    return container.format.name.endswith("_pipe") or container.format.name in STILL_FORMATS or brand in STILL_BRANDS
+
+
+def _mark(frame: av.VideoFrame | None) -> int:
+    """Give the degrees by which a player turns a picture counter-clockwise: a phone stores it as its sensor lies."""
+    return 0 if frame is None else round(frame.rotation / 90) * 90 % 360
+
+
+def _as_shown(width: int, height: int, degrees: int) -> tuple[int, int]:
+    return (height, width) if degrees % 180 else (width, height)
+
+
+def _upright_frames(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+    """Give the frames as every player shows them."""
+    turn: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+    for frame in container.decode(container.streams.video[0]):
+        degrees = _mark(frame)
+        if degrees and turn is None:
+            turn = turned(frame, degrees)
+        yield turn(frame) if turn is not None else frame
 
 
 def _sound_facts(container: av.container.InputContainer) -> MediaFacts:
@@ -99,9 +129,9 @@ def _sound_facts(container: av.container.InputContainer) -> MediaFacts:
 
 
 def first_frame(path: Path | str) -> av.VideoFrame:
-    """Give the first frame of a picture or video file."""
+    """Give the first frame of a picture or video file, upright."""
     with av.open(str(path)) as container:
-        return next(container.decode(container.streams.video[0]))
+        return next(_upright_frames(container))
 
 
 def sampled_frames(
@@ -114,7 +144,7 @@ def sampled_frames(
         wanted = 0
         changed: av.VideoFrame | None = None
         latest: av.VideoFrame | None = None
-        for index, frame in enumerate(container.decode(stream)):
+        for index, frame in enumerate(_upright_frames(container)):
             changed, latest = None, frame
             while wanted < timing.frames and int(wanted / timing.rate * source_rate) <= index:
                 changed = changed or change(frame)

@@ -1,0 +1,110 @@
+"""What authors give as values, and what templating and other libraries make of them. Pure, and cheap to import."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import numbers
+import operator
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError
+
+NO_VALUE_TEXTS = ("", "None", "null")
+"""What templating makes of a value that is not there."""
+
+
+_MOST_DIGITS = 400
+"""Decimal numbers with more digits before the point are endless for JSON; to write them out may take minutes."""
+
+CAME_OUT_EMPTY = "as of an XCom that is not there, a key that is missing from conf, or a param that is null"
+"""Where an empty value may come from, for messages."""
+
+
+_DAY = 86400.0
+_LONGEST_WAIT = 30 * _DAY
+"""A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even tell a time so far ahead."""
+_LONGEST_INTERVAL = 3600.0
+"""Whoever polls less often than that hears of a paid job too late."""
+
+
+def is_no_value(value: object) -> bool:
+    """Return whether a value counts as not given: ``None``, or a text that templating makes of what is not there."""
+    return value is None or (isinstance(value, str) and value.strip() in NO_VALUE_TEXTS)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as what JSON knows: numbers of numpy and ``Decimal`` as Python's own, any sequence as a list.
+
+    What JSON doesn't know comes back as it is, for the check to refuse. Pure, and the same in every process.
+
+    :param value: The author's value.
+    """
+    if value is None or isinstance(value, bool | bytes):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # A text of numpy, or a member of an enum, is its text.
+    if isinstance(value, numbers.Number):
+        return _plain_number(value)
+    if isinstance(value, Mapping):
+        return {to_plain(name): to_plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence):
+        return [to_plain(item) for item in value]
+    # An array of numpy, or a single truth value of it; no such library is imported for it.
+    dimensions, convert = getattr(value, "ndim", None), getattr(value, "tolist", None)
+    if isinstance(dimensions, int) and callable(convert):
+        inner = convert()
+        return value if type(inner) is type(value) else to_plain(inner)
+    return value
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a number of any library as an int or a float: whole where it is one, else what it prints as."""
+    try:
+        if isinstance(value, numbers.Integral):
+            return operator.index(value)
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, Decimal):
+            if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+                return math.nan if value.is_nan() else math.copysign(math.inf, value)
+            whole = value.to_integral_value()
+            return int(whole) if whole == value else float(value)
+        if isinstance(value, numbers.Rational):
+            return int(value.numerator) if value.denominator == 1 else float(value)
+        return float(str(value))  # A float of 32 bits prints as the author wrote it.
+    except (ValueError, TypeError, ArithmeticError):
+        return value
+
+
+def seconds_of(name: str, given: object, *, or_zero: bool = False) -> float:
+    """Return an argument in seconds, before anything is paid.
+
+    :param name: The argument's name. One that ends with ``_interval`` may be an hour at most, any other 30 days.
+    :param given: A number, the text of one, or a ``timedelta``; more than 0.
+    :param or_zero: Whether 0 is good too, which means to look once. Default ``False``.
+    :raises ScenarioConfigurationError: if it is none of these, or out of bounds.
+    """
+    most = _LONGEST_INTERVAL if name.endswith("_interval") else _LONGEST_WAIT
+    try:
+        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
+        shown = repr(given)
+    except (ValueError, OverflowError):
+        seconds, shown = math.nan, f"that {type(given).__name__}"
+    if not 0 <= seconds <= most or (seconds == 0 and not or_zero):
+        least = "from 0 to" if or_zero else "above 0 and at most"
+        bound = "an hour" if most == _LONGEST_INTERVAL else "30 days"
+        raise ScenarioConfigurationError(
+            f"{name} must be a number of seconds {least} {most:,.0f} ({bound}), not {shown[:100]}."
+        )
+    return seconds
+
+
+def name_or_none(value: object) -> str | None:
+    """Return the text of an optional argument, such as a name or a project id; ``None`` if it came out empty.
+
+    :param value: What the author gave, after templating.
+    """
+    return None if is_no_value(value) else str(value).strip()
