@@ -161,7 +161,7 @@ def tests(release: Release, *arguments: str) -> list[str]:
     told = closing[-1] if closing else "pytest did not come to its end"
     print(f"--- Airflow {release.version}: {told}, after {time.monotonic() - started:.0f} s", flush=True)
     if process.returncode != 0 or "passed" not in told:
-        return [f"Airflow {release.version}, {arguments[0]}: {told}"]
+        return [f"Airflow {release.version}, {' '.join(arguments)}: {told}"]
     return []
 
 
