@@ -1,7 +1,7 @@
 # `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load chaos lint clean
+.PHONY: help demo test load chaos matrix matrix-quick lint clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,8 +15,9 @@ help:
 	@echo 'make test    run every test, end to end ones included'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait: the end-to-end tests at full load'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
+	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
-	@echo 'make clean   remove .venv, caches and builds; output/ stays'
+	@echo 'make clean   remove .venv, .matrix, caches and builds; output/ stays'
 
 demo: .venv/installed
 	@$(python) -m tests.e2e.demo
@@ -30,13 +31,20 @@ load: .venv/installed-for-tests
 chaos: .venv/installed-for-tests
 	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
 
+matrix: $(python)
+	@$(python) tests/e2e/matrix.py $(VERSIONS)
+
+# What the gate runs of it: crashes, clears and the demo on the oldest Airflow and on the newest.
+matrix-quick: $(python)
+	@$(python) tests/e2e/matrix.py --quick $(or $(VERSIONS),3.1.8 3.4.0b2)
+
 lint: .venv/installed-for-tests
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
 clean:
-	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml | $(python)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from tests.scheduling import in_turn
+from tests.this_airflow import has_retry_policies, has_task_state_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,19 @@ gc.set_threshold(50_000, 20, 100)
 # A loaded machine is no failure of the code.
 hypothesis.settings.register_profile("without_deadline", deadline=None)
 hypothesis.settings.load_profile("without_deadline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let an Airflow without a task state store warn of what is deprecated in itself: later ones have mended that."""
+    runs_no_tests = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if not runs_no_tests and not has_task_state_store():
+        for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
+            config.addinivalue_line("filterwarnings", rf"ignore::{kind}:(airflow|fsspec|upath)(\.|$)")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Pass over the tests of retry policies where Airflow has none: it can't even import them."""
+    return True if collection_path.name == "test_retry_policy.py" and not has_retry_policies() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,12 +6,16 @@ import asyncio
 import datetime
 import importlib
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from tests.this_airflow import has_task_state_store
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -35,12 +39,13 @@ class StateStore:
         self.retentions[key] = retention
 
 
+NOT_GIVEN = object()
+
+
 class TaskInstance:
     """Pulls XComs as Airflow's own task instance does, from a shelf that all instances of the task share."""
 
     dag_id, run_id = "nightly", "run_1"
-    xcom_pull = RuntimeTaskInstance.xcom_pull
-    _normalize_xcom_pull_params = RuntimeTaskInstance._normalize_xcom_pull_params
 
     def __init__(self, task_id: str, map_index: int, max_tries: int, shelf: dict[int, dict[str, Any]]) -> None:
         self.task_id, self.map_index, self.max_tries, self.try_number = task_id, map_index, max_tries, 1
@@ -52,6 +57,37 @@ class TaskInstance:
     @property
     def xcoms(self) -> dict[str, Any]:
         return self.shelf.setdefault(self.map_index, {})
+
+    def xcom_pull(
+        self,
+        task_ids: str | Iterable[str] | None = None,
+        dag_id: str | None = None,
+        key: str = "return_value",
+        include_prior_dates: bool = False,
+        *,
+        map_indexes: Any = NOT_GIVEN,
+        default: Any = None,
+        run_id: str | None = None,
+    ) -> Any:
+        """Without `map_indexes` those of all instances, or the one value if there is one; else the asked ones."""
+        names = [task_ids or self.task_id] if task_ids is None or isinstance(task_ids, str) else list(task_ids)
+        is_one_task = task_ids is None or isinstance(task_ids, str)
+        source: dict[str, Any] = {
+            "key": key,
+            "dag_id": dag_id or self.dag_id,
+            "run_id": run_id or self.run_id,
+            "include_prior_dates": include_prior_dates,
+        }
+        if map_indexes is NOT_GIVEN:
+            every = [task_runner.XCom.get_all(task_id=name, **source) for name in names]
+            found = [value for values in every for value in ([None] if values is None else values)]
+            return found[0] if is_one_task and len(found) == 1 else found
+        is_one_index = map_indexes is None or isinstance(map_indexes, int)
+        indexes = [map_indexes] if is_one_index else list(map_indexes)
+        pairs = [(name, index) for name in names for index in indexes]
+        values = [task_runner.XCom.get_one(task_id=name, map_index=index, **source) for name, index in pairs]
+        found = [default if value is None else value for value in values]
+        return found[0] if is_one_task and is_one_index else found
 
     def xcom_push(self, key: str, value: Any) -> None:
         if key in self.refused:
@@ -65,18 +101,28 @@ class TaskInstance:
 
 
 class TaskRun:
-    """A task instance, from its first try to its last."""
+    """A task instance, from its first try to its last.
+
+    :param has_store: Whether Airflow gives it a task state store; by default if this Airflow has one.
+    """
 
     def __init__(
-        self, *, retries: int = 2, map_index: int = -1, shelf: dict[int, dict[str, Any]] | None = None
+        self,
+        *,
+        retries: int = 2,
+        map_index: int = -1,
+        shelf: dict[int, dict[str, Any]] | None = None,
+        has_store: bool | None = None,
     ) -> None:
         self.retries = retries
+        self.has_store = has_task_state_store() if has_store is None else has_store
         self.store = StateStore()
         self.ti = TaskInstance("generate", map_index, retries, {} if shelf is None else shelf)
 
     @property
     def context(self) -> Any:
-        return {"ti": self.ti, "task_instance": self.ti, "task_state_store": self.store}
+        store = {"task_state_store": self.store} if self.has_store else {}
+        return {"ti": self.ti, "task_instance": self.ti, **store}
 
     @property
     def xcoms(self) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
+
+from tests.this_airflow import dag_serialization
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "dags_examples").glob("*.py"))
 
@@ -61,7 +62,7 @@ def test_parses_and_is_ready_to_use(file: Path) -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_survives_airflows_database(file: Path) -> None:
     dag = parsed(file)
-    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    stored = dag_serialization().from_dict(dag_serialization().to_dict(dag))
     assert sorted(stored.task_ids) == sorted(dag.task_ids)
 
 

@@ -77,5 +77,6 @@ def test_every_file_has_its_turn_whatever_was_asked_for() -> None:
     nodeids += ["tests/api/test_price.py::test", "tests/test_scheduling.py::test"]
     random.Random(1).shuffle(nodeids)
     ordered = [nodeids[index].removesuffix("::test") for index in in_turn(nodeids)]
-    assert ordered[:-3] == [f"tests/e2e/{name}" for files in AIRFLOWS.values() for name in files]
-    assert ordered[-3:] == ["tests/test_scheduling.py", "tests/e2e/test_processes.py", "tests/api/test_price.py"]
+    with_airflow = [f"tests/e2e/{name}" for files in AIRFLOWS.values() for name in files]
+    without = ["tests/test_scheduling.py", "tests/e2e/test_processes.py", "tests/e2e/test_airflow_api.py"]
+    assert ordered == [*with_airflow, *without, "tests/api/test_price.py"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,6 +30,25 @@ class AirflowApiError(Exception):
 def path_of(*parts: str | int) -> str:
     """A path whose parts are escaped: run ids carry `+` and `:`."""
     return "/".join(quote(str(part), safe="") for part in parts)
+
+
+STATE_MISMATCH = "state mismatch"
+WORKER_ENDED_WELL = re.compile(r"finished with state success, but the task instance's state attribute is \w+")
+
+
+def ended_by_scheduler(events: list[Record]) -> Counter[tuple[str, int]]:
+    """Count the tries that the scheduler ended though their worker had ended well, by task and map index.
+
+    On a busy machine it may read that the worker of a task that deferred has ended only after the task was queued
+    again: it then takes the task for lost, ends its try, and says so in its log of events. A worker that crashed is
+    not told of with this message: it did not end well.
+    """
+    tries = {
+        (event["task_id"], -1 if event["map_index"] is None else event["map_index"], event["try_number"])
+        for event in events
+        if event["event"] == STATE_MISMATCH and WORKER_ENDED_WELL.search(event["extra"] or "")
+    }
+    return Counter((task_id, map_index) for task_id, map_index, _ in tries)
 
 
 class AirflowApi:
@@ -204,6 +225,19 @@ class AirflowApi:
         path = f"{self._instance_path(dag_id, run_id, task_id)}/state-store"
         rows = self.api("GET", path, map_index=map_index)["task_state_store"]
         return {row["key"]: row["value"] for row in rows}
+
+    def events(self, dag_id: str, run_id: str, event: str) -> list[Record]:
+        """What Airflow has written of a run into its own log of events, of one kind."""
+        found: list[Record] = []
+        while True:
+            page = self.api("GET", "eventLogs", dag_id=dag_id, run_id=run_id, event=event, limit=100, offset=len(found))
+            found.extend(page["event_logs"])
+            if not page["event_logs"] or len(found) >= page["total_entries"]:
+                return found
+
+    def ended_by_scheduler(self, dag_id: str, run_id: str) -> Counter[tuple[str, int]]:
+        """How many tries of each task instance the scheduler ended by itself, by task and map index."""
+        return ended_by_scheduler(self.events(dag_id, run_id, STATE_MISMATCH))
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, map_index: int | None = None, **options: Any) -> None:
         """Clear tasks of a run, so that they run again; without names, all of them."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -218,7 +219,8 @@ class AirflowServer(AirflowApi):
         """The run's state, and how many of its task instances are in which."""
         run = self._select("select state from dag_run where dag_id = %s and run_id = %s", dag_id, run_id)
         rows = self._select(
-            "select coalesce(state, 'none') from task_instance where dag_id = %s and run_id = %s", dag_id, run_id
+            f"select coalesce(state, 'none') from {self._live_instances} where dag_id = %s and run_id = %s",
+            *(dag_id, run_id),
         )
         return run[0][0], Counter(state for (state,) in rows)
 
@@ -226,7 +228,8 @@ class AirflowServer(AirflowApi):
         """The state of every run of the DAGs; and `state` and `try_number` of each of their tasks, by run and task."""
         runs = self._select("select run_id, state from dag_run where dag_id = any(%s)", list(dag_ids))
         rows = self._select(
-            "select run_id, task_id, state, try_number from task_instance where dag_id = any(%s)", list(dag_ids)
+            f"select run_id, task_id, state, try_number from {self._live_instances} where dag_id = any(%s)",
+            list(dag_ids),
         )
         return dict(runs), {(run, task): {"state": state, "try_number": tries} for run, task, state, tries in rows}
 
@@ -257,7 +260,8 @@ class AirflowServer(AirflowApi):
         if self._postgres is not None:
             deadline = time.monotonic() + timeout
             sql = (
-                "select state from task_instance where dag_id = %s and run_id = %s and task_id = %s and map_index = %s"
+                f"select state from {self._live_instances} where dag_id = %s and run_id = %s and task_id = %s "
+                f"and {self._index_column} = %s"
             )
             place = (dag_id, run_id, task_id, map_index)
             while not {row[0] for row in self._select(sql, *place)} & set(states) and time.monotonic() < deadline:
@@ -270,9 +274,9 @@ class AirflowServer(AirflowApi):
         if self._postgres is None:
             return super().task_instance(dag_id, run_id, task_id, map_index)
         [(state, try_number, pid, triggerer)] = self._select(
-            "select state, try_number, pid, triggerer_id from task_instance "
+            f"select state, try_number, pid, triggerer_id from {self._live_instances} "
             "left join trigger on trigger_id = trigger.id "
-            "where dag_id = %s and run_id = %s and task_id = %s and map_index = %s",
+            f"where dag_id = %s and run_id = %s and task_id = %s and {self._index_column} = %s",
             *(dag_id, run_id, task_id, map_index),
         )
         return {"state": state, "try_number": try_number, "pid": pid, "triggerer_job": triggerer and {"id": triggerer}}
@@ -287,16 +291,46 @@ class AirflowServer(AirflowApi):
         logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]
         if not logs:
             raise FileNotFoundError(f"no log of {dag_id}")
-        kept = self._select(
-            """select value::text from xcom where dag_id = %s
-            union all select rendered_fields::text from rendered_task_instance_fields where dag_id = %s
-            union all select value from task_state_store where dag_id = %s
-            union all select extra::text from asset_event where source_dag_id = %s
-            union all select concat(subject, body, params, params_input) from hitl_detail
-                join task_instance on task_instance.id = ti_id where dag_id = %s""",
-            *(dag_id,) * 5,
-        )
+        instances = "(select id from task_instance where dag_id = %s)"
+        questions = {
+            "xcom": "select value::text from xcom where dag_id = %s",
+            "xcom_v2": f"select value::text from xcom_v2 where task_instance_id in {instances}",
+            "rendered_task_instance_fields": (
+                "select rendered_fields::text from rendered_task_instance_fields where dag_id = %s"
+            ),
+            "rtif_v2": f"select rendered_fields::text from rtif_v2 where task_instance_id in {instances}",
+            "task_state_store": "select value from task_state_store where dag_id = %s",
+            "asset_event": "select extra::text from asset_event where source_dag_id = %s",
+            "hitl_detail": (
+                f"select concat(subject, body, params, params_input) from hitl_detail where ti_id in {instances}"
+            ),
+        }
+        asked = [sql for table, sql in questions.items() if table in self._columns]
+        kept = self._select(" union all ".join(asked), *(dag_id,) * len(asked))
         return "\n".join([*logs, *(str(value) for (value,) in kept)])
+
+    # Airflow's tables: their names and columns differ between versions
+
+    @cached_property
+    def _columns(self) -> dict[str, set[str]]:
+        """The columns of each table."""
+        found: dict[str, set[str]] = {}
+        sql = "select table_name, column_name from information_schema.columns where table_schema = 'public'"
+        for table, column in self._select(sql):
+            found.setdefault(table, set()).add(column)
+        return found
+
+    @property
+    def _index_column(self) -> str:
+        """The column that tells the instances of a mapped task apart."""
+        return "region_index" if "region_index" in self._columns["task_instance"] else "map_index"
+
+    @property
+    def _live_instances(self) -> str:
+        """The task instances without the rows of former tries, which Airflow keeps beside them from 3.4 on."""
+        if "working_set" not in self._columns["task_instance"]:
+            return "task_instance"
+        return "(select * from task_instance where working_set) as task_instance"
 
     def _select(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         # What only tests use: `make demo` does without.

@@ -1,5 +1,7 @@
 """Whatever kills a worker, and however Scenario's reply gets lost: one job is paid, and its file is saved once.
 
+A try more than a run's crashes account for fails a test, unless Airflow's own log says that its scheduler ended one.
+
 All cases run at once on one Airflow. Each has a model of its own, a copy of one of Scenario's, so that a fault can be
 ordered for it alone and the sandbox's ledger tells what it paid.
 """
@@ -121,8 +123,18 @@ class Runs:
         )
         return instances
 
+    def ended_by_airflow(self, case: Case) -> int:
+        """How many tries Airflow's scheduler ended by itself, as its own log says; only a busy machine sees any."""
+        return self.airflow.ended_by_scheduler(f"crash_{case.mode}", self.ids[case.id]).total()
+
     def paid(self, case: Case) -> list[dict[str, Any]]:
         return [entry for entry in self.sandbox.ledger()["entries"] if entry["modelId"] == case.model_id]
+
+    def logs(self, case: Case, instances: dict[str, dict[str, Any]]) -> str:
+        """What was written of every try."""
+        where = (f"crash_{case.mode}", self.ids[case.id])
+        tries = [(task, number + 1) for task, each in instances.items() for number in range(each["try_number"])]
+        return "\n".join(self.airflow.written_log(*where, task, number) for task, number in tries)
 
     def log(self, case: Case, task_id: str, try_number: int = 1) -> str:
         return self.airflow.log(f"crash_{case.mode}", self.ids[case.id], task_id, try_number)
@@ -165,8 +177,9 @@ def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:
 def test_a_worker_dies(case: Case, runs: Runs) -> None:
     instances = runs.finished(case)
     assert {mark.name for mark in runs.marks(case).iterdir()} == set(case.crashes)
+    needed = len(instances) + len(case.crashes)
     tries = sum(each["try_number"] for each in instances.values())
-    assert tries == 2 + len(case.crashes)
+    assert needed <= tries <= needed + runs.ended_by_airflow(case), runs.logs(case, instances)
     assert_paid_and_saved_once(runs, case)
 
 
@@ -175,9 +188,8 @@ def test_a_reply_is_lost(case: Case, runs: Runs) -> None:
     instances = runs.finished(case)
     (fault,) = [each for each in runs.sandbox.faults() if f"/{case.model_id}$" in each["path"]]
     assert fault["hits"] == 1
-    where = (f"crash_{case.mode}", runs.ids[case.id])
-    logs = "\n".join(runs.airflow.written_log(*where, task_id) for task_id in instances)
-    assert {each["try_number"] for each in instances.values()} == {1}, logs
+    tries = sum(each["try_number"] for each in instances.values())
+    assert len(instances) <= tries <= len(instances) + runs.ended_by_airflow(case), runs.logs(case, instances)
     assert_paid_and_saved_once(runs, case)
 
 

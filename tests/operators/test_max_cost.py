@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
@@ -16,6 +15,7 @@ from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.submission.pricing import limit_of
 from tests.task_run import TaskRun, deferral
+from tests.this_airflow import dag_serialization
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +111,7 @@ def test_a_decimal_survives_in_a_dag() -> None:
         ScenarioGenerateOperator.partial(task_id="mapped", model_id=TEXT_TO_VIDEO, max_cost=Decimal("7.25")).expand(
             inputs=[{"prompt": "A boat"}]
         )
-    assert "7.25" in str(DagSerialization.to_dict(dag))
+    assert "7.25" in str(dag_serialization().to_dict(dag))
 
 
 # --- Before paying

@@ -11,7 +11,6 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.model import packaged_model
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.submission.decision import Request, Rules
 from airflow_provider_scenario.submission.submitter import Purchase

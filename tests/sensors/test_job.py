@@ -8,14 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk.exceptions import (
+from airflow.providers.common.compat.sdk import (
     AirflowFailException,
-    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import DAG
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import ScenarioJobUnreadableError
@@ -26,10 +25,13 @@ from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral, event_of, resumed
+from tests.this_airflow import airflow_exception
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.quick_scenario import Log
+
+AirflowRescheduleException = airflow_exception("AirflowRescheduleException")
 
 WAYS: dict[str, dict[str, Any]] = {
     "poke": {},

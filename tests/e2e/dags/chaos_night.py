@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
-from sudden_death import Crashes, arm_download, arm_purchase
+from sudden_death import Crashes, arm_download, arm_purchase, landed
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -25,14 +25,19 @@ class MortalGenerateOperator(ScenarioGenerateOperator):
     """Buys, and dies where the run says."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        arm_purchase(crashes_of(context))
-        return super().execute(context)
+        crashes = crashes_of(context)
+        arm_purchase(crashes)
+        made = super().execute(context)
+        landed(crashes)
+        return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         crashes = crashes_of(context)
         arm_purchase(crashes)
         crashes.at("resumed")
-        return super().execute_complete(context, event)
+        made = super().execute_complete(context, event)
+        landed(crashes)
+        return made
 
 
 class MortalSaveOperator(ScenarioToObjectStorageOperator):

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
-from sudden_death import Crashes, arm_download, arm_purchase
+from sudden_death import Crashes, arm_download, arm_purchase, landed
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -70,14 +70,19 @@ class CrashingGenerateOperator(ScenarioGenerateOperator):
     """Buys, and crashes where the run says."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        arm_purchase(CrashesOfRun(context["params"]))
-        return super().execute(context)
+        crashes = CrashesOfRun(context["params"])
+        arm_purchase(crashes)
+        made = super().execute(context)
+        landed(crashes)
+        return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         crashes = CrashesOfRun(context["params"])
         arm_purchase(crashes)
         crashes.at("resumed")
-        return super().execute_complete(context, event)
+        made = super().execute_complete(context, event)
+        landed(crashes)
+        return made
 
 
 class CrashingSaveOperator(ScenarioToObjectStorageOperator):
@@ -94,7 +99,8 @@ for mode in ("deferrable", "blocking"):
         schedule=None,
         max_active_runs=100,
         max_active_tasks=100,
-        default_args={"retries": 2, "retry_delay": timedelta(seconds=1)},
+        # Two crashes at most, and what Airflow's scheduler may end by itself on a busy machine.
+        default_args={"retries": 4, "retry_delay": timedelta(seconds=1)},
         params={
             "crashes": [],
             "crash_folder": "",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 from sizes import CRASHING, QUEUEING
-from sudden_death import PURCHASE_POINTS, Crashes, arm_purchase
+from sudden_death import PURCHASE_POINTS, Crashes, arm_purchase, landed
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 
@@ -32,14 +32,19 @@ class CrashingOnceOperator(ScenarioGenerateOperator):
         self.crash = crash
 
     def execute(self, context: Context) -> dict[str, Any]:
-        arm_purchase(self._crashes(context))
-        return super().execute(context)
+        crashes = self._crashes(context)
+        arm_purchase(crashes)
+        made = super().execute(context)
+        landed(crashes)
+        return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         crashes = self._crashes(context)
         arm_purchase(crashes)
         crashes.at("resumed")
-        return super().execute_complete(context, event)
+        made = super().execute_complete(context, event)
+        landed(crashes)
+        return made
 
     def _crashes(self, context: Context) -> Crashes:
         return Crashes([self.crash], f"{context['params']['crash_folder']}/{context['ti'].map_index}")

@@ -10,6 +10,7 @@ VARIANTS = {
     "deferred_purchase": {"deferrable": True},
     "blocking_purchase": {"deferrable": False},
     "reused_purchase": {"deferrable": True, "on_clear": "reuse"},
+    "regenerated_purchase": {"deferrable": True, "on_clear": "regenerate"},
 }
 
 for dag_id, options in VARIANTS.items():

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+RECORD_KEY = "scenario_submission"
 PURCHASE_POINTS = (
     "before-intent",
     "after-intent",
@@ -106,30 +108,74 @@ def wrap(owner: type, name: str, before: Callable[..., None] | None, after: Call
 
 
 def arm_purchase(crashes: Crashes) -> None:
-    """Put the crash points of a purchase in the way of this process."""
+    """Put the crash points of a purchase in the way of this process.
+
+    They are found by what the package says to Airflow and to Scenario: the record in the task state store, and HTTP
+    requests. Where Airflow has no such store, the points around the POST stand for those around the record, and those
+    around a result that is handed on are passed by `landed`.
+    """
+    import requests
     from airflow.sdk import BaseOperator
 
-    from airflow_provider_scenario.api.client import ScenarioClient
-    from airflow_provider_scenario.operators.record_store import TaskStateStore
+    store = _state_store()
+    was_sent = False
 
-    def stage(record: Any) -> str:
-        return "intent" if record.job_id is None else "landing" if record.landed else "job-id"
-
-    def before_sending(_: Any, call: Any) -> None:
-        if call.method == "POST" and call.path.startswith("/generate/"):
+    def before_sending(_: Any, request: Any, **__: Any) -> None:
+        if was_sent:
+            crashes.at("after-job-id")
+        path = urlsplit(request.url).path
+        if _is_purchase(request):
+            if store is None:
+                crashes.at("before-intent")
+                crashes.at("after-intent")
             crashes.while_in_flight()
-        if call.method == "GET" and call.path.startswith("/jobs/"):
+        if request.method == "GET" and "/jobs/" in path:
             crashes.at("polling")
 
-    wrap(
-        TaskStateStore,
-        "save",
-        lambda _, record: crashes.at(f"before-{stage(record)}"),
-        lambda _, record: crashes.at(f"after-{stage(record)}"),
-    )
-    wrap(ScenarioClient, "send", before_sending)
-    wrap(BaseOperator, "defer", lambda *_, **__: crashes.at("before-deferral"))
+    def after_sending(_: Any, request: Any, **__: Any) -> None:
+        nonlocal was_sent
+        if store is None and _is_purchase(request):
+            was_sent = True
+            crashes.at("before-job-id")
+
+    def before_deferral(*_: Any, **__: Any) -> None:
+        if was_sent:
+            crashes.at("after-job-id")
+        crashes.at("before-deferral")
+
+    if store is not None:
+        wrap(
+            store,
+            "set",
+            lambda _, key, value, **__: key == RECORD_KEY and crashes.at(f"before-{_stage(value)}"),
+            lambda _, key, value, **__: key == RECORD_KEY and crashes.at(f"after-{_stage(value)}"),
+        )
+    wrap(requests.Session, "send", before_sending, after_sending)
+    wrap(BaseOperator, "defer", before_deferral)
     crashes.start_clocks()
+
+
+def landed(crashes: Crashes) -> None:
+    """Pass the points around a result that is handed on, where no record of it is kept."""
+    if _state_store() is None:
+        crashes.at("before-landing")
+        crashes.at("after-landing")
+
+
+def _state_store() -> Any:
+    """The class of Airflow's task state store, or nothing where Airflow has none."""
+    from airflow.sdk.execution_time import context
+
+    return getattr(context, "TaskStateStoreAccessor", None)
+
+
+def _is_purchase(request: Any) -> bool:
+    return request.method == "POST" and "/generate/" in request.url and "dryRun=" not in request.url
+
+
+def _stage(record: Any) -> str:
+    """Tell which record is kept: the intent to buy, a job's id, or a result that was handed on."""
+    return "intent" if record.get("job_id") is None else "landing" if record.get("landed") else "job-id"
 
 
 def arm_download(crashes: Crashes) -> None:

@@ -1,0 +1,200 @@
+"""Runs the package on every Airflow that it promises to work with: `make matrix`, or some with `VERSIONS="3.1.8"`.
+
+Each Airflow has a folder of its own in `.matrix`, with what that release could have had on the day after it came out,
+and a Python of its own, so that all of them have their turn. Standard library only: it installs what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / ".matrix"
+INSTALL_SECONDS = 900
+NEVER_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
+
+WITHOUT_AIRFLOW = ("tests", "--ignore=tests/e2e", "-n", "2", "--dist", "loadfile")
+DEMO = "tests/e2e/test_demo.py"
+CRASHES_AND_PEOPLE = ("tests/e2e/test_never_pay_twice.py", "tests/e2e/test_people_act.py")
+ON_AN_AIRFLOW = (DEMO, *CRASHES_AND_PEOPLE, "-n", "2", "--dist", "loadfile")
+"""Crashes and people share one Airflow, on which all goes on at once; the demo starts its own beside it."""
+
+CLOSING = re.compile(r"^=+ (.*\d+ (?:passed|failed|errors?|skipped).*) in [\d.]+s.* =+$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Release:
+    """An Airflow, the day from which on its packages may not be, and the Python it is tried on.
+
+    :param parts: What has to be named beside it, since nothing takes a part that is no final release by itself.
+    """
+
+    version: str
+    newest: str
+    python: str
+    parts: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / self.version
+
+    @property
+    def interpreter(self) -> Path:
+        return self.folder / ".venv" / "bin" / "python"
+
+
+RELEASES = {
+    release.version: release
+    for release in (
+        Release("3.1.8", "2026-03-13", "3.12"),
+        Release("3.2.2", "2026-05-31", "3.13"),
+        Release("3.3.2", "2026-09-19", "3.11"),
+        Release("3.4.0b2", "2026-10-22", "3.13", ("apache-airflow-core==3.4.0b2", "apache-airflow-task-sdk==1.4.0b2")),
+    )
+}
+
+
+class UnavailableError(Exception):
+    """An Airflow, or a Python for it, can't be had here."""
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would change what is installed or how it runs."""
+    return {name: value for name, value in os.environ.items() if name not in NEVER_INHERITED}
+
+
+def run(command: list[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in the repository and give what it printed."""
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [str(part) for part in command],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def find_uv() -> Path:
+    """Return a uv that works: one on the path, or one of our own by pip."""
+    for candidate in filter(None, (shutil.which("uv"), FOLDER / "uv" / "bin" / "uv")):
+        if Path(candidate).exists() and run([candidate, "--version"]).returncode == 0:
+            return Path(candidate)
+    venv.create(FOLDER / "uv", with_pip=True, clear=True)
+    done = run([FOLDER / "uv" / "bin" / "python", "-m", "pip", "install", "-qq", "uv"], timeout=INSTALL_SECONDS)
+    if done.returncode != 0:
+        raise UnavailableError(f"uv can't be installed: {last_line(done.stdout)}")
+    return FOLDER / "uv" / "bin" / "uv"
+
+
+def find_python(wanted: str) -> Path:
+    """Return an interpreter of this version that is installed; none is downloaded."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [sys.executable, shutil.which(f"python{wanted}"), f"/usr/bin/python{wanted}"]
+    candidates += sorted(map(str, root.glob(f"versions/{wanted}.*/bin/python")), reverse=True)
+    question = "import ensurepip, sys; print('.'.join(map(str, sys.version_info[:2])))"
+    for candidate in filter(None, candidates):
+        if Path(candidate).exists():
+            done = run([candidate, "-c", question])
+            if done.returncode == 0 and done.stdout.strip() == wanted:
+                return Path(candidate)
+    raise UnavailableError(f"there is no Python {wanted}")
+
+
+def install(release: Release, uv: Path) -> None:
+    """Make the release's environment, unless it is there and the project's own needs are what they were."""
+    stamp, wanted = release.folder / "installed", (REPOSITORY / "pyproject.toml").read_text() + release.newest
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    python = find_python(release.python)
+    shutil.rmtree(release.folder, ignore_errors=True)
+    release.folder.mkdir(parents=True)
+    frozen = release.folder / "release.txt"
+    pip = [uv, "pip", "install", "-q", "--python", release.interpreter]
+    own = ["-e", ".[sandbox]", f"apache-airflow=={release.version}", *release.parts]
+    own.append("apache-airflow-providers-amazon[s3fs]")
+    for command in (
+        [uv, "venv", "-q", "--no-python-downloads", "--python", python, release.folder / ".venv"],
+        [*pip, "--exclude-newer", release.newest, *own],
+        [uv, "pip", "freeze", "-q", "--exclude-editable", "--python", release.interpreter],
+        # What only the tests need may be newer, as long as it leaves the rest as it is.
+        [*pip, "--constraint", frozen, "--group", "test"],
+    ):
+        done = run(command, timeout=INSTALL_SECONDS)
+        if done.returncode != 0:
+            raise UnavailableError(f"it can't be installed: {done.stdout.strip()[-1000:]}")
+        if "freeze" in command:
+            frozen.write_text("".join(line for line in done.stdout.splitlines(keepends=True) if "==" in line))
+    stamp.write_text(wanted)
+
+
+def tests(release: Release, *arguments: str) -> list[str]:
+    """Run tests on a release, and give what is wrong."""
+    print(f"--- Airflow {release.version}, Python {release.python}: {' '.join(arguments)}", flush=True)
+    started, lines = time.monotonic(), []
+    command = [release.interpreter, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments]
+    with subprocess.Popen(
+        [str(part) for part in command],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            print(line, end="", flush=True)
+    closing = CLOSING.findall("".join(lines))
+    told = closing[-1] if closing else "pytest did not come to its end"
+    print(f"--- Airflow {release.version}: {told}, after {time.monotonic() - started:.0f} s", flush=True)
+    if process.returncode != 0 or "passed" not in told:
+        return [f"Airflow {release.version}, {' '.join(arguments)}: {told}"]
+    return []
+
+
+def last_line(text: str) -> str:
+    """The last line of what a command printed."""
+    return text.strip().rpartition("\n")[2]
+
+
+def main() -> int:
+    """Run it from the command line; 1 if anything is wrong, or can't be had."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("versions", nargs="*", default=list(RELEASES), help="which Airflows (default: all)")
+    parser.add_argument("--quick", action="store_true", help="without the tests that need no Airflow")
+    given = parser.parse_args()
+    if unknown := set(given.versions) - set(RELEASES):
+        parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(RELEASES)}")
+    wrong: list[str] = []
+    for version in given.versions:
+        release = RELEASES[version]
+        try:
+            install(release, find_uv())
+        except (UnavailableError, subprocess.TimeoutExpired) as error:
+            wrong.append(f"Airflow {version} on Python {release.python}: {error}")
+            print(f"--- {wrong[-1]}", flush=True)
+            continue
+        if not given.quick:
+            wrong += tests(release, *WITHOUT_AIRFLOW)
+        wrong += tests(release, *ON_AN_AIRFLOW)
+    for each in wrong:
+        print(f"WRONG {each}")
+    print(f"{len(given.versions)} Airflows tried, {len(wrong)} things wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What the Airflow of these tests has, asked for by the thing and not by the version."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+
+def _has(module: str, name: str) -> bool:
+    """Whether a module exists and has a name."""
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except ModuleNotFoundError:
+        return False
+
+
+def _clear_options() -> dict[str, Any]:
+    from airflow.api_fastapi.core_api.datamodels.task_instances import ClearTaskInstancesBody
+
+    return dict(ClearTaskInstancesBody.model_fields)
+
+
+def has_task_state_store() -> bool:
+    """Whether tasks have a task state store (Airflow 3.3 and newer)."""
+    return _has("airflow.sdk.execution_time.context", "TaskStateStoreAccessor")
+
+
+def has_retry_policies() -> bool:
+    """Whether a task may have a retry policy (Airflow 3.3 and newer)."""
+    return _has("airflow.sdk", "RetryPolicy")
+
+
+def clear_can_keep_task_state() -> bool:
+    """Whether whoever clears a task says if its task state is kept (Airflow 3.4 and newer); by default it is not."""
+    return "keep_task_state" in _clear_options()
+
+
+def task_state_survives_clear() -> bool:
+    """Whether a plain clear of a task keeps its task state (Airflow 3.3 alone)."""
+    return has_task_state_store() and not clear_can_keep_task_state()
+
+
+def airflow_exception(name: str) -> Any:
+    """Return one of Airflow's exceptions, wherever this Airflow keeps it."""
+    homes = ("airflow.sdk.exceptions", "airflow.exceptions")
+    return getattr(importlib.import_module(next(home for home in homes if _has(home, name))), name)
+
+
+def dag_serialization() -> Any:
+    """Return what turns a DAG into a document and back: `to_dict` and `from_dict`."""
+    module = importlib.import_module("airflow.serialization.serialized_objects")
+    return module.DagSerialization if hasattr(module, "DagSerialization") else module.SerializedDAG
+
+
+needs_task_state_store = pytest.mark.skipif(not has_task_state_store(), reason="this Airflow has no task state store")
+"""For a test of what only a task state store can do."""
