@@ -27,8 +27,8 @@ SETTLE_SECONDS = 180.0
 FRESH_SECONDS = 10.0
 """Seconds after which an intent is stale: a worker that was frozen meanwhile must not send its POST any more."""
 
-CLOCK_TOLERANCE = 900.0
-"""Seconds by which the clocks of workers and of Scenario may differ, a jump of ten minutes included."""
+CLOCK_TOLERANCE = 1800.0
+"""Seconds by which the clocks of workers and of Scenario may differ, jumps of ten minutes of both included."""
 
 ACCEPTANCE_SECONDS = 300.0
 """Seconds after the baseline in which Scenario may have accepted a submission: twice the client's time-out and more."""
@@ -121,6 +121,17 @@ def find_earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job]) -> list[tupl
         if match.since_clear or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
             found.append((job, match.generation, match.since_clear))
     return sorted(found, key=lambda one: (one[1], one[2], _made_at(one[0])))
+
+
+def lacking_seeds(wanted: Wanted, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs whose rows lack a seed, and that may be what is wanted now: they prove nothing either way."""
+    return [
+        job
+        for job in jobs
+        if job.seed is None
+        and job.model_id in (None, wanted.model_id)
+        and compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT
+    ]
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:

@@ -1,4 +1,4 @@
-"""Histories of task instances that crash, freeze, retry and are cleared, at a Scenario that lies: every payment is seen.
+"""Histories of tasks that crash, freeze, retry and are cleared, at a Scenario that lies: every payment is seen.
 
 The truth is kept beside the code under test: for each task instance, which of its paid jobs it still has a right to.
 A task instance may buy only if it has no such job. A job ceases to be one when
@@ -37,8 +37,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, seed, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
@@ -71,7 +78,8 @@ CRASHES = [
     for what in ("load", "saving intent", "POST", "saving job", "saving not accepted", "GET", "LIST", "saving returned")
     for when in ("before", "after")
 ]
-FREEZES = [f"{when} {what}" for what in ("load", "saving intent", "GET", "LIST") for when in ("before", "after")]
+FREEZES = ["after POST"]
+FREEZES += [f"{when} {what}" for what in ("load", "saving intent", "GET", "LIST") for when in ("before", "after")]
 PROMPTS = (unicodedata.normalize("NFD", 'a "grey" cat in a café, asleep'), "two dogs run on a beach at night")
 TASKS = ("task[0]", "task[1]")
 RETRIES = 2
@@ -346,9 +354,7 @@ class Histories(RuleBasedStateMachine):
         missing=lacks,
         unreadable=st.sampled_from([False, False, False, True]),
     )
-    def a_stranger_buys(
-        self, prompt: str, model: str, fate: Fate, missing: frozenset[str], unreadable: bool
-    ) -> None:
+    def a_stranger_buys(self, prompt: str, model: str, fate: Fate, missing: frozenset[str], unreadable: bool) -> None:
         self.strangers += 1
         if unreadable and self.lacks_for_good:
             missing = frozenset(["id"])
@@ -407,10 +413,10 @@ class Histories(RuleBasedStateMachine):
     def submit(self, submitter: Submitter, ti: TaskInstance, trouble: Trouble) -> SubmittedJob:
         inputs = self.inputs(ti.prompt)
         wanted = Wanted("model_1", inputs)
-        for _ in range(10):
+        for number in range(10):
             found = submitter.rejoin_or_order(wanted)
             if isinstance(found, Order):
-                self.clock.now += trouble.preparing
+                self.clock.now += trouble.preparing if number == 0 else 0.0  # What was uploaded is kept.
                 self.trouble = trouble
                 bought = submitter.buy(found, wanted, "model_1", inputs, largest_seed=self.largest_seed)
                 if bought is not None:
@@ -518,7 +524,7 @@ class Histories(RuleBasedStateMachine):
         assert job.model_id == "model_1"
         if self.seed_is_ours:
             assert job.payer == ti.name, f"{ti.name} returns a job of the {job.payer}"
-        is_told = self.has_store and not self.clear_empties or self.echo_as != "asset" and not job.lacks
+        is_told = (self.has_store and not self.clear_empties) or (self.echo_as != "asset" and not job.lacks)
         if self.seed_is_ours and is_told:
             assert job.inputs["prompt"] == ti.tried_prompt, "it was made of inputs that were changed since"
 
@@ -627,13 +633,16 @@ _SILENT = logging.getLogger("tests.submission.histories")
 _SILENT.setLevel(logging.CRITICAL)
 
 
-def play(world: type[Histories], histories: int, *, start: int | None = None, steps: int = 14) -> int:
+def play(
+    world: type[Histories], histories: int, *, start: int | None = None, steps: int = 12, shrink: bool = True
+) -> int:
     """Play random histories in a world. Return how many there were.
 
     :param world: The world.
     :param histories: How many to try.
     :param start: Where randomness starts; ``None`` for always the same histories.
     :param steps: The most steps a history has.
+    :param shrink: Whether to look for the shortest history that fails, which takes minutes.
     :raises AssertionError: if one of them pays twice, loses what was paid for, or takes what is another's.
     """
     before = tried[world.__name__]
@@ -644,6 +653,7 @@ def play(world: type[Histories], histories: int, *, start: int | None = None, st
         deadline=None,
         database=None,
         print_blob=False,
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
         suppress_health_check=list(HealthCheck),
     )
     machine = world if start is None else seed(start)(type(world.__name__, (world,), {}))
@@ -651,10 +661,10 @@ def play(world: type[Histories], histories: int, *, start: int | None = None, st
     return tried[world.__name__] - before
 
 
-def _play(job: tuple[int, int, int]) -> tuple[str, int]:
-    number, histories, start = job
+def _play(job: tuple[int, int, int, bool]) -> tuple[str, int]:
+    number, histories, start, shrink = job
     world = WORLDS[number]
-    return world.__name__, play(world, histories, start=start)
+    return world.__name__, play(world, histories, start=start, shrink=shrink)
 
 
 def main() -> int:
@@ -664,12 +674,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="where randomness starts. Default: 1")
     parser.add_argument("--processes", type=int, default=2, help="how many processes. Default: 2")
     parser.add_argument("--world", choices=[one.__name__ for one in WORLDS], help="only this world. Default: all")
+    parser.add_argument("--no-shrink", action="store_true", help="show the first history that fails as it is")
     arguments = parser.parse_args()
     numbers_of = [n for n, one in enumerate(WORLDS) if arguments.world in (None, one.__name__)]
     batch = min(500, max(1, arguments.histories // len(numbers_of)))
     rounds = -(-arguments.histories // (batch * len(numbers_of)))
     jobs = [
-        (number, batch, arguments.seed * 1_000_003 + a_round)
+        (number, batch, arguments.seed * 1_000_003 + a_round, not arguments.no_shrink)
         for a_round, number in itertools.product(range(rounds), numbers_of)
     ]
     started = time.monotonic()
