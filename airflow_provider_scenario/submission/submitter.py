@@ -24,6 +24,7 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.outcome import amount, creative_units, unreadable_error
 from airflow_provider_scenario.submission.decision import (
     OnClear,
+    OnStale,
     Refuse,
     Rejoin,
     Search,
@@ -169,7 +170,10 @@ class Submitter:
         stored = self._store.load()
         if stored is None and (self._key.may_have_submitted or self._is_late):
             return self._recall(wanted)
-        return self._decide(stored, wanted, stored)
+        decided = self._decide(stored, wanted, stored)
+        if stored is not None and isinstance(decided, Order) and decided.generation > stored.generation:
+            return self._bought_next(stored, decided, wanted) or decided
+        return decided
 
     def buy(
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
@@ -311,16 +315,12 @@ class Submitter:
         """
         # A durable store without a record tells that nothing was bought since the last clear.
         waits = (not self._store.is_durable or self._key.was_cleared) and self._key.may_have_submitted
-        since = self._key.run_started_at
-        # A clear sets the start of a finished run anew: its jobs are older.
-        bound = None if since is None or self._key.was_cleared else since - CLOCK_TOLERANCE
-        start = None if bound is None else datetime.datetime.fromtimestamp(max(0.0, bound), datetime.UTC)
         started = self._monotonic()
         pause = 2.0
         while True:
             self._looked_at = self._monotonic()
             settled = not waits or self._has_settled or self._looked_at - started >= SETTLE_SECONDS
-            jobs, unreadable = self._patiently(lambda: self._list(start))
+            jobs, unreadable = self._patiently(lambda: self._list(self._recall_from()))
             doubts: list[Job] = []
             if settled:
                 jobs, doubts = self._with_seeds(wanted, jobs)
@@ -343,6 +343,27 @@ class Submitter:
         self._has_settled = True
         return decided
 
+    def _bought_next(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
+        """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
+        if not stored.seed_is_ours:
+            return None
+        jobs, _ = self._patiently(lambda: self._list(self._recall_from()))
+        later = self._record_of(wanted, jobs)
+        if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
+            return None
+        earlier = (*order.earlier_jobs, *later.earlier_jobs)
+        later = dataclasses.replace(
+            later, earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id))
+        )
+        return self._decide(later, wanted, stored)
+
+    def _recall_from(self) -> datetime.datetime | None:
+        """Return from when on the job list shows all that this task has bought; ``None`` for all of it."""
+        # A clear sets the start of a finished run anew: its jobs are older.
+        if self._key.run_started_at is None or self._key.was_cleared:
+            return None
+        return datetime.datetime.fromtimestamp(max(0.0, self._key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
+
     def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> tuple[list[Job], list[Job]]:
         """Read singly the rows that lack a seed. Return all jobs, and those of them that still lack it."""
         doubts = lacking_seeds(wanted, jobs)
@@ -359,7 +380,7 @@ class Submitter:
 
     def _record_of(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as their jobs tell."""
-        found = find_earlier(self._key, wanted, jobs)
+        found = find_earlier(self._key, wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
         if not found:
             return None
         job, generation, since_clear = found[-1]
