@@ -16,8 +16,12 @@ Four worlds: what proves whose a job is, and who remembers it.
 - ``StoreOnly``: no seed of ours, since the author gave one or the model takes none, and a store. There a task may take
   a job that looks like its own, and may refuse, naming the jobs. Paying twice never follows.
 
-What nobody can help, and so is left out: a worker that freezes between the fence's last look at the clock and its
-POST; without a store, one that wakes less than three minutes after its retry has bought.
+What nobody can help, and so is left out:
+
+- a worker that freezes between the fence's last look at the clock and its POST;
+- without a store, one that wakes less than three minutes after its retry has bought;
+- the job of another Airflow's task with the same names and inputs may be taken for one that was bought before a clear,
+  if the clear took the record away and began the run anew.
 
 ``python -m tests.submission.histories --histories 50000 --seed 1`` tries many, on two processes.
 """
@@ -173,6 +177,7 @@ class TaskInstance:
     run_started_at: float = START - 60.0
     max_tries: int = RETRIES
     was_cleared: bool = False
+    recalled: bool = False
     tries: int = 0
     waits_for: str | None = None
     succeeded: bool = False
@@ -387,6 +392,8 @@ class Histories(RuleBasedStateMachine):
         steps.freeze_when = trouble.freeze.place if trouble.freeze else None
         line = Line(self.scenario, ti.name, steps, trouble.ends, trouble.faults, try_number=try_number)
         store = self.store(ti, steps)
+        if ti.was_cleared and (not self.has_store or ti.memory.text is None):
+            ti.recalled = True  # It has nothing but the job list to go by.
         self.trouble = trouble
         submitter = Submitter(
             line,
@@ -523,10 +530,14 @@ class Histories(RuleBasedStateMachine):
         assert job.status(self.clock.now) == "success"
         assert job.model_id == "model_1"
         if self.seed_is_ours:
-            assert job.payer == ti.name, f"{ti.name} returns a job of the {job.payer}"
+            assert job.payer == ti.name or self.is_indistinct(ti, job), f"{ti.name} returns a job of the {job.payer}"
         is_told = (self.has_store and not self.clear_empties) or (self.echo_as != "asset" and not job.lacks)
         if self.seed_is_ours and is_told:
             assert job.inputs["prompt"] == ti.tried_prompt, "it was made of inputs that were changed since"
+
+    def is_indistinct(self, ti: TaskInstance, job: PaidJob) -> bool:
+        """Whether nothing tells the job of a twin from one that was bought before a clear that took the record away."""
+        return job.payer == "twin" and ti.was_cleared and ti.recalled
 
     def end_jobs(self) -> None:
         for job in self.scenario.jobs:
@@ -573,13 +584,18 @@ class Histories(RuleBasedStateMachine):
         if not ti.succeeded and self.unprovable:
             assert isinstance(error, ScenarioSubmissionError), f"{ti.name} ended with {error!r}"
             return
+        if not ti.succeeded and isinstance(error, ScenarioSubmissionError) and self.policy.on_stale is OnStale.FAIL:
+            named = [job for job in self.scenario.jobs if job.id == error.job_id]
+            assert named, f"{ti.name} ended with {error!r}"
+            assert self.is_indistinct(ti, named[0]), f"{ti.name} ended with {error!r}"
+            return
         assert ti.succeeded, f"{ti.name} never came to its end: {error}"
         still_due = [
             job.id
             for job in due
             if job.id not in ti.let_go and job.id not in ti.cleared_jobs and job.outcome == "success"
         ]
-        if still_due:
+        if still_due and not self.is_indistinct(ti, self.scenario.job(ti.returned[-1])):
             assert ti.returned[-1] in still_due, f"{ti.name} returned {ti.returned[-1]}, but had paid for {still_due}"
 
 
