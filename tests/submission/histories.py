@@ -576,7 +576,7 @@ class Histories(RuleBasedStateMachine):
             if record is not None and Wanted("model_1", self.inputs(prompt)).digests == record.digests:
                 ti.prompt = prompt
                 return
-        held = self.entitled_to(ti)
+        held = self.entitled_to(ti) or self.scenario.paid_by(ti.name)
         if held:
             ti.prompt = held[-1].inputs["prompt"]
 
