@@ -21,6 +21,9 @@ _MAX_BITS = 31
 _MIN_BITS = 20
 _EPOCH_BITS = 12
 
+_LATER_TRIES = 8
+"""How many later tries may have run while this one was frozen: each may have bought a generation."""
+
 
 @dataclass(frozen=True)
 class SeedMatch:
@@ -101,7 +104,7 @@ class TaskKey:
         """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
-        for generation in range(1, max(1, self.try_number) + 1):
+        for generation in range(1, max(1, self.try_number) + _LATER_TRIES + 1):
             for bits in range(_MIN_BITS, _MAX_BITS + 1):
                 ours = self._seed(generation, bits)
                 if seed == ours:
