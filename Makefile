@@ -29,6 +29,7 @@ load: .venv/installed-for-tests
 	@FULL_LOAD=1 $(python) -m pytest tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py
 
 chaos: .venv/installed-for-tests
+	@$(python) -m tests.submission.histories --seed $(or $(SEED),1) --histories $(or $(HISTORIES),50000)
 	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
 
 matrix: $(python)

@@ -1,7 +1,7 @@
 """A Scenario in memory that tells the truth late, in other words or not at all, and a worker that can die at any step.
 
-It speaks through the real calls and the real reading of replies, so that a purchase meets it as it would the real one.
-It knows the truth that the code under test has to guess: who paid for which job.
+It speaks through the real calls and the real reading of replies, so that a submission meets it as it would the real
+one. It knows the truth that the code under test has to guess: who paid for which job.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
-from airflow_provider_scenario.submission.decision import Record
+from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, from_dict, to_dict
 
 START = 1_790_000_000.0
 
@@ -28,7 +28,7 @@ class Crash(BaseException):
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """The true time. It passes when it is told to, and never jumps: it serves as the monotonic clock too."""
 
     def __init__(self) -> None:
         self.now = START
@@ -41,56 +41,96 @@ class Clock:
         self.now += seconds
 
 
-class Steps:
-    """Every effect of a worker, in order; it can be told to die before or after one."""
+class WorkerClock:
+    """A worker's wall clock: it is ahead of the true time, and jumps with each reading to the next of some values."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, ahead: Iterable[float] = (0.0,)) -> None:
+        self._clock = clock
+        self._ahead = itertools.cycle(ahead)
+
+    def __call__(self) -> float:
+        return self._clock.now + next(self._ahead)
+
+
+class Steps:
+    """Every effect of a worker, in order; it can be told to die, or to freeze for a while, before or after one.
+
+    :param on_freeze: What happens in the world while the worker is frozen.
+    """
+
+    def __init__(self, on_freeze: Callable[[], None] = lambda: None) -> None:
         self.taken: list[str] = []
-        self.die_at: int | None = None
-        self.die_when: str | None = None
+        self.die_when: tuple[str, int] | None = None
+        self.freeze_when: tuple[str, int] | None = None
+        self._on_freeze = on_freeze
 
     def __call__(self, name: str) -> None:
         self.taken.append(name)
-        if self.die_at == len(self.taken) - 1 or self.die_when == name:
+        place = (name, self.taken.count(name))
+        if self.freeze_when == place:
+            self._on_freeze()
+        if self.die_when == place:
             raise Crash(name)
 
     def revive(self) -> None:
-        self.taken, self.die_at, self.die_when = [], None, None
+        self.taken, self.die_when, self.freeze_when = [], None, None
 
 
-class Store:
-    """Keeps the record as Airflow does: as JSON."""
+class Memory:
+    """What Airflow keeps of a task's record, as JSON."""
 
-    def __init__(self, steps: Steps, clock: Clock) -> None:
-        self._steps = steps
-        self._clock = clock
+    def __init__(self) -> None:
         self.text: str | None = None
-        self.seconds_to_save = 0.0
 
     @property
     def record(self) -> Record | None:
-        return Record.from_json(json.loads(self.text)) if self.text else None
+        return from_dict(json.loads(self.text)) if self.text else None
+
+
+class Store:
+    """One worker's way to the record.
+
+    :param steps: The worker's steps.
+    :param memory: What Airflow keeps. A memory of the worker's own stands for an Airflow without a store.
+    :param others: Returns the jobs of other task instances.
+    :param is_durable: Whether the next try finds what is saved.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        memory: Memory,
+        others: Callable[[], Collection[str]] = tuple,
+        *,
+        is_durable: bool = True,
+    ) -> None:
+        self._steps = steps
+        self._memory = memory
+        self._others = others
+        self.is_durable = is_durable
 
     def load(self) -> Record | None:
         self._steps("before load")
-        record = self.record
+        record = self._memory.record
         self._steps("after load")
         return record
 
     def save(self, record: Record) -> None:
         what = _kind_of(record)
         self._steps(f"before saving {what}")
-        self._clock.now += self.seconds_to_save
-        self.text = json.dumps(record.to_json())
+        self._memory.text = json.dumps(to_dict(record))
         self._steps(f"after saving {what}")
+
+    def jobs_of_others(self) -> Collection[str]:
+        return self._others()
 
 
 def _kind_of(record: Record) -> str:
-    if record.landed:
-        return "landed"
-    if record.job_id is not None:
-        return "job"
-    return "not accepted" if record.intended_at is None else "intent"
+    if isinstance(record, NotAccepted):
+        return "not accepted"
+    if isinstance(record, Intent):
+        return "intent"
+    return "returned" if record.returned else "job"
 
 
 @dataclass
@@ -100,6 +140,8 @@ class PaidJob:
     :param payer: Who paid for it.
     :param created_at: When it was accepted, in seconds of the epoch by the true clock.
     :param ends_at: When it ends by itself, or ``None``.
+    :param lacks: What its row in the list does not tell: ``seed``, ``input``, ``model``, ``createdAt``, ``id``.
+    :param lacks_for_good: Whether its own address does not tell it either.
     """
 
     id: str
@@ -111,12 +153,17 @@ class PaidJob:
     outcome: str = "success"
     running: str = "in-progress"
     touched_at: float = 0.0
+    lacks: frozenset[str] = frozenset()
+    lacks_for_good: bool = False
 
     def status(self, now: float) -> str:
         return self.outcome if self.ends_at is not None and now >= self.ends_at else self.running
 
     def ended_badly(self, now: float) -> bool:
         return self.status(now) in ("failure", "canceled")
+
+    def is_finished(self, now: float) -> bool:
+        return self.ends_at is not None and now >= self.ends_at
 
 
 @dataclass
@@ -127,20 +174,26 @@ class LyingScenario:
     :param clock_ahead: Seconds that Scenario's clock is ahead of it.
     :param list_lag: Seconds until a job shows up in the list.
     :param hidden_for: Seconds after its creation in which a job's own address answers 404.
+    :param bare_for: Seconds after its success in which a job does not tell its outputs.
+    :param list_out_until: When an outage of the list ends, by the true clock.
     :param page_size: Rows a page; every second page is empty although more follow.
     :param echo: How an input comes back.
     :param fate: Gives a new job ``(seconds until it ends or None, outcome, status until then)``.
-    :param on_accepted: Told of every job that is paid for.
+    :param lacking: Gives what the row of a new job lacks, and whether for good.
+    :param on_accepted: Told of every job that is paid for, before it is there, and of the try that pays.
     """
 
     clock: Clock
     clock_ahead: float = 0.0
     list_lag: float = 0.0
     hidden_for: float = 0.0
+    bare_for: float = 0.0
+    list_out_until: float = 0.0
     page_size: int = 100
     echo: Callable[[dict[str, Any]], dict[str, Any]] = dict
     fate: Callable[[], tuple[float | None, str, str]] = lambda: (None, "success", "in-progress")
-    on_accepted: Callable[[PaidJob], None] = lambda job: None
+    lacking: Callable[[], tuple[frozenset[str], bool]] = lambda: (frozenset(), False)
+    on_accepted: Callable[[PaidJob, int], None] = lambda job, try_number: None
     jobs: list[PaidJob] = field(default_factory=list)
     _numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -150,8 +203,11 @@ class LyingScenario:
     def job(self, job_id: str) -> PaidJob:
         return next(job for job in self.jobs if job.id == job_id)
 
-    def accept(self, payer: str, model_id: str, inputs: Mapping[str, Any], *, delay: float = 0.0) -> PaidJob:
+    def accept(
+        self, payer: str, model_id: str, inputs: Mapping[str, Any], *, delay: float = 0.0, try_number: int = 1
+    ) -> PaidJob:
         seconds, outcome, running = self.fate()
+        lacks, for_good = self.lacking()
         created_at = self.clock.now + delay
         job = PaidJob(
             id=f"job_{next(iter(self._numbers))}",
@@ -162,14 +218,18 @@ class LyingScenario:
             ends_at=None if seconds is None else created_at + seconds,
             outcome=outcome,
             running=running,
+            lacks=lacks,
+            lacks_for_good=for_good,
         )
+        self.on_accepted(job, try_number)
         self.jobs.append(job)
-        self.on_accepted(job)
         return job
 
-    def row(self, job: PaidJob) -> dict[str, Any]:
-        status = job.status(self.clock.now)
-        return {
+    def row(self, job: PaidJob, *, whole: bool = True) -> dict[str, Any]:
+        now = self.clock.now
+        status = job.status(now)
+        has_outputs = status == "success" and now >= (job.ends_at or 0.0) + self.bare_for
+        document = {
             "jobId": job.id,
             "jobType": "custom",
             "status": status,
@@ -178,10 +238,13 @@ class LyingScenario:
             "updatedAt": self._shown(self._updated_at(job)),
             "metadata": {
                 "input": {**self.echo(job.inputs), "modelId": job.model_id},
-                "assetIds": [f"asset_of_{job.id}"] if status == "success" else [],
+                "assetIds": [f"asset_of_{job.id}"] if has_outputs else [],
             },
             "billing": {"cuCost": 11},
         }
+        if not whole or job.lacks_for_good:
+            _leave_out(document, job.lacks)
+        return document
 
     def reply(self, status: int, document: Mapping[str, Any]) -> Reply:
         date = datetime.datetime.fromtimestamp(self.clock.now + self.clock_ahead, datetime.UTC)
@@ -201,9 +264,11 @@ class LyingScenario:
 
     def _list(self, call: Call[Any]) -> Reply:
         assert call.query["types"] == "custom"
+        now = self.clock.now
+        if now < self.list_out_until:
+            return Reply(503, {}, b"<html>Service Unavailable</html>")
         since = time_of(call.query.get("updatedAfter"))
         after = since.timestamp() - self.clock_ahead if since else 0.0
-        now = self.clock.now
         listed = [job for job in self.jobs if job.created_at + self.list_lag <= now and self._updated_at(job) > after]
         listed.sort(key=lambda job: (self._updated_at(job), job.id), reverse=True)
         size = min(self.page_size, int(call.query["pageSize"]))
@@ -211,7 +276,7 @@ class LyingScenario:
         rows = [] if page % 2 else listed[page // 2 * size : (page // 2 + 1) * size]
         more = (page + 1) // 2 * size < len(listed)
         token = {"nextPaginationToken": str(page + 1)} if more else {}
-        return self.reply(200, {"jobs": [self.row(job) for job in rows], **token})
+        return self.reply(200, {"jobs": [self.row(job, whole=False) for job in rows], **token})
 
     def _updated_at(self, job: PaidJob) -> float:
         ended = job.ends_at is not None and job.ends_at <= self.clock.now
@@ -222,78 +287,124 @@ class LyingScenario:
         return shown.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _leave_out(document: dict[str, Any], lacks: frozenset[str]) -> None:
+    inputs = document["metadata"]["input"]
+    if "seed" in lacks:
+        inputs.pop("seed", None)
+    if "model" in lacks:
+        inputs.pop("modelId")
+    if "input" in lacks:
+        del document["metadata"]["input"]
+    if "createdAt" in lacks:
+        del document["createdAt"]
+    if "id" in lacks:
+        document["jobId"] = {}
+
+
 REFUSALS = {
     "400": (400, {"reason": "Input prompt is required"}),
-    "401": (401, {"reason": "no"}),
+    "401": (401, {"message": "no"}),
     "402": (402, {"reason": "not enough creative units"}),
-    "403": (403, {"reason": "no"}),
-    "404": (404, {"reason": "no such model"}),
+    "403": (403, {"error": "no"}),
+    "404": (404, {"detail": "no such model"}),
     "409": (409, {"reason": "no"}),
+    "422": (422, {"reason": "no"}),
     "429": (429, {"details": {"actionName": "custom", "actionLimit": 2}}),
+    "429 cooldown": (429, {"reason": "slow down", "remainingSeconds": 3}),
 }
+"""Scenario's own refusals of a POST: nothing was accepted."""
 
-AMBIGUOUS = {
-    "dropped": True,
-    "dropped unaccepted": False,
-    "502": True,
-    "502 unaccepted": False,
-    "408": True,
-    "cut": True,
-    "without a job": True,
-    "late and dropped": True,
-    "timed out": True,
-    "timed out unaccepted": False,
-}
-"""Ends of a POST that leave it open whether it was accepted, and whether it was."""
+GATEWAYS = ("200", "302", "400", "401", "403", "404", "408", "409", "429", "500", "502", "503", "504")
+"""Statuses with which a gateway may answer a POST for Scenario, whatever became of it behind."""
+
+ENDS = ("well", "refused connection", "dropped", "timed out", "cut", "without a job", "own 500", "empty 502")
+"""Other ends of a POST."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a POST ends.
+
+    :param name: One of :data:`ENDS` or :data:`REFUSALS`, or one of :data:`GATEWAYS` with ``html`` before it.
+    :param accepted_after: Where the name leaves it open: how many seconds later it is accepted; ``None`` if never.
+    """
+
+    name: str = "well"
+    accepted_after: float | None = 0.0
 
 
 class Line:
-    """What carries one worker's calls: a :class:`~airflow_provider_scenario.submission.submitter.Sender`.
+    """What carries one worker's calls.
 
-    :param replies: How the next POSTs end; when they are used up, well.
+    :param ends: How the next POSTs end; when they are used up, well.
+    :param faults: What the next reads of a job meet: a status, which a gateway answers, or ``0`` for a broken
+        connection.
+    :param try_number: Which try of the task it is.
     """
 
-    def __init__(self, scenario: LyingScenario, payer: str, steps: Steps, replies: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        scenario: LyingScenario,
+        payer: str,
+        steps: Steps,
+        ends: Iterable[End] = (),
+        faults: Iterable[int] = (),
+        *,
+        try_number: int = 1,
+    ) -> None:
         self.scenario = scenario
         self.payer = payer
-        self.replies = list(replies)
+        self.ends = list(ends)
+        self.faults = list(faults)
         self.bodies: list[dict[str, Any]] = []
+        self.may_have_bought = False
+        self._try_number = try_number
         self._steps = steps
 
     def send(self, call: Call[Any], /) -> Any:
         if call.method == "GET":
             what = "LIST" if call.path == "/jobs" else "GET"
             self._steps(f"before {what}")
-            reply = self.scenario.read(call)
+            reply = self._fault(self.faults.pop(0)) if what == "GET" and self.faults else self.scenario.read(call)
             self._steps(f"after {what}")
             return result_of(call, reply)
         assert call.path.startswith("/generate/custom/"), call.path
         assert not call.repeatable
         self._steps("before POST")
         self.bodies.append(dict(call.body or {}))
-        reply = self._post(call, self.replies.pop(0) if self.replies else "well")
+        reply = self._post(call, self.ends.pop(0) if self.ends else End())
         self._steps("after POST")
         return result_of(call, reply)
 
-    def _post(self, call: Call[Any], end: str) -> Reply:
+    def _fault(self, status: int) -> Reply:
+        if status == 0:
+            raise ScenarioConnectionError("it broke")
+        return Reply(status, {}, b"<html>No</html>")
+
+    def _post(self, call: Call[Any], end: End) -> Reply:
         scenario, clock = self.scenario, self.scenario.clock
-        if end in REFUSALS:
-            return scenario.reply(*REFUSALS[end])
-        if end == "refused connection":
+        if end.name in REFUSALS:
+            return scenario.reply(*REFUSALS[end.name])
+        if end.name == "refused connection":
             raise ScenarioConnectionError("no way there", sent=False)
-        assert end == "well" or end in AMBIGUOUS, end
-        job = None
-        if end == "well" or AMBIGUOUS[end]:
-            model_id = call.path.removeprefix("/generate/custom/")
-            delay = 25.0 if end == "late and dropped" else 0.0
-            job = scenario.accept(self.payer, model_id, call.body or {}, delay=delay)
-        if end.startswith("timed out"):
+        self.may_have_bought = True
+        if end.name == "timed out":
             clock.now += 60.0
-        if end in ("well", "cut") and job is not None:
+        job = None
+        after = 0.0 if end.name in ("well", "cut", "without a job") else end.accepted_after
+        if after is not None:
+            model_id = call.path.removeprefix("/generate/custom/")
+            job = scenario.accept(self.payer, model_id, call.body or {}, delay=after, try_number=self._try_number)
+        if end.name in ("well", "cut") and job is not None:
             whole = scenario.reply(200, {"job": scenario.row(job), "creativeUnitsCost": 11})
-            return whole if end == "well" else Reply(200, whole.headers, whole.body[:60])
-        if end == "without a job":
+            return whole if end.name == "well" else Reply(200, whole.headers, whole.body[:60])
+        if end.name == "without a job":
             return scenario.reply(200, {"creativeUnitsCost": 11})
-        if end[:3].isdigit():
-            return Reply(int(end[:3]), {}, b"<html>Bad Gateway</html>")
+        if end.name == "own 500":
+            return scenario.reply(500, {"reason": "Internal error"})
+        if end.name == "empty 502":
+            return Reply(502, {}, b"")
+        if end.name.startswith("html "):
+            return Reply(int(end.name[5:]), {}, b"<html>Not what was asked for</html>")
+        assert end.name in ("dropped", "timed out"), end
         raise ScenarioConnectionError("it broke", sent=True)

@@ -29,6 +29,7 @@ from airflow_provider_scenario.exceptions import (
 )
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 """Statuses by which Scenario says that it did not do what was asked."""
@@ -51,6 +52,12 @@ class Reply:
     def is_success(self) -> bool:
         """Whether the status is a 2xx: Scenario answers a dry run with 269."""
         return 200 <= self.status < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write."""
+        named = (*_REASON_KEYS, "details", "remainingSeconds")
+        return self.status in _REFUSALS and any(key in (self._document() or {}) for key in named)
 
     @property
     def server_time(self) -> datetime.datetime | None:

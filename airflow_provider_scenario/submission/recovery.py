@@ -27,8 +27,8 @@ SETTLE_SECONDS = 180.0
 FRESH_SECONDS = 10.0
 """Seconds after which an intent is stale: a worker that was frozen meanwhile must not send its POST any more."""
 
-CLOCK_TOLERANCE = 900.0
-"""Seconds by which the clocks of workers and of Scenario may differ, a jump of ten minutes included."""
+CLOCK_TOLERANCE = 1800.0
+"""Seconds by which the clocks of workers and of Scenario may differ, jumps of ten minutes of both included."""
 
 ACCEPTANCE_SECONDS = 300.0
 """Seconds after the baseline in which Scenario may have accepted a submission: twice the client's time-out and more."""
@@ -104,23 +104,43 @@ def find_submission(
     return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
 
 
-def find_earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job]) -> list[tuple[Job, int, bool]]:
+def find_earlier(
+    key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False
+) -> list[tuple[Job, int, bool]]:
     """Return the jobs that earlier tries bought, where Airflow keeps no record: by their seeds.
 
     :param key: The task instance.
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
+    :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others.
     :return: Each with its generation and whether it was bought since the last clear; the last generation comes last.
     """
-    found = []
+    sure, likely, changed = [], [], []
     for job in jobs:
         match = key.match(job.seed) if job.model_id in (None, wanted.model_id) else None
         if match is None:
             continue
         # The upper part alone is no proof: a stranger's seed may share it by chance.
-        if match.since_clear or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
-            found.append((job, match.generation, match.since_clear))
+        if match.is_sure:
+            sure.append((job, match.generation, match.since_clear))
+        elif compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
+            likely.append((job, match.generation, match.since_clear))
+        elif changed_too:
+            changed.append((job, match.generation, match.since_clear))
+    # Of those that only are likely, one that failed may be another Airflow's: it is no reason to buy.
+    found = sure or [one for one in likely if not one[0].has_ended_badly] or likely or changed
     return sorted(found, key=lambda one: (one[1], one[2], _made_at(one[0])))
+
+
+def lacking_seeds(wanted: Wanted, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs whose rows lack a seed, and that may be what is wanted now: they prove nothing either way."""
+    return [
+        job
+        for job in jobs
+        if job.seed is None
+        and job.model_id in (None, wanted.model_id)
+        and compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT
+    ]
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:

@@ -21,6 +21,9 @@ _MAX_BITS = 31
 _MIN_BITS = 20
 _EPOCH_BITS = 12
 
+_LATER_TRIES = 8
+"""How many later tries may have run while this one was frozen: each may have bought a generation."""
+
 
 @dataclass(frozen=True)
 class SeedMatch:
@@ -28,10 +31,13 @@ class SeedMatch:
 
     :param generation: Which generation of the task instance it is, from 1.
     :param since_clear: Whether it was bought since the last clear, in the same run.
+    :param is_sure: Whether the whole seed tells so. Else the upper part alone does: another Airflow's job with the same
+        names has the same.
     """
 
     generation: int
     since_clear: bool
+    is_sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,20 +104,25 @@ class TaskKey:
         """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
-        for generation in range(1, max(1, self.try_number) + 1):
+        for generation in range(1, max(1, self.try_number) + _LATER_TRIES + 1):
             for bits in range(_MIN_BITS, _MAX_BITS + 1):
                 ours = self._seed(generation, bits)
                 if seed == ours:
                     return SeedMatch(generation, since_clear=True)
                 # A clear may have changed the lower part. Without one, another part means another Airflow.
                 if self.was_cleared and seed >> _EPOCH_BITS == ours >> _EPOCH_BITS:
-                    return SeedMatch(generation, since_clear=False)
+                    # The clear of a task in a run that goes on leaves the start, and only raises the count.
+                    lower = seed % 2**_EPOCH_BITS
+                    is_sure = any(lower == self._lower(max_tries) for max_tries in range(self.max_tries))
+                    return SeedMatch(generation, since_clear=False, is_sure=is_sure)
         return None
 
     def _seed(self, generation: int, bits: int) -> int:
         upper = _hash(self.dag_id, self.run_id, self.task_id, self.index, generation) % 2 ** (bits - _EPOCH_BITS)
-        lower = _hash(self.run_started_at, self.max_tries) % 2**_EPOCH_BITS
-        return (upper << _EPOCH_BITS | lower) or 1
+        return (upper << _EPOCH_BITS | self._lower(self.max_tries)) or 1
+
+    def _lower(self, max_tries: int) -> int:
+        return _hash(self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
 
 
 def _hash(*parts: object) -> int:

@@ -27,6 +27,11 @@ class SubmissionStore:
         self._store = context.get("task_state_store") if durable else None
         self._record: Record | None = None
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the next try finds what is saved, unless a clear throws it away."""
+        return self._store is not None
+
     def load(self) -> Record | None:
         """Return the record, or ``None``.
 

@@ -23,6 +23,7 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.outcome import amount, creative_units, unreadable_error
 from airflow_provider_scenario.submission.decision import (
     OnClear,
+    OnStale,
     Refuse,
     Rejoin,
     Search,
@@ -50,12 +51,17 @@ from airflow_provider_scenario.submission.recovery import (
     differing_inputs,
     find_earlier,
     find_submission,
+    lacking_seeds,
     list_from,
 )
 from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 
 MAX_SUBMISSIONS = 3
 """POSTs whose end was ambiguous that one try may send."""
+
+LATE_SECONDS = 120.0
+"""Seconds after a try's last look for a job after which it looks again, where no store tells of other tries. Airflow
+takes a silent worker for dead after minutes only."""
 
 PATIENCE_SECONDS = 60.0
 """Seconds for which a job, or the job list, may be refused or out before a try gives up."""
@@ -66,6 +72,10 @@ _MAX_SINGLE_READS = 20
 
 class RecordStore(Protocol):
     """Where the record is kept."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the next try finds what is saved, unless a clear throws it away."""
 
     def load(self) -> Record | None:
         """Return the record, or ``None``."""
@@ -137,10 +147,14 @@ class Submitter:
         self._key = key
         self._policy = policy
         self._ambiguous = 0
+        self._stale = 0
+        self._is_late = False
+        self._has_settled = False
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
+        self._looked_at = monotonic()
 
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
         """Return the job that was bought already, or the order for one that must be bought.
@@ -152,10 +166,13 @@ class Submitter:
             go on.
         :raises ScenarioError: if Scenario does not tell of what was bought. Nothing further was bought.
         """
-        stored = record = self._store.load()
-        if record is None and self._key.may_have_submitted:
-            record = self._recall(wanted)
-        return self._decide(record, wanted, stored)
+        stored = self._store.load()
+        if stored is None and (self._key.may_have_submitted or self._is_late):
+            return self._recall(wanted)
+        decided = self._decide(stored, wanted, stored)
+        if stored is not None and isinstance(decided, Order) and decided.generation > stored.generation:
+            return self._bought_next(stored, decided, wanted) or decided
+        return decided
 
     def buy(
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
@@ -174,6 +191,10 @@ class Submitter:
         while True:
             # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
             if not _is_same(self._store.load(), order.stored):
+                return None
+            if not self._store.is_durable and self._monotonic() - self._looked_at >= LATE_SECONDS:
+                # No store shows what a retry bought while this worker was frozen, but the job list does.
+                self._is_late = True
                 return None
             self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             intent = self._intend(order, wanted, model_id, inputs, largest_seed)
@@ -285,22 +306,86 @@ class Submitter:
             raise unreadable_error(record.job_id, refusal, seconds)
         return job
 
-    def _recall(self, wanted: Wanted) -> Record | None:
-        """Return the record that earlier tries would have left, as far as Scenario's job list tells.
+    def _recall(self, wanted: Wanted) -> SubmittedJob | Order:
+        """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
 
-        Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire.
+        Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is
+        bought before a job of an earlier try would surely be listed.
         """
-        since = self._key.run_started_at
+        # A durable store without a record tells that nothing was bought since the last clear.
+        waits = (not self._store.is_durable or self._key.was_cleared) and self._key.may_have_submitted
+        started = self._monotonic()
+        pause = 2.0
+        while True:
+            self._looked_at = self._monotonic()
+            settled = not waits or self._has_settled or self._looked_at - started >= SETTLE_SECONDS
+            jobs, unreadable = self._patiently(lambda: self._list(self._recall_from()))
+            doubts: list[Job] = []
+            if settled:
+                jobs, doubts = self._with_seeds(wanted, jobs)
+            decided = self._decide(self._record_of(wanted, jobs), wanted, None)
+            if isinstance(decided, SubmittedJob):
+                return decided
+            if settled:
+                break
+            pause = min(pause, max(0.1, SETTLE_SECONDS - (self._monotonic() - started)))
+            self._log.info("Airflow keeps no record of this task; looking for its job again in %.0f s.", pause)
+            self._sleep(pause)
+            pause = min(10.0, pause * 1.5)
+        if doubts or unreadable:
+            named = ", ".join(job.id for job in doubts) or f"{unreadable} rows that can't be read"
+            raise ScenarioSubmissionError(
+                f"An earlier try of this task may have bought a job that Scenario's job list does not show whole: "
+                f"{named}.\nNothing further was bought. Look at it in Scenario. Once the list shows its seed, clear "
+                "the task."
+            )
+        self._has_settled = True
+        return decided
+
+    def _bought_next(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
+        """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
+        if not stored.seed_is_ours:
+            return None
+        jobs, _ = self._patiently(lambda: self._list(self._recall_from()))
+        later = self._record_of(wanted, jobs)
+        if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
+            return None
+        earlier = (*order.earlier_jobs, *later.earlier_jobs)
+        later = dataclasses.replace(
+            later, earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id))
+        )
+        return self._decide(later, wanted, stored)
+
+    def _recall_from(self) -> datetime.datetime | None:
+        """Return from when on the job list shows all that this task has bought; ``None`` for all of it."""
         # A clear sets the start of a finished run anew: its jobs are older.
-        bound = None if since is None or self._key.was_cleared else since - CLOCK_TOLERANCE
-        start = None if bound is None else datetime.datetime.fromtimestamp(max(0.0, bound), datetime.UTC)
-        jobs, _ = self._patiently(lambda: self._list(start))
-        found = find_earlier(self._key, wanted, jobs)
+        if self._key.run_started_at is None or self._key.was_cleared:
+            return None
+        return datetime.datetime.fromtimestamp(max(0.0, self._key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
+
+    def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> tuple[list[Job], list[Job]]:
+        """Read singly the rows that lack a seed. Return all jobs, and those of them that still lack it."""
+        doubts = lacking_seeds(wanted, jobs)
+        read = {job.id: self._read_row(job) for job in doubts[:_MAX_SINGLE_READS]}
+        whole = [read.get(job.id, job) for job in jobs]
+        return whole, lacking_seeds(wanted, whole)
+
+    def _read_row(self, row: Job) -> Job:
+        """Return the job of a row of the list as its own address shows it; the row itself if that fails."""
+        try:
+            return self._client.send(calls.get_job(row.id))
+        except ScenarioError:
+            return row
+
+    def _record_of(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
+        """Return the record that earlier tries would have left, as far as their jobs tell."""
+        found = find_earlier(self._key, wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
         if not found:
             return None
         job, generation, since_clear = found[-1]
         changed = differing_inputs(wanted.inputs, job)
-        record = Submitted(
+        self._log.info("Airflow keeps no record of this task. Scenario's job list shows its job %s.", job.id)
+        return Submitted(
             generation=generation,
             digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
             seed=job.seed,
@@ -311,8 +396,6 @@ class Submitter:
             submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
             returned=not since_clear and self._policy.on_clear is OnClear.REGENERATE,
         )
-        self._log.info("Airflow keeps no record of this task. Scenario's job list shows its job %s.", job.id)
-        return record
 
     def _search(self, record: Record | None) -> SearchResult:
         """Look for a lost submission until it is surely found or would surely be listed."""
@@ -321,7 +404,7 @@ class Submitter:
         started = self._monotonic()
         pause = 2.0
         while True:
-            looked_at = self._monotonic()
+            looked_at = self._looked_at = self._monotonic()
             jobs, unreadable = self._patiently(lambda: self._list(list_from(record)))
             claimed = set(record.earlier_jobs)
             if not record.seed_is_ours:
@@ -340,12 +423,7 @@ class Submitter:
 
     def _read_doubts(self, record: Intent, found: SearchResult, claimed: Collection[str]) -> SearchResult:
         """Read singly what the list shows too little of."""
-        jobs = []
-        for job in found.doubts[:_MAX_SINGLE_READS]:
-            try:
-                jobs.append(self._client.send(calls.get_job(job.id)))
-            except ScenarioError:
-                jobs.append(job)
+        jobs = [self._read_row(job) for job in found.doubts[:_MAX_SINGLE_READS]]
         jobs += found.doubts[_MAX_SINGLE_READS:]
         return find_submission(record, jobs, claimed=claimed, settled=True, unreadable=found.unreadable)
 
@@ -393,29 +471,38 @@ class Submitter:
         """Write the intent down. Return ``None`` if another try wrote meanwhile."""
         is_ours = largest_seed >= PROVING_SEEDS and "seed" not in inputs
         given = inputs.get("seed")
+        baseline_at = self._monotonic()
         baseline = None if is_ours else self._baseline()
-        while True:
-            intent = Intent(
-                generation=order.generation,
-                digests=wanted.digests,
-                seed=self._key.seed(order.generation, largest_seed) if is_ours else given,
-                seed_is_ours=is_ours,
-                max_tries=self._key.max_tries,
-                earlier_jobs=order.earlier_jobs,
-                model_id=model_id,
-                inputs=dict(inputs),
-                intended_at=self._clock(),
-                token=secrets.token_hex(8),
-                baseline=baseline,
+        intent = Intent(
+            generation=order.generation,
+            digests=wanted.digests,
+            seed=self._key.seed(order.generation, largest_seed) if is_ours else given,
+            seed_is_ours=is_ours,
+            max_tries=self._key.max_tries,
+            earlier_jobs=order.earlier_jobs,
+            model_id=model_id,
+            inputs=dict(inputs),
+            intended_at=self._clock(),
+            token=secrets.token_hex(8),
+            baseline=baseline,
+        )
+        # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought. What it wrote over
+        # is found again by a search, for which the baseline must be older than the look at the record.
+        checked_at = self._monotonic()
+        if not _is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
+            return None
+        self._store.save(intent)
+        is_ours_still = _is_same(self._store.load(), intent)
+        if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
+            return intent
+        self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
+        self._stale += 1
+        if self._stale >= MAX_SUBMISSIONS:
+            raise ScenarioTransientError(
+                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy, "
+                f"{self._stale} times.\nNothing was bought by this try. A retry looks for a job before it buys."
             )
-            written_at = self._monotonic()
-            self._store.save(intent)
-            # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought.
-            if not _is_same(self._store.load(), intent):
-                self._log.warning("Another try of this task is at work: this one buys nothing.")
-                return None
-            if self._monotonic() - written_at < FRESH_SECONDS:
-                return intent
+        return None
 
     def _baseline(self) -> Baseline:
         """Read the newest page of the job list, where no seed of ours will tell whose a job is."""
@@ -435,14 +522,27 @@ class Submitter:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
-                self._store.save(NotAccepted(**facts_of(intent)))
+                self._save_after(intent, NotAccepted(**facts_of(intent)))
             raise
         cost = submission.cost
         price = "a price it did not tell" if cost is None else creative_units(cost)
         self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
         bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
-        self._save_job(bought)
+        self._save_after(intent, bought)
         return SubmittedJob(submission.job, bought, is_new=True)
+
+    def _save_after(self, intent: Intent, record: Submitted | NotAccepted) -> None:
+        """Keep what became of an intent, unless another try has found that out while this worker was frozen."""
+        try:
+            is_current = _is_same(self._store.load(), intent)
+        except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
+            is_current = True
+        if not is_current:
+            self._log.warning("Another try of this task has gone on meanwhile: its record is kept.")
+        elif isinstance(record, Submitted):
+            self._save_job(record)
+        else:
+            self._store.save(record)
 
     def _save_job(self, record: Submitted) -> None:
         """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job."""
