@@ -29,7 +29,6 @@ from airflow_provider_scenario.exceptions import (
 )
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
-_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 """Statuses by which Scenario says that it did not do what was asked."""
@@ -52,12 +51,6 @@ class Reply:
     def is_success(self) -> bool:
         """Whether the status is a 2xx: Scenario answers a dry run with 269."""
         return 200 <= self.status < 300
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write."""
-        named = (*_REASON_KEYS, "details", "remainingSeconds")
-        return self.status in _REFUSALS and any(key in (self._document() or {}) for key in named)
 
     @property
     def server_time(self) -> datetime.datetime | None:
@@ -136,12 +129,6 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
     """
     if reply.is_success:
         return None
-    error = _error_for(reply, action, now, is_purchase)
-    error.is_refusal = reply.is_refusal
-    return error
-
-
-def _error_for(reply: Reply, action: str, now: datetime.datetime, is_purchase: bool) -> ScenarioError:
     said = reply.said()
     words = said.reason or f"HTTP {reply.status} without a reason"
     trace = f" (trace id {said.trace_id})" if said.trace_id else ""
