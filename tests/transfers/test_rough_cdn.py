@@ -21,9 +21,9 @@ from airflow.sdk.io import attach
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import ScenarioTransferError
+from airflow_provider_scenario.files import download
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import delivery
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.transfers.conftest import TaskInstance, requests_to
 
@@ -112,7 +112,7 @@ def save(ids: list[str], folder: ObjectStoragePath, *, original: bool) -> dict[s
 def test_every_file_is_right_or_not_there(
     scenario: SandboxServer, place: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "PARALLEL", TOGETHER)
+    monkeypatch.setattr(download, "PARALLEL", TOGETHER)
     chance = random.Random(2026)
     ids = [scenario.make_asset(chance.randrange(10_000, 120_000)) for _ in range(TOGETHER)]
     truth = {original: digests_of(ids, original=original) for original in (True, False)}

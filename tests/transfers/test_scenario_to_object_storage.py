@@ -28,10 +28,10 @@ from airflow_provider_scenario.exceptions import (
     ScenarioNotFoundError,
     ScenarioTransferError,
 )
+from airflow_provider_scenario.files import storage
+from airflow_provider_scenario.files.storage import LocalFolder
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import saving
-from airflow_provider_scenario.transfers.folder import LocalFolder
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.transfers.conftest import requests_to
@@ -455,13 +455,13 @@ def test_a_task_killed_before_it_opened_anything_fetches_nothing(
 ) -> None:
     asset_id = scenario.make_asset(SIZE)
     operator = ScenarioToObjectStorageOperator(task_id="save", asset_ids=asset_id, destination=str(tmp_path))
-    folder_at = saving.folder_at
+    folder_at = storage.folder_at
 
-    def killing(path: Any) -> Any:
+    def killing(*arguments: Any) -> Any:
         operator.on_kill()
-        return folder_at(path)
+        return folder_at(*arguments)
 
-    monkeypatch.setattr(saving, "folder_at", killing)
+    monkeypatch.setattr(storage, "folder_at", killing)
     with pytest.raises(ScenarioTransferError, match="was stopped"):
         operator.execute(context)
     assert files_in(tmp_path) == []

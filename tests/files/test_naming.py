@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
-from airflow_provider_scenario.transfers.naming import DEFAULT_TEMPLATE, asset_ids_of, file_names, split_destination
+from airflow_provider_scenario.files.naming import (
+    DEFAULT_TEMPLATE,
+    asset_ids_of,
+    below_root,
+    check_asset_id,
+    file_names,
+    split_destination,
+)
 
 
 def an_asset(asset_id: str, mime_type: str = "video/mp4") -> Asset:
@@ -117,4 +124,5 @@ def test_asset_ids_as_they_come(given_ids: object, ids: list[str]) -> None:
 @pytest.mark.parametrize("given_ids", ["", [], "[]", None, "None", ["../asset"], "asset 1", "a/b", ["asset_1", ""]])
 def test_what_is_no_asset_id_is_refused(given_ids: object) -> None:
     with pytest.raises(ScenarioConfigurationError):
-        asset_ids_of(given_ids)
+        for asset_id in asset_ids_of(given_ids):
+            check_asset_id(asset_id)
