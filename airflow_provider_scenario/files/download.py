@@ -7,6 +7,7 @@ for the connection's time-out, or that brings less than :data:`SLOWEST` bytes a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -42,7 +43,7 @@ K = TypeVar("K")
 PARALLEL = 4
 """Files that are fetched at once."""
 
-CHUNK = 1 << 18
+CHUNK = 1 << 20
 """Bytes asked of the connection at once."""
 
 PATIENCE = Patience(attempts=6, first_wait=0.5, longest_wait=30.0)
@@ -56,6 +57,10 @@ SLOWEST = 100
 
 SLOW_WINDOW = 60.0
 """Seconds over which the speed is judged."""
+
+LARGE = 64 << 20
+"""Bytes from which a file is digested in a thread of its own, while the next bytes come: a fifth quicker for one large
+file, but slower for many small ones at once."""
 
 LARGEST_UNANNOUNCED = 64 << 30
 """Bytes taken of a file whose size neither Scenario nor the CDN tells."""
@@ -93,6 +98,8 @@ class Received:
 class FileDownload:
     """One file on its way into an empty file that is open for writing. It judges replies and bytes; it sends nothing.
 
+    Call :meth:`close` at the end.
+
     :param asset: The asset it belongs to.
     :param file: Where the bytes go.
     :param progress: What is told how far it is.
@@ -104,6 +111,10 @@ class FileDownload:
         self._is_transformed = _is_transformed(asset.url)
         self._type = asset.mime_type
         self._digest = hashlib.sha256()
+        self._digester: ThreadPoolExecutor | None = None
+        self._digesting: Future[None] | None = None
+        if asset.size is None or asset.size >= LARGE:
+            self._digester = ThreadPoolExecutor(1, thread_name_prefix="scenario-digest")
         self._head = b""
         self._total: int | None = None
         self._end: int | None = None
@@ -154,7 +165,11 @@ class FileDownload:
             self._head += chunk[: HEAD - len(self._head)]
             if len(self._head) == HEAD:
                 self._check_head()
-        self._digest.update(chunk)
+        self._finish_digest()
+        if self._digester is None:
+            self._digest.update(chunk)
+        else:
+            self._digesting = self._digester.submit(self._digest.update, chunk)
         self._file.write(chunk)
         self.position = position
         self.furthest = max(self.furthest, position)
@@ -169,6 +184,7 @@ class FileDownload:
             self._check_head()
         expected = self._total if self._total is not None else self._asset.size
         if self.position and expected in (None, self.position):
+            self._finish_digest()
             return Received(self._digest.hexdigest(), self.position)
         arrived = self.position
         if expected is None or arrived > expected:
@@ -185,6 +201,7 @@ class FileDownload:
 
     def begin_anew(self) -> None:
         """Throw away what has arrived."""
+        self._finish_digest()
         self._file.seek(0)
         self._file.truncate()
         self._digest = hashlib.sha256()
@@ -192,6 +209,16 @@ class FileDownload:
         self.position = 0
         self._total = self._end = None
         self._versions = {}
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._digester is not None:
+            self._digester.shutdown(cancel_futures=True)
+
+    def _finish_digest(self) -> None:
+        if self._digesting is not None:
+            self._digesting.result()
+            self._digesting = None
 
     def _check_head(self) -> None:
         if not bytes_fit(self._type, self._head):
@@ -361,7 +388,11 @@ class AssetDownloader:
         :raises ScenarioTransferError: if the file did not arrive whole within the attempts.
         :raises OSError: if it can't be written.
         """
-        download = FileDownload(asset, file, Progress(self._log, asset.id, asset.size))
+        progress = Progress(self._log, asset.id, asset.size)
+        with contextlib.closing(FileDownload(asset, file, progress)) as download:
+            return self._fetch(asset, download)
+
+    def _fetch(self, asset: Asset, download: FileDownload) -> Received:
         fruitless = 0
         for _ in range(MOST_ATTEMPTS):
             furthest = download.furthest

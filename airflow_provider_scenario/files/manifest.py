@@ -241,7 +241,7 @@ class ManifestFile:
         self._log = log
         self._lock = threading.Lock()
         self._is_withdrawn = False
-        self._noted_at = -math.inf
+        self._noted_at = time.monotonic()
         self._saved: list[SavedFile] = []
         self._found = [folder.read(place, LARGEST) for place in self.reserved]
         self._vouched = _vouched(self._found)
@@ -304,7 +304,9 @@ class ManifestFile:
             self._folder.remove(self.reserved[1])
 
     def _write_list(self) -> None:
-        """Write what stands saved, also from an earlier try. A failure costs no more than a file fetched twice."""
+        """Write what is saved, also from an earlier try. A failure costs no more than a file fetched twice."""
+        if self.name is None:
+            return
         self._noted_at = time.monotonic()
         files = {(uri, asset_id): _entry(uri, asset_id, *held) for (uri, asset_id), held in self._vouched.items()}
         files |= {(file.uri, file.asset_id): file.facts() for file in self._saved}

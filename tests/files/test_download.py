@@ -96,9 +96,13 @@ def test_another_size_than_scenario_recorded_is_refused_before_any_byte() -> Non
 def test_a_length_nobody_announced_is_still_counted(size: int | None, sent: int) -> None:
     download, _ = a_download(size)
     download.begin(Head(200))
-    download.add((CONTENT + b"x")[:sent])
-    with pytest.raises(ScenarioTransferError):
+
+    def take() -> None:
+        download.add((CONTENT + b"x")[:sent])
         download.finish()
+
+    with pytest.raises(ScenarioTransferError):
+        take()
 
 
 def test_a_reply_that_says_nothing_is_missing_is_enough() -> None:

@@ -218,7 +218,7 @@ def test_it_is_written_last_and_is_gone_while_files_change(
     assert (place / "manifest.json").exists()
     scenario.add_fault({"type": "status", "code": 404}, path=f"/assets/{ids[2]}", times=None)
     with pytest.raises(ScenarioError):
-        save(context, asset_ids=ids, destination=template)
+        save(context, asset_ids=[ids[1], ids[0], ids[2]], destination=template)
     assert (place / "2.mp4").exists()
     assert not (place / "manifest.json").exists()
     scenario.clear_faults()
