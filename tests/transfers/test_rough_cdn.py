@@ -1,8 +1,8 @@
 """Three hundred downloads from a CDN that does everything wrong, each to three kinds of storage.
 
-Connections are cut at random bytes, URLs expire on the way, servers stumble, lengths lie, bytes trickle, pages answer, proxies
-compress. Every file is
-right or is not there and the task says so; never does a wrong one stand under its final name.
+Connections are cut at random bytes, URLs expire on the way, servers stumble, lengths lie, bytes trickle, pages
+answer, proxies compress. Every file is right or is not there and the task says so; never does a wrong one stand under
+its final name.
 """
 
 from __future__ import annotations
