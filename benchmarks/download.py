@@ -46,7 +46,7 @@ OURS = """
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 from airflow.sdk import ObjectStoragePath
 from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.transfers.saving import Saving
+from airflow_provider_scenario.files import download, storage
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 address, folder, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 class Instance:
@@ -151,9 +151,11 @@ FILES = {"1 GiB": ["big"], "50 x 20 MB": [f"small{number}" for number in range(M
 def served(folder: Path) -> Iterator[str]:
     """Make the files, and serve them from a process of its own."""
     block = os.urandom(MIB)
+    first = b"\0\0\0\x10ftypisom\0\0\0\0" + block[16:]  # as the videos begin that the records tell of
     for name, size in SIZES.items():
         with (folder / name).open("wb") as file:
-            for _ in range(-(-size // MIB)):
+            file.write(first)
+            for _ in range(-(-size // MIB) - 1):
                 file.write(block)
             file.truncate(size)
     command = [sys.executable, "-m", "benchmarks.file_server", str(folder)]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.sdk import DAG, Param
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
 
 with DAG(
     "any_model",
@@ -16,7 +20,7 @@ with DAG(
     params={
         "model_id": Param("model_wan-2-2-t2v", type="string"),
         "inputs": Param({"prompt": "A lighthouse in a storm", "resolution": "480p"}, type="object"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     render_template_as_native_obj=True,
@@ -27,5 +31,5 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
@@ -15,13 +16,16 @@ MODEL = "model_wan-2-1-1-3b"
 INPUTS = {"prompt": "{{ params.prompt }}", "frameNum": 33}
 PRICE = "{{ ti.xcom_pull(task_ids='estimate', key='total') }}"
 
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
+
 with DAG(
     "approve_before_paying",
     schedule=None,
     tags=["scenario"],
     params={
         "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -40,7 +44,7 @@ with DAG(
     )
 
     save = ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
     )
 
     estimate >> approve >> generate >> save

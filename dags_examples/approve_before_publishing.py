@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
@@ -15,13 +16,16 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 # it belongs into no question, log or XCom.
 PREVIEW = asset_page("{{ ti.xcom_pull(task_ids='generate', key='asset_id') }}")
 
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
+
 with DAG(
     "approve_before_publishing",
     schedule=None,
     tags=["scenario"],
     params={
         "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("file:///var/lib/videos/public", type="string", description="Where videos are public"),
+        "destination": Param("public", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -37,7 +41,7 @@ with DAG(
     )
 
     publish = ScenarioToObjectStorageOperator(
-        task_id="publish", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="publish", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
     )
 
     generate >> approve >> publish

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.sdk import DAG, Param
 
 from airflow_provider_scenario.operators.wan import ScenarioWan22ImageToVideoOperator
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
 
 with DAG(
     "image_to_video",
@@ -17,7 +21,7 @@ with DAG(
     params={
         "image": Param("file:///var/lib/videos/still.png", type="string", description="The still, at any storage"),
         "prompt": Param("The camera slowly comes closer", type="string"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -29,5 +33,5 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=animate.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="save", asset_ids=animate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
     )

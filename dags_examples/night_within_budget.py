@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 from typing import Any
 
 from airflow.sdk import DAG, Param, task, task_group
@@ -18,6 +19,9 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 
 MODEL = "model_wan-2-1-1-3b"
 
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
+
 with DAG(
     "night_within_budget",
     schedule=None,
@@ -25,7 +29,7 @@ with DAG(
     params={
         "prompts": Param(["A fox in the snow", "A kite over the sea", "Rain on a tin roof"], type="array"),
         "max_total": Param("60", type="string", description="Creative units that the whole night may cost"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -50,7 +54,7 @@ with DAG(
             map_index_template="{{ task.inputs['prompt'] }}",
         )
         ScenarioToObjectStorageOperator(
-            task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}"
+            task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
         )
 
     # Each one may cost what it was priced at, and no more.

@@ -6,6 +6,7 @@ Trigger it with a clip and a folder of your own: ``{"video": "s3://aws_default@b
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.sdk import DAG, Param
 
@@ -14,13 +15,16 @@ from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
+
 with DAG(
     "outpaint_then_reframe",
     schedule=None,
     tags=["scenario"],
     params={
         "video": Param("file:///var/lib/videos/clip.mp4", type="string", description="The clip, at any storage"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
         "prompt": Param("The same scene, seen from further away", type="string"),
         "aspect_ratio": Param("9:16", enum=["16:9", "1:1", "9:16"]),
     },
@@ -54,5 +58,5 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=reframed.output["asset_ids"], destination="{{ params.destination }}"
+        task_id="save", asset_ids=reframed.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
     )

@@ -7,11 +7,15 @@ saved as soon as it is made, whatever becomes of the others.
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.sdk import DAG, Param, task_group
 
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
 
 with DAG(
     "reframe_for_every_screen",
@@ -19,7 +23,7 @@ with DAG(
     tags=["scenario"],
     params={
         "video": Param("file:///var/lib/videos/clip.mp4", type="string", description="The clip, at any storage"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
         "resolution": Param("720p", enum=["720p", "580p", "480p"]),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
@@ -38,7 +42,7 @@ with DAG(
             map_index_template="{{ task.aspect_ratio }}",
         )
         ScenarioToObjectStorageOperator(
-            task_id="save", asset_ids=reframe.output["asset_ids"], destination="{{ params.destination }}"
+            task_id="save", asset_ids=reframe.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
         )
 
     for_a_screen.expand(aspect_ratio=["16:9", "1:1", "9:16"])

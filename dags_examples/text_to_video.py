@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 from airflow.sdk import DAG, Asset, Param
 
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator, ScenarioWan25TextToVideoOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+
+ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
+"""Nothing is saved outside of it, whatever is entered."""
 
 with DAG(
     "text_to_video",
@@ -15,7 +19,7 @@ with DAG(
     tags=["scenario"],
     params={
         "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("file:///var/lib/videos/output", type="string", description="The folder to save to"),
+        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -32,5 +36,6 @@ with DAG(
         task_id="save",
         asset_ids=final.output["asset_ids"],
         destination="{{ params.destination }}",
+        root=ROOT,
         outlets=[Asset("scenario_videos")],  # starts page_for_new_videos
     )

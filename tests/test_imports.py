@@ -49,9 +49,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
     "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
-    "operators": TOP | {"transfers"},
+    "files": TOP,
+    "operators": TOP | {"files", "transfers"},
     "sensors": TOP,
-    "transfers": TOP,
+    "transfers": TOP | {"files"},
 }
 
 
@@ -137,5 +138,5 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
     ]
     loaded = loaded_by(names, tmp_path)
     assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
-    tasks_only = ("api.calls", "operators.generation", "transfers.delivery", "transfers.intake", "transfers.saving")
+    tasks_only = ("api.calls", "operators.generation", "files.download", "files.storage", "transfers.intake")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import enum
-import math
-import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-_Number = TypeVar("_Number", int, float)
+from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, extension_of
 
 
 class AssetStatus(enum.StrEnum):
@@ -25,21 +23,11 @@ class AssetStatus(enum.StrEnum):
         return cls.PENDING
 
 
-_EXTENSIONS = {
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/avif": ".avif",
-    "image/heic": ".heic",
-    "video/mp4": ".mp4",
-    "video/webm": ".webm",
-    "video/quicktime": ".mov",
-    "audio/mpeg": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/wav": ".wav",
-    "audio/x-wav": ".wav",
-    "model/gltf-binary": ".glb",
-    "text/plain": ".txt",
-}
+_LARGEST_NUMBER = 1 << 53
+"""More than any size, side or length can be: what is larger, or below 0, is a slip of the reply."""
+
+_LONGEST_TEXT = 200
+"""Characters of a kind, a MIME type or an id."""
 
 
 @dataclass(frozen=True)
@@ -74,30 +62,53 @@ class Asset:
     @property
     def extension(self) -> str:
         """The file's ending with its dot, from the MIME type; ``.bin`` for an unknown one."""
-        mime_type = self.mime_type.split(";")[0].strip().lower()
-        return _EXTENSIONS.get(mime_type) or mimetypes.guess_extension(mime_type) or ".bin"
+        return extension_of(self.mime_type)
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Asset:
-        """Read the ``asset`` object of a reply."""
-        properties = document.get("properties") or {}
-        job_id = (document.get("metadata") or {}).get("parentJobId")
+        """Read the ``asset`` object of a reply. Only the id and the URL must be right: an odd fact is left out.
+
+        :raises KeyError: if it has no ``id``.
+        :raises TypeError: if its URL is no text.
+        """
+        asset_id, url, status = _text(document["id"]), document.get("url"), document.get("status")
+        if not asset_id:
+            raise KeyError("id")
+        if url is not None and not isinstance(url, str):
+            raise TypeError("url is no text")
+        properties = _object(document.get("properties"))
         return cls(
-            id=document["id"],
-            url=document.get("url") or "",
-            kind=document.get("kind") or "",
-            mime_type=document.get("mimeType") or "application/octet-stream",
-            status=AssetStatus(document.get("status") or "success"),
-            size=_number(properties.get("size"), int),
-            width=_number(properties.get("width"), int),
-            height=_number(properties.get("height"), int),
-            duration=_number(properties.get("duration"), float),
-            frame_rate=_number(properties.get("frameRate"), float),
-            job_id=job_id if isinstance(job_id, str) and job_id else None,
+            id=asset_id,
+            url=url or "",
+            kind=_text(document.get("kind")),
+            mime_type=_text(document.get("mimeType")) or UNKNOWN_TYPE,
+            status=AssetStatus.SUCCESS if status is None else AssetStatus(str(status)),
+            size=_whole(properties.get("size")),
+            width=_whole(properties.get("width")),
+            height=_whole(properties.get("height")),
+            duration=_number(properties.get("duration")),
+            frame_rate=_number(properties.get("frameRate")),
+            job_id=_text(_object(document.get("metadata")).get("parentJobId")) or None,
         )
 
 
-def _number(value: object, kind: type[_Number]) -> _Number | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    """Return a short printable text, empty where the value is none."""
+    is_text = isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable()
+    return str(value) if is_text else ""
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return kind(value)
+    # An int may be too large for a float; NaN is in no range.
+    return float(value) if 0 < value <= _LARGEST_NUMBER else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None

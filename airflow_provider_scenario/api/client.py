@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping
+import ipaddress
+import urllib.parse
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import requests
 import requests.auth
 import tenacity
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_scenario.api.access import CONNECT_TIMEOUT, Access
 from airflow_provider_scenario.api.calls import Call
@@ -32,14 +32,14 @@ from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioConnectionError,
     ScenarioError,
+    ScenarioFileError,
     ScenarioSaid,
     ScenarioServerError,
 )
 
 T = TypeVar("T")
 
-_LONGEST_CHUNK = 0.5
-"""Seconds after which a chunk that is not full is handed on, so that whoever waits for it can tell how far it is."""
+_SMALL_CHUNK = 1 << 16
 
 
 class _OurHeadersOnly(requests.auth.AuthBase):
@@ -82,57 +82,26 @@ class FileStream:
     headers: Mapping[str, str]
     response: requests.Response = field(repr=False)
 
-    def chunks(self, size: int) -> Iterator[memoryview]:
+    def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes as they come, so that all that came before a cut has been yielded.
 
-        A chunk is good until the one after the next is asked for: two buffers are filled in turn, since a new one for
-        each chunk would cost more time than the chunk's way through the network.
-
         :param size: Bytes a chunk at most. One that comes slowly is yielded before it is full.
-        :raises ScenarioConnectionError: if the connection breaks.
+        :raises ScenarioConnectionError: if the connection breaks, or is silent for the time-out.
         """
-        read_into = self._reader()
-        for buffer in itertools.cycle((memoryview(bytearray(size)), memoryview(bytearray(size)))):
-            filled, trouble, is_over = 0, None, False
-            until = time.monotonic() + _LONGEST_CHUNK
+        # urllib3 before 2.1 has no read1: its read waits for a whole chunk, of which a cut would lose the beginning.
+        read, amount = getattr(self.response.raw, "read1", None), size
+        if read is None:
+            read, amount = self.response.raw.read, min(size, _SMALL_CHUNK)
+        while True:
             try:
-                while filled < size and not is_over and time.monotonic() < until:
-                    came = read_into(buffer[filled:])
-                    filled, is_over = filled + came, came == 0
+                chunk: bytes = read(amount, decode_content=False)
             except (requests.RequestException, HTTPError, OSError) as error:
                 trouble = type(error).__name__
-            if filled:
-                yield buffer[:filled]
-            if trouble is not None:
                 break
-            if is_over:
+            if not chunk:
                 return
+            yield chunk
         raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
-
-    def _reader(self) -> Callable[[memoryview], int]:
-        """Return what reads the bytes that are there into a buffer, and returns how many; 0 at the end."""
-        raw = self.response.raw
-        connection: Any = getattr(raw._fp, "fp", None)
-        left: int | None = getattr(raw._fp, "length", None)
-        if hasattr(connection, "readinto1") and left is not None:
-
-            def read_into(buffer: memoryview) -> int:
-                nonlocal left
-                came: int = connection.readinto1(buffer[:left])
-                if left and not came:
-                    raise ProtocolError(f"{left} bytes are missing")
-                left -= came
-                return came
-
-            return read_into
-        read: Callable[..., bytes] = getattr(raw, "read1", raw.read)  # urllib3 before 2 has no read1
-
-        def copy_into(buffer: memoryview) -> int:
-            content = read(len(buffer), decode_content=False)
-            buffer[: len(content)] = content
-            return len(content)
-
-        return copy_into
 
 
 class ScenarioClient:
@@ -201,7 +170,13 @@ class ScenarioClient:
         :param url: An asset's fresh URL.
         :param start: The first byte wanted, 0 or more. The stream's status tells if the CDN heeded it.
         :raises ScenarioConnectionError: if the CDN can't be reached.
+        :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
+        if not url.lower().startswith("https://") and not _is_loopback(self.access.base_url):
+            raise ScenarioFileError(
+                "Scenario's reply names a file's address that is not https. It was not fetched, since whoever is on "
+                "the way could change it. Check the connection's host, and what stands between here and Scenario."
+            )
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
         response = self._request(
             "open a file",
@@ -253,6 +228,15 @@ def _error_of(fault: Fault, action: str) -> ScenarioError:
     if fault.is_permanent:
         return ScenarioConfigurationError(message, sent=False)
     return ScenarioConnectionError(message, sent=fault.sent)
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine itself."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
 from airflow_provider_scenario.api.model import Model, ModelInput
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransientError
+from airflow_provider_scenario.files.transfer_log import Log
 from airflow_provider_scenario.submission.prepare import Clip, check_assets, log_lengths, refuse
 from airflow_provider_scenario.transfers.intake import Intake
-from airflow_provider_scenario.transfers.progress import Log
 from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
 from airflow_provider_scenario.transfers.upload_memory import StateStore, UploadMemory
 from airflow_provider_scenario.transfers.xcom_shelf import shelf_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import AssetStatus
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioNotFoundError
-from airflow_provider_scenario.transfers.progress import Log
+from airflow_provider_scenario.files.transfer_log import Log
 from airflow_provider_scenario.transfers.run_memory import RunMemory, Shelf
 from airflow_provider_scenario.transfers.source_file import SourceFile
 from airflow_provider_scenario.transfers.upload import SentFile, Uploader

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_scenario.exceptions import ScenarioTransferError
-from airflow_provider_scenario.transfers.progress import Log
+from airflow_provider_scenario.files.transfer_log import Log
 from airflow_provider_scenario.transfers.upload import SentFile
 
 SETTLING = 1.0

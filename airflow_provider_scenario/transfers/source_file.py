@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
-from airflow_provider_scenario.transfers.location import is_local, object_path
+from airflow_provider_scenario.files.storage import is_local, object_path, reading_error
 from airflow_provider_scenario.transfers.media_type import HEAD, MediaType, media_type_of
 from airflow_provider_scenario.transfers.playing_time import playing_time
-from airflow_provider_scenario.transfers.storage_error import reading_error
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

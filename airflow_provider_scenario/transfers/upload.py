@@ -24,7 +24,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransferError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.transfers.progress import Log, Progress, megabytes, speed
+from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
 from airflow_provider_scenario.transfers.source_file import SourceFile
 
 if TYPE_CHECKING:

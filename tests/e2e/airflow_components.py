@@ -50,7 +50,7 @@ PROVIDER_MODULES = (
     "airflow_provider_scenario.operators.generate",
     "airflow_provider_scenario.operators.generation",
     "airflow_provider_scenario.sensors.job",
-    "airflow_provider_scenario.transfers.saving",
+    "airflow_provider_scenario.files.download",
     "airflow_provider_scenario.triggers.capacity",
     "airflow_provider_scenario.triggers.job",
 )

@@ -48,6 +48,7 @@ def inherited_environment() -> dict[str, str]:
     }
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(filter(None, [environment.get(name), "localhost", "127.0.0.1", "::1"]))
+    environment["SCENARIO_VIDEOS"] = "file:///"  # the examples' root: each test saves in a folder of its own
     return environment
 
 

@@ -15,8 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.files import download
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import asset_source, download, upload
+from airflow_provider_scenario.transfers import upload
 
 
 class StateStore:
@@ -49,7 +50,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(attempts=4, first_wait=0.02, longest_wait=0.1)
     monkeypatch.setattr(download, "PATIENCE", patience)
     monkeypatch.setattr(upload, "PATIENCE", patience)
-    monkeypatch.setattr(asset_source, "FIRST_LOOK", 0.1)
+    monkeypatch.setattr(download, "FIRST_POLL", 0.1)
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ from airflow.sdk import ObjectStoragePath
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
+from airflow_provider_scenario.files.manifest import Manifest, SavedFile, facts_of, manifest_name
+from airflow_provider_scenario.files.naming import name_in_common_folder
+from airflow_provider_scenario.files.storage import LocalFolder
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import folder
-from airflow_provider_scenario.transfers.manifest import Manifest, facts_of, manifest_name
-from airflow_provider_scenario.transfers.naming import name_in_common_folder
-from airflow_provider_scenario.transfers.saved_file import SavedFile
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.transfers.conftest import TaskInstance
 
@@ -219,7 +218,7 @@ def test_it_is_written_last_and_is_gone_while_files_change(
     assert (place / "manifest.json").exists()
     scenario.add_fault({"type": "status", "code": 404}, path=f"/assets/{ids[2]}", times=None)
     with pytest.raises(ScenarioError):
-        save(context, asset_ids=ids, destination=template)
+        save(context, asset_ids=[ids[1], ids[0], ids[2]], destination=template)
     assert (place / "2.mp4").exists()
     assert not (place / "manifest.json").exists()
     scenario.clear_faults()
@@ -254,7 +253,7 @@ def test_it_is_never_half_there(
 
 
 def test_a_disk_that_fills_up_at_the_very_end_leaves_no_half_manifest(tmp_path: Path) -> None:
-    local = folder.LocalFolder(tmp_path)
+    local = LocalFolder(tmp_path)
 
     def half(file: Any) -> None:
         file.write(b"{")

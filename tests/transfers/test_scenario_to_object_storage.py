@@ -28,10 +28,10 @@ from airflow_provider_scenario.exceptions import (
     ScenarioNotFoundError,
     ScenarioTransferError,
 )
+from airflow_provider_scenario.files import storage
+from airflow_provider_scenario.files.storage import LocalFolder
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import saving
-from airflow_provider_scenario.transfers.folder import LocalFolder
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.transfers.conftest import requests_to
@@ -59,7 +59,7 @@ def digest(content: bytes) -> str:
 def files_in(folder: Path) -> list[str]:
     """Give the files in a folder but the manifest, which test_manifest.py is about."""
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return [name for name in found if Path(name).name != "manifest.json"]
+    return [name for name in found if Path(name).name not in ("manifest.json", "manifest.json.unfinished")]
 
 
 @pytest.fixture(params=[True, False], ids=["original", "transformed"])
@@ -455,13 +455,13 @@ def test_a_task_killed_before_it_opened_anything_fetches_nothing(
 ) -> None:
     asset_id = scenario.make_asset(SIZE)
     operator = ScenarioToObjectStorageOperator(task_id="save", asset_ids=asset_id, destination=str(tmp_path))
-    folder_at = saving.folder_at
+    folder_at = storage.folder_at
 
-    def killing(path: Any) -> Any:
+    def killing(*arguments: Any) -> Any:
         operator.on_kill()
-        return folder_at(path)
+        return folder_at(*arguments)
 
-    monkeypatch.setattr(saving, "folder_at", killing)
+    monkeypatch.setattr(storage, "folder_at", killing)
     with pytest.raises(ScenarioTransferError, match="was stopped"):
         operator.execute(context)
     assert files_in(tmp_path) == []
@@ -492,13 +492,13 @@ def test_a_saved_file_that_vanishes_while_it_is_looked_at_is_fetched_again(
 ) -> None:
     asset_id = scenario.make_asset(SIZE)
     first = save(context, asset_ids=asset_id, destination=str(tmp_path))
-    look = LocalFolder.sha256
+    look = LocalFolder.has
 
-    def vanish(folder: LocalFolder, name: str) -> str:
+    def vanish(folder: LocalFolder, name: str, size: int, sha256: str) -> bool:
         folder.remove(name)
-        return look(folder, name)
+        return look(folder, name, size, sha256)
 
-    monkeypatch.setattr(LocalFolder, "sha256", vanish)
+    monkeypatch.setattr(LocalFolder, "has", vanish)
     assert save(context, asset_ids=asset_id, destination=str(tmp_path)) == first
     assert files_in(tmp_path) == [f"{asset_id}.mp4"]
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_scenario.files.storage import staging_folder
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
-from airflow_provider_scenario.transfers.staging import staging_folder
 from tests.task_run import TaskRun
 from tests.transfers.conftest import requests_to
 

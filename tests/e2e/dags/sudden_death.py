@@ -180,15 +180,14 @@ def _stage(record: Any) -> str:
 
 def arm_download(crashes: Crashes) -> None:
     """Put the crash points of a download in the way of this process."""
-    from airflow_provider_scenario.transfers.arrival import Arrival
-    from airflow_provider_scenario.transfers.delivery import Delivery
+    from airflow_provider_scenario.files.download import AssetDownloader, FileDownload
 
-    def half_a_chunk(arrival: Any, chunk: bytes) -> None:
+    def half_a_chunk(download: Any, chunk: bytes) -> None:
         if crashes.is_due("half-file"):
-            arrival._file.write(chunk[: len(chunk) // 2])
-            arrival._file.flush()
+            download._file.write(chunk[: len(chunk) // 2])
+            download._file.flush()
             crashes.at("half-file")
 
-    wrap(Arrival, "add", half_a_chunk)
-    wrap(Delivery, "deliver", None, lambda *_, **__: crashes.at("whole-file"))
+    wrap(FileDownload, "add", half_a_chunk)
+    wrap(AssetDownloader, "save", None, lambda *_, **__: crashes.at("whole-file"))
     crashes.start_clocks()

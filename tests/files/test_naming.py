@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
-from airflow_provider_scenario.transfers.naming import DEFAULT_TEMPLATE, asset_ids_of, file_names, split_destination
+from airflow_provider_scenario.files.naming import (
+    DEFAULT_TEMPLATE,
+    asset_ids_of,
+    check_asset_id,
+    file_names,
+    split_destination,
+)
 
 
 def an_asset(asset_id: str, mime_type: str = "video/mp4") -> Asset:
@@ -42,6 +48,12 @@ def test_a_destination_is_a_folder_and_a_template(destination: str, folder: str,
         ("/data/{index:q}", "can't be read"),
         ("/data/{asset_id}/../../x{ext}", "would leave its folder"),
         ("/data/{asset_id}//x{ext}", "would leave its folder"),
+        ("/data/{asset_id}", "must end with {ext}"),
+        ("/data/{kind}.py", "must end with {ext}"),
+        ("/data/{asset_id}{ext}.py", "must end with {ext}"),
+        ("/data/{asset_id}{ext:.0}", "can't be read"),
+        ("/data/{index:999999999d}{ext}", "can't be read"),
+        ("/data/{asset_id:{index}}{ext}", "can't be read"),
         ("{asset_id}{ext}", "must begin with a folder"),
         ("s3://{asset_id}", "must begin with a folder"),
     ],
@@ -107,6 +119,8 @@ def test_no_name_comes_twice(ids: list[str]) -> None:
         ("('asset_1', 'asset_2')", ["asset_1", "asset_2"]),
         ([["asset_1", "asset_2"], ["asset_3"]], ["asset_1", "asset_2", "asset_3"]),
         (["asset_1", "asset_1"], ["asset_1"]),
+        ("[['asset_1', 'asset_2'], ['asset_3']]", ["asset_1", "asset_2", "asset_3"]),
+        ("[asset_1, asset_2]", ["asset_1", "asset_2"]),
         (iter(["asset_1"]), ["asset_1"]),
     ],
 )
@@ -116,5 +130,9 @@ def test_asset_ids_as_they_come(given_ids: object, ids: list[str]) -> None:
 
 @pytest.mark.parametrize("given_ids", ["", [], "[]", None, "None", ["../asset"], "asset 1", "a/b", ["asset_1", ""]])
 def test_what_is_no_asset_id_is_refused(given_ids: object) -> None:
+    def check() -> None:
+        for asset_id in asset_ids_of(given_ids):
+            check_asset_id(asset_id)
+
     with pytest.raises(ScenarioConfigurationError):
-        asset_ids_of(given_ids)
+        check()

@@ -12,12 +12,11 @@ import pytest
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioTransferError
-from airflow_provider_scenario.transfers.arrival import Arrival, StaleUrlError
-from airflow_provider_scenario.transfers.download import Downloader
-from airflow_provider_scenario.transfers.progress import Progress
+from airflow_provider_scenario.files.download import AssetDownloader, FileDownload, StaleUrlError
+from airflow_provider_scenario.files.transfer_log import Progress
 from tests.transfers.test_pure_parts import Lines
 
-CONTENT = bytes(range(100))
+CONTENT = b"\0\0\0\x10ftypisom" + bytes(range(88))
 
 
 @dataclass
@@ -36,45 +35,45 @@ def rest(first: int, tag: str = "a", size: int = 100) -> Head:
     return Head(206, {"content-range": f"bytes {first}-{size - 1}/{size}", "etag": tag})
 
 
-def an_arrival(size: int | None = 100) -> tuple[Arrival, io.BytesIO]:
+def a_download(size: int | None = 100) -> tuple[FileDownload, io.BytesIO]:
     file = io.BytesIO()
     asset = Asset(id="asset_1", url="", kind="video", mime_type="video/mp4", size=size)
-    return Arrival(asset, file, Progress(Lines(), "asset_1", size)), file
+    return FileDownload(asset, file, Progress(Lines(), "asset_1", size)), file
 
 
 @pytest.mark.parametrize("size", [100, None])
 def test_a_cut_file_is_put_together(size: int | None) -> None:
-    arrival, file = an_arrival(size)
-    arrival.begin(whole())
-    arrival.add(CONTENT[:40])
+    download, file = a_download(size)
+    download.begin(whole())
+    download.add(CONTENT[:40])
     with pytest.raises(ScenarioTransferError, match="40 of 100 bytes"):
-        arrival.finish()
-    arrival.begin(rest(40))
-    arrival.add(CONTENT[40:])
-    received = arrival.finish()
+        download.finish()
+    download.begin(rest(40))
+    download.add(CONTENT[40:])
+    received = download.finish()
     assert (received.sha256, received.size) == (hashlib.sha256(CONTENT).hexdigest(), 100)
     assert file.getvalue() == CONTENT
 
 
 @pytest.mark.parametrize("head", [whole(), whole("b")])
 def test_a_reply_from_the_beginning_replaces_what_came(head: Head) -> None:
-    arrival, file = an_arrival()
-    arrival.begin(whole())
-    arrival.add(b"x" * 40)
-    arrival.begin(head)
-    arrival.add(CONTENT)
-    assert arrival.finish().sha256 == hashlib.sha256(CONTENT).hexdigest()
+    download, file = a_download()
+    download.begin(whole())
+    download.add(b"x" * 40)
+    download.begin(head)
+    download.add(CONTENT)
+    assert download.finish().sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert file.getvalue() == CONTENT
 
 
 @pytest.mark.parametrize("head", [rest(40, "b"), rest(10), Head(206), Head(206, {"content-range": "bytes x"})])
 def test_bytes_of_another_file_or_place_are_not_taken(head: Head) -> None:
-    arrival, file = an_arrival()
-    arrival.begin(whole())
-    arrival.add(CONTENT[:40])
+    download, file = a_download()
+    download.begin(whole())
+    download.add(CONTENT[:40])
     with pytest.raises(ScenarioTransferError, match="another part"):
-        arrival.begin(head)
-    assert arrival.position == 0
+        download.begin(head)
+    assert download.position == 0
     assert file.getvalue() == b""
 
 
@@ -82,39 +81,45 @@ def test_bytes_of_another_file_or_place_are_not_taken(head: Head) -> None:
     ("status", "kind"), [(403, StaleUrlError), (404, StaleUrlError), (416, StaleUrlError), (500, ScenarioTransferError)]
 )
 def test_refusals(status: int, kind: type[Exception]) -> None:
-    arrival, _ = an_arrival()
+    download, _ = a_download()
     with pytest.raises(kind, match=f"HTTP {status}"):
-        arrival.begin(Head(status))
+        download.begin(Head(status))
 
 
 def test_another_size_than_scenario_recorded_is_refused_before_any_byte() -> None:
-    arrival, _ = an_arrival(size=99)
+    download, _ = a_download(size=99)
     with pytest.raises(StaleUrlError, match="offers 100 bytes for asset_1, whose record says 99"):
-        arrival.begin(whole())
+        download.begin(whole())
 
 
 @pytest.mark.parametrize(("size", "sent"), [(100, 99), (100, 101), (None, 0)])
 def test_a_length_nobody_announced_is_still_counted(size: int | None, sent: int) -> None:
-    arrival, _ = an_arrival(size)
-    arrival.begin(Head(200))
-    arrival.add(b"x" * sent)
+    download, _ = a_download(size)
+    download.begin(Head(200))
+
+    def take() -> None:
+        download.add((CONTENT + b"x")[:sent])
+        download.finish()
+
     with pytest.raises(ScenarioTransferError):
-        arrival.finish()
+        take()
 
 
 def test_a_reply_that_says_nothing_is_missing_is_enough() -> None:
-    arrival, file = an_arrival(None)
-    arrival.begin(whole())
-    arrival.add(CONTENT)
-    assert not arrival.begin(Head(416, {"content-range": "bytes */100"}))
-    assert arrival.finish().size == 100
+    download, file = a_download(None)
+    download.begin(whole())
+    download.add(CONTENT)
+    assert not download.begin(Head(416, {"content-range": "bytes */100"}))
+    assert download.finish().size == 100
     with pytest.raises(StaleUrlError):
-        arrival.begin(Head(416, {"content-range": "bytes */101"}))
+        download.begin(Head(416, {"content-range": "bytes */101"}))
     assert file.getvalue() == b""
 
 
 @pytest.mark.parametrize("stopped_after", [0, 1])
-def test_what_is_stopped_half_way_is_no_file_even_if_nobody_told_its_size(stopped_after: int) -> None:
+def test_what_is_stopped_half_way_is_no_file_even_if_nobody_told_its_size(
+    monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
     stop = threading.Event()
 
     class Stream(Head):
@@ -130,14 +135,12 @@ def test_what_is_stopped_half_way_is_no_file_even_if_nobody_told_its_size(stoppe
                     stop.set()
                 yield CONTENT
 
-    class Source:
-        def __init__(self) -> None:
-            self.stop = stop
-            self.client = self
-
+    class Client:
         def open_file(self, url: str, start: int = 0) -> Stream:
             return Stream()
 
+    downloader = AssetDownloader(Client(), None, None, "", Lines())  # type: ignore[arg-type]
+    monkeypatch.setattr(downloader, "_stop", stop)
     asset = Asset(id="asset_1", url="", kind="video", mime_type="video/mp4", size=None)
     with pytest.raises(ScenarioTransferError, match="was stopped"):
-        Downloader(Source(), Lines()).fetch(asset, io.BytesIO())  # type: ignore[arg-type]
+        downloader.fetch(asset, io.BytesIO())

@@ -2,20 +2,77 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
 import string
 import unicodedata
+import urllib.parse
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError
 
 DEFAULT_TEMPLATE = "{asset_id}{ext}"
 """How a file is called where the destination is a plain folder."""
 
 _FIELDS_OF_JOB = frozenset({"job_id", "model_id"})
 _FIELDS = ("asset_id", "ext", "index", "kind", "job_id", "model_id")
+_SPEC = re.compile(r"0?\d{0,3}[a-z]?")
+"""How a field may be formatted, such as ``03d``: a longer number would make a name of gigabytes."""
+
+
+def below_root(destination: str, root: str) -> str:
+    """Return a destination that is sure to lie below a root, as far as its text tells.
+
+    >>> below_root("tall/{asset_id}{ext}", "s3://conn@bucket/clips")
+    's3://conn@bucket/clips/tall/{asset_id}{ext}'
+
+    :param destination: What a template rendered: a path relative to the root, or one that begins with the root.
+    :param root: What the DAG's author fixed: a URI or an absolute path.
+    :raises ScenarioConfigurationError: if the root can't be one.
+    :raises ScenarioFileError: if the destination is not below the root.
+    """
+    if "{" in root or "}" in root:
+        raise ScenarioConfigurationError(f"root is {root!r}: it is a plain folder, without braces.")
+    root, wanted = _without_file_scheme(root.strip()).rstrip("/"), _without_file_scheme(destination.strip())
+    if "/" not in root and root:
+        raise ScenarioConfigurationError(f"root is {root!r}: give a URI or an absolute path.")
+    if wanted == root or wanted.startswith(root + "/"):
+        wanted = wanted[len(root) :].lstrip("/")
+    elif wanted.startswith("/"):
+        raise _outside(destination, root)
+    plain = _decoded(wanted)
+    parts = [part.strip() for part in re.split(r"[/\\]", plain)]
+    if ".." in parts or "://" in plain or "::" in plain or any(ord(sign) < 32 for sign in plain):
+        raise _outside(destination, root)
+    return f"{root}/{wanted}"
+
+
+def _outside(destination: str, root: str) -> ScenarioFileError:
+    return ScenarioFileError(
+        f"destination is {destination!r}, which is not below root {root or '/'!r}. Nothing was fetched. Give a path "
+        "relative to root, without '..'."
+    )
+
+
+def _without_file_scheme(text: str) -> str:
+    """Return a local path for its URI; other URIs as they are."""
+    for scheme in ("file://", "local://"):
+        if text.lower().startswith(scheme):
+            return text[len(scheme) :]
+    return text
+
+
+def _decoded(text: str) -> str:
+    """Return a text without percent-encoding, however often it was applied."""
+    for _ in range(10):
+        plain = urllib.parse.unquote(text)
+        if plain == text:
+            break
+        text = plain
+    return unicodedata.normalize("NFKC", text)
 
 
 def split_destination(destination: str) -> tuple[str, str]:
@@ -40,6 +97,10 @@ def split_destination(destination: str) -> tuple[str, str]:
     if template.endswith("/"):
         template += DEFAULT_TEMPLATE
     _check_template(template)
+    if not template.endswith("{ext}"):
+        raise ScenarioConfigurationError(
+            f"The file name {template!r} of destination must end with {{ext}}, the ending that fits the file's type."
+        )
     return folder, template
 
 
@@ -98,42 +159,60 @@ def name_in_common_folder(template: str, name: str, facts: Mapping[str, str | No
 
 
 def asset_ids_of(given: object) -> list[str]:
-    """Return the asset ids an author means.
+    """Return the asset ids an author means, also those that can't be ids: see :func:`check_asset_id`.
 
     :param given: One id; several in a list, or in the text templating makes of a list; or the lists that mapped tasks
         returned. An id that comes twice counts once.
-    :raises ScenarioConfigurationError: if there is none, or one that can't be an id.
+    :raises ScenarioConfigurationError: if there is none.
     """
     ids = list(dict.fromkeys(_flatten(given)))
-    if not ids:
-        raise ScenarioConfigurationError("asset_ids names no asset. Give the id of one at least.")
-    for asset_id in ids:
-        if not asset_id or any(sign in asset_id for sign in "/\\{}[]'\" \t\n") or asset_id in (".", "..", "None"):
-            raise ScenarioConfigurationError(
-                f"asset_ids holds {asset_id!r}, which is no asset id. An id looks like asset_abc123."
-            )
+    if not ids or ids in (["None"], [""]):
+        raise ScenarioConfigurationError(
+            "asset_ids came out empty: it names no asset. Check the task it comes from: it may have been skipped, or "
+            "have returned nothing."
+        )
     return ids
+
+
+def check_asset_id(asset_id: str) -> None:
+    """Refuse what can't be an asset's id, such as a path.
+
+    :raises ScenarioConfigurationError: if it can't be one.
+    """
+    is_odd = not asset_id.isprintable() or any(sign in asset_id for sign in "/\\{}[]'\"?#% ") or len(asset_id) > 200
+    if not asset_id or is_odd or asset_id in (".", "..", "None"):
+        raise ScenarioConfigurationError(
+            f"asset_ids holds {asset_id[:100]!r}, which is no asset id. An id looks like asset_abc123."
+        )
 
 
 def _flatten(given: object) -> list[str]:
     if isinstance(given, str):
         return _from_text(given)
+    if isinstance(given, Mapping):
+        return [str(given)]
     if isinstance(given, Iterable):
         return [asset_id for item in given for asset_id in _flatten(item)]
     return [str(given)]
 
 
 def _from_text(text: str) -> list[str]:
-    """Read one id, or the ``['a', 'b']`` that a template makes of a list (``(...)`` of a tuple)."""
+    """Read one id, or the ``['a', ['b']]`` that a template makes of a list (``(...)`` of a tuple)."""
     bare = text.strip()
     if bare[:1] not in ("[", "("):
         return [bare]
-    items = (item.strip().strip("'\"") for item in bare[1:-1].split(","))
-    return [item for item in items if item]
+    try:
+        return _flatten(list(ast.literal_eval(bare)))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        items = (item.strip().strip("'\"") for item in bare[1:-1].split(","))
+        return [item for item in items if item]
 
 
 def _check_template(template: str) -> None:
     try:
+        specs = [spec for _, field, spec, _ in string.Formatter().parse(template) if field is not None]
+        if not all(_SPEC.fullmatch(spec or "") for spec in specs):
+            raise ValueError("a field may be formatted as {index:03d} only")
         unknown = sorted(template_fields_of(template) - set(_FIELDS))
         common_folder(template)
         if not unknown:

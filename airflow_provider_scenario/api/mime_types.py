@@ -1,0 +1,119 @@
+"""MIME types and file endings: one table of our own, so that every machine gives the same ending. Pure."""
+
+from __future__ import annotations
+
+UNKNOWN_EXTENSION = ".bin"
+UNKNOWN_TYPE = "application/octet-stream"
+
+_TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
+    # The type, its ending, and other spellings of the type.
+    "image/png": (".png", ("image/x-png", "image/apng", "image/vnd.mozilla.apng")),
+    "image/jpeg": (".jpg", ("image/jpg", "image/pjpeg", "image/jfif")),
+    "image/gif": (".gif", ()),
+    "image/webp": (".webp", ()),
+    "image/avif": (".avif", ("image/avif-sequence",)),
+    "image/heic": (".heic", ("image/heic-sequence",)),
+    "image/heif": (".heif", ("image/heif-sequence",)),
+    "image/bmp": (".bmp", ("image/x-bmp", "image/x-ms-bmp")),
+    "image/tiff": (".tiff", ("image/tif", "image/x-tiff")),
+    "image/svg+xml": (".svg", ("image/svg",)),
+    "image/jxl": (".jxl", ()),
+    "image/vnd.adobe.photoshop": (".psd", ("image/x-psd", "application/x-photoshop", "image/psd")),
+    "image/vnd.radiance": (".hdr", ("image/x-hdr", "image/hdr")),
+    "image/x-exr": (".exr", ("image/exr", "image/aces")),
+    "image/x-icon": (".ico", ("image/vnd.microsoft.icon", "image/ico")),
+    "image/x-tga": (".tga", ("image/tga", "image/x-targa")),
+    "image/ktx2": (".ktx2", ()),
+    "video/mp4": (".mp4", ("video/mpeg4", "application/mp4")),
+    "video/x-m4v": (".m4v", ("video/m4v",)),
+    "video/quicktime": (".mov", ("video/mov", "video/x-quicktime")),
+    "video/webm": (".webm", ()),
+    "video/x-matroska": (".mkv", ("video/matroska", "video/mkv", "video/x-mkv")),
+    "video/x-msvideo": (".avi", ("video/avi", "video/msvideo")),
+    "video/mpeg": (".mpg", ("video/mpg",)),
+    "video/mp2t": (".ts", ("video/mpegts", "video/mpeg2-ts")),
+    "video/ogg": (".ogv", ()),
+    "video/3gpp": (".3gp", ("video/3gp",)),
+    "video/3gpp2": (".3g2", ()),
+    "video/x-flv": (".flv", ("video/flv",)),
+    "video/x-ms-wmv": (".wmv", ()),
+    "audio/mpeg": (".mp3", ("audio/mp3", "audio/x-mp3", "audio/mpeg3", "audio/x-mpeg", "audio/mpg")),
+    "audio/mp4": (".m4a", ("audio/m4a", "audio/x-m4a", "audio/x-mp4")),
+    "audio/wav": (".wav", ("audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav")),
+    "audio/flac": (".flac", ("audio/x-flac",)),
+    "audio/ogg": (".ogg", ("audio/vorbis", "application/ogg", "audio/x-ogg")),
+    "audio/opus": (".opus", ("audio/x-opus",)),
+    "audio/aac": (".aac", ("audio/x-aac", "audio/aacp", "audio/x-hx-aac-adts")),
+    "audio/webm": (".weba", ()),
+    "audio/aiff": (".aiff", ("audio/x-aiff",)),
+    "audio/midi": (".mid", ("audio/x-midi", "audio/mid")),
+    "audio/basic": (".au", ("audio/x-au",)),
+    "model/gltf-binary": (".glb", ("model/glb", "application/x-glb")),
+    "model/gltf+json": (".gltf", ("model/gltf",)),
+    "model/obj": (".obj", ("application/x-tgif", "model/x-obj", "application/wavefront-obj")),
+    "model/mtl": (".mtl", ()),
+    "model/stl": (".stl", ("model/x.stl-binary", "model/x.stl-ascii", "application/sla", "application/vnd.ms-pki.stl")),
+    "model/fbx": (".fbx", ("application/fbx", "model/x-fbx", "application/vnd.autodesk.fbx")),
+    "model/vnd.usdz+zip": (".usdz", ("model/usdz", "model/vnd.pixar.usd")),
+    "model/vnd.usd": (".usd", ("model/usd",)),
+    "model/ply": (".ply", ("application/ply", "model/x-ply")),
+    "model/3mf": (".3mf", ("application/vnd.ms-package.3dmanufacturing-3dmodel+xml",)),
+    "model/vnd.collada+xml": (".dae", ("model/dae",)),
+    "application/json": (".json", ("text/json",)),
+    "application/pdf": (".pdf", ("application/x-pdf",)),
+    "application/zip": (".zip", ("application/x-zip-compressed", "application/x-zip")),
+    "application/gzip": (".gz", ("application/x-gzip",)),
+    "text/plain": (".txt", ()),
+    "text/markdown": (".md", ("text/x-markdown",)),
+    "text/csv": (".csv", ()),
+    "text/html": (".html", ("application/xhtml+xml",)),
+    "text/vtt": (".vtt", ()),
+    "application/x-subrip": (".srt", ("text/srt", "text/x-srt")),
+    "application/xml": (".xml", ("text/xml",)),
+    "application/yaml": (".yaml", ("text/yaml", "application/x-yaml", "text/x-yaml")),
+    UNKNOWN_TYPE: (UNKNOWN_EXTENSION, ("binary/octet-stream", "application/binary", "application/unknown")),
+}
+
+_CANONICAL = {other: name for name, (_, others) in _TABLE.items() for other in others}
+
+_BY_EXTENSION = {extension: name for name, (extension, _) in reversed(_TABLE.items())} | {
+    ".jpeg": "image/jpeg",
+    ".jfif": "image/jpeg",
+    ".apng": "image/png",
+    ".tif": "image/tiff",
+    ".mpeg": "video/mpeg",
+    ".mts": "video/mp2t",
+    ".m2ts": "video/mp2t",
+    ".oga": "audio/ogg",
+    ".aif": "audio/aiff",
+    ".midi": "audio/midi",
+    ".htm": "text/html",
+    ".yml": "application/yaml",
+}
+
+
+def canonical_type(mime_type: str) -> str:
+    """Return the usual spelling of a MIME type, without its parameters.
+
+    >>> canonical_type("Audio/MP3; rate=44100")
+    'audio/mpeg'
+
+    :param mime_type: A MIME type, or a ``Content-Type``.
+    :return: In lower case; a type that is not in the table comes back as it is; empty for an empty one.
+    """
+    bare = mime_type.partition(";")[0].strip().lower()
+    return _CANONICAL.get(bare, bare)
+
+
+def extension_of(mime_type: str) -> str:
+    """Return the ending of a MIME type's files, with its dot; ``.bin`` for a type that is not in the table."""
+    known = _TABLE.get(canonical_type(mime_type))
+    return known[0] if known else UNKNOWN_EXTENSION
+
+
+def type_of_extension(extension: str) -> str | None:
+    """Return the MIME type of files with an ending, ``None`` for one that is not in the table.
+
+    :param extension: The ending with its dot, in any case.
+    """
+    return _BY_EXTENSION.get(extension.lower())

@@ -1,0 +1,550 @@
+"""Fetches assets' files from Scenario into a folder: several at once, each whole and right, or not at all.
+
+A reply of the CDN counts only if its status, type, encoding, length and first bytes fit the asset's record. A cut is
+resumed, an ended URL renewed. There is no limit on the time a file takes while bytes come; a connection that is silent
+for the connection's time-out, or that brings less than :data:`SLOWEST` bytes a second for a minute, is given up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.asset import Asset, AssetStatus
+from airflow_provider_scenario.api.mime_types import canonical_type
+from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
+from airflow_provider_scenario.exceptions import (
+    ScenarioFileError,
+    ScenarioServerError,
+    ScenarioTransferError,
+    ScenarioTransientError,
+)
+from airflow_provider_scenario.files.manifest import ManifestFile, SavedFile
+from airflow_provider_scenario.files.naming import check_asset_id, file_names
+from airflow_provider_scenario.files.signatures import HEAD, bytes_fit, type_fits
+from airflow_provider_scenario.files.storage import Folder
+from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.api.client import FileStream, ScenarioClient
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+PARALLEL = 4
+"""Files that are fetched at once."""
+
+CHUNK = 1 << 20
+"""Bytes asked of the connection at once."""
+
+PATIENCE = Patience(attempts=6, first_wait=0.5, longest_wait=30.0)
+"""How long to keep at a file that doesn't come further. A cut that brought new bytes starts the count anew."""
+
+MOST_ATTEMPTS = 200
+"""Connections made for one file at most, however much each of them brought."""
+
+SLOWEST = 100
+"""Bytes a second that a connection must bring on average over :data:`SLOW_WINDOW`."""
+
+SLOW_WINDOW = 60.0
+"""Seconds over which the speed is judged."""
+
+LARGE = 64 << 20
+"""Bytes from which a file is digested in a thread of its own, while the next bytes come: a fifth quicker for one large
+file, but slower for many small ones at once."""
+
+LARGEST_UNANNOUNCED = 64 << 30
+"""Bytes taken of a file whose size neither Scenario nor the CDN tells."""
+
+FIRST_POLL = 1.0
+"""Seconds until a pending asset is read again; they double up to :data:`LONGEST_POLL`."""
+
+LONGEST_POLL = 10.0
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
+_LEAST_HEAD = 16
+"""Bytes from which a file's beginning can be judged."""
+
+
+class StaleUrlError(ScenarioTransferError):
+    """What the URL leads to is not the file: the URL has ended, or something answers in the CDN's place."""
+
+
+class _SlowError(ScenarioTransferError):
+    """The connection brings hardly any bytes."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """What arrived.
+
+    :param sha256: Digest in hexadecimal.
+    :param size: Bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+class FileDownload:
+    """One file on its way into an empty file that is open for writing. It judges replies and bytes; it sends nothing.
+
+    Call :meth:`close` at the end.
+
+    :param asset: The asset it belongs to.
+    :param file: Where the bytes go.
+    :param progress: What is told how far it is.
+    """
+
+    def __init__(self, asset: Asset, file: BinaryIO, progress: Progress) -> None:
+        self.position = self.furthest = 0
+        self._asset, self._file, self._progress = asset, file, progress
+        self._is_transformed = _is_transformed(asset.url)
+        self._type = asset.mime_type
+        self._digest = hashlib.sha256()
+        self._digester: ThreadPoolExecutor | None = None
+        self._digesting: Future[None] | None = None
+        if asset.size is None or asset.size >= LARGE:
+            self._digester = ThreadPoolExecutor(1, thread_name_prefix="scenario-digest")
+        self._head = b""
+        self._total: int | None = None
+        self._end: int | None = None
+        self._versions: dict[str, str] = {}
+
+    def begin(self, stream: FileStream) -> bool:
+        """Judge a reply before its bytes are taken.
+
+        :return: Whether its bytes are wanted: not if it only says that nothing is missing.
+        :raises ScenarioTransferError: if they are not those that are missing.
+        """
+        if self.position and stream.status == 416 and total_of(stream) == self.position:
+            self._total = self.position
+            return False
+        refused = refusal_of(stream, self._asset, is_transformed=self._is_transformed)
+        if refused is not None:
+            if stream.status == 416:
+                self.begin_anew()
+            raise refused
+        start, end, total = _extent_of(stream)
+        versions = {name: stream.headers[name] for name in ("etag", "last-modified") if name in stream.headers}
+        has_changed = any(versions.get(name, value) != value for name, value in self._versions.items())
+        if self.position and (start == 0 or has_changed):
+            self.begin_anew()
+        if start != self.position:
+            self.begin_anew()
+            raise ScenarioTransferError(f"Scenario's CDN sent another part of {self._asset.id} than was asked for.")
+        if total is not None and self._asset.size is not None and total != self._asset.size:
+            self.begin_anew()
+            raise StaleUrlError(
+                f"Scenario's CDN offers {total} bytes for {self._asset.id}, whose record says {self._asset.size}."
+            )
+        self._total, self._end, self._versions = total, end, versions
+        self._type = _type_to_check(self._asset, stream, self._is_transformed)
+        return True
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        :raises ScenarioTransferError: if they show that this is another file, or are too many.
+        """
+        position = self.position + len(chunk)
+        limits = (self._asset.size, self._total, self._end)
+        if position > min((limit for limit in limits if limit is not None), default=LARGEST_UNANNOUNCED):
+            self.begin_anew()
+            raise ScenarioTransferError(f"Scenario's CDN sent more bytes of {self._asset.id} than it has.")
+        if len(self._head) < HEAD:
+            self._head += chunk[: HEAD - len(self._head)]
+            if len(self._head) == HEAD:
+                self._check_head()
+        self._finish_digest()
+        if self._digester is None:
+            self._digest.update(chunk)
+        else:
+            self._digesting = self._digester.submit(self._digest.update, chunk)
+        self._file.write(chunk)
+        self.position = position
+        self.furthest = max(self.furthest, position)
+        self._progress.reach(position)
+
+    def finish(self) -> Received:
+        """Return what arrived, now that the CDN says it was all.
+
+        :raises ScenarioTransferError: if it is not.
+        """
+        if self.position:
+            self._check_head()
+        expected = self._total if self._total is not None else self._asset.size
+        if self.position and expected in (None, self.position):
+            self._finish_digest()
+            return Received(self._digest.hexdigest(), self.position)
+        arrived = self.position
+        if expected is None or arrived > expected:
+            self.begin_anew()
+        raise ScenarioTransferError(f"{arrived} of {expected} bytes of {self._asset.id} have arrived.")
+
+    def keep_what_fits(self) -> None:
+        """Throw away what a broken reply brought, unless its first bytes show that it was the file."""
+        is_whole_head = len(self._head) == HEAD
+        if self.position and not is_whole_head:
+            can_be_judged = len(self._head) >= _LEAST_HEAD
+            if not can_be_judged or not bytes_fit(self._type, self._head):
+                self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Throw away what has arrived."""
+        self._finish_digest()
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest = hashlib.sha256()
+        self._head = b""
+        self.position = 0
+        self._total = self._end = None
+        self._versions = {}
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._digester is not None:
+            self._digester.shutdown(cancel_futures=True)
+
+    def _finish_digest(self) -> None:
+        if self._digesting is not None:
+            self._digesting.result()
+            self._digesting = None
+
+    def _check_head(self) -> None:
+        if not bytes_fit(self._type, self._head):
+            self.begin_anew()
+            raise StaleUrlError(
+                f"What Scenario's CDN sent for {self._asset.id} does not begin as {self._asset.mime_type} does: a "
+                "proxy or a page answers in its place."
+            )
+
+
+class AssetDownloader:
+    """Saves assets in a folder.
+
+    :param client: The client of Scenario.
+    :param folder: Where files go.
+    :param manifest: The manifest of what stands there: withdrawn before a file changes.
+    :param template: How files are called, as :func:`~.naming.split_destination` returned it.
+    :param log: The task's logger.
+    :param original: Whether to fetch the files before Scenario optimised them. Default: no.
+    :param timeout: Seconds to wait for assets that are still pending. Default 600.
+    """
+
+    def __init__(
+        self,
+        client: ScenarioClient,
+        folder: Folder,
+        manifest: ManifestFile,
+        template: str,
+        log: Log,
+        *,
+        original: bool = False,
+        timeout: float = 600.0,
+    ) -> None:
+        self._client = client
+        self._folder = folder
+        self._manifest = manifest
+        self._template = template
+        self._log = log
+        self._original = original
+        self._timeout = timeout
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End every transfer soon; none leaves half a file under its final name."""
+        self._stop.set()
+
+    def save(self, asset_ids: Sequence[str], facts: Mapping[str, str | None] | None = None) -> list[SavedFile]:
+        """Save each asset's file, or keep the one that is there and right.
+
+        If some can't be saved, the others still are.
+
+        :param asset_ids: The assets, each once.
+        :param facts: ``job_id`` and ``model_id`` of the job that made them all, where it is known.
+        :return: One fact sheet a file, in order.
+        :raises ScenarioError: the error of the first that could not be saved; a transient one goes first, so that the
+            task's retries bring what they can. Its note names all.
+        """
+        facts = facts or {}
+        pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario-download")
+        try:
+            ids = dict(enumerate(asset_ids, start=1))
+            assets, missing = _outcomes(pool, self.read_asset, ids)
+            names = file_names(self._template, assets, facts, self._manifest.reserved)
+            pairs = {place: (asset, names[place]) for place, asset in assets.items()}
+            files, unsaved = _outcomes(pool, lambda pair: self._save(*pair), pairs)
+        except BaseException:
+            self.stop()
+            self._manifest.keep_list()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        errors = {ids[place]: error for place, error in sorted({**missing, **unsaved}.items())}
+        if errors:
+            self._manifest.keep_list()
+            self._raise_worst(errors, len(asset_ids))
+        made_by = facts.get("job_id")
+        return [dataclasses.replace(file, job_id=made_by or file.job_id) for _, file in sorted(files.items())]
+
+    def read_asset(self, asset_id: str) -> Asset:
+        """Return the asset with a fresh URL, once its file can be had; its size only where it is that of the file.
+
+        :raises ScenarioConfigurationError: if the id can't be one.
+        :raises ScenarioFileError: if Scenario says that the asset is in error.
+        :raises ScenarioTransferError: if it is still pending after the time-out.
+        :raises ScenarioError: what else stops the call, such as an unknown id.
+        """
+        check_asset_id(asset_id)
+        deadline = time.monotonic() + self._timeout
+        pause = FIRST_POLL
+        while True:
+            asset = self._client.send(calls.get_asset(asset_id, original=self._original))
+            if asset.id != asset_id:
+                raise ScenarioServerError(f"Scenario was asked for asset {asset_id}, but told of {asset.id}.")
+            if asset.status is AssetStatus.ERROR:
+                raise ScenarioFileError(
+                    f"Scenario has no file for asset {asset_id}: its status is error. Other files of the job are not "
+                    "concerned. Run the job again to get it anew, or ask Scenario with this id."
+                )
+            if asset.status is AssetStatus.SUCCESS and asset.url:
+                # Of a file that Scenario transforms on its way the record tells another size.
+                return dataclasses.replace(asset, size=None) if _is_transformed(asset.url) else asset
+            left = deadline - time.monotonic()
+            if self._stop.wait(min(pause, max(0.0, left))):
+                raise ScenarioTransferError(f"The wait for asset {asset_id} was stopped. The next try goes on with it.")
+            if left <= 0:
+                raise ScenarioTransferError(
+                    f"Asset {asset_id} is still pending at Scenario after {self._timeout:.0f} s. It is not lost: the "
+                    "next try looks again."
+                )
+            pause = min(LONGEST_POLL, pause * 2)
+
+    def _save(self, asset: Asset, name: str) -> SavedFile:
+        uri = self._folder.uri(name)
+        received = self._already_there(asset, name, uri)
+        if received is None:
+            self._manifest.withdraw()
+            began = time.monotonic()
+            content_type = canonical_type(asset.mime_type)
+            received = self._folder.store(name, lambda file: self.fetch(asset, file), content_type)
+            pace = speed(received.size, time.monotonic() - began)
+            self._log.info("Saved %s: %s, %s", uri, megabytes(received.size), pace)
+        saved = SavedFile(
+            uri=uri,
+            asset_id=asset.id,
+            sha256=received.sha256,
+            bytes=received.size,
+            mime_type=asset.mime_type,
+            width=asset.width,
+            height=asset.height,
+            duration=asset.duration,
+            frame_rate=asset.frame_rate,
+            kind=asset.kind,
+            job_id=asset.job_id,
+        )
+        self._manifest.note(saved)
+        return saved
+
+    def _already_there(self, asset: Asset, name: str, uri: str) -> Received | None:
+        """Return what stands there if it is this asset's file by a digest that a manifest of ours holds."""
+        held = self._manifest.digest_of(uri, asset.id)
+        if held is None:
+            return None
+        size, sha256 = held
+        if size != self._announced_size(asset) or not self._folder.has(name, size, sha256):
+            self._log.warning("%s is no longer the file that was saved there: fetching it again.", uri)
+            return None
+        self._log.info("%s is there already: %s", uri, megabytes(size))
+        return Received(sha256, size)
+
+    def _announced_size(self, asset: Asset) -> int | None:
+        """Return the size of the asset's file: Scenario's record, else what the CDN says, else ``None``."""
+        if asset.size is not None:
+            return asset.size
+        try:
+            with self._client.open_file(asset.url) as stream:
+                refused = refusal_of(stream, asset, is_transformed=_is_transformed(asset.url))
+                return total_of(stream) if refused is None else None
+        except ScenarioTransientError:
+            return None
+
+    def fetch(self, asset: Asset, file: BinaryIO) -> Received:
+        """Write an asset's file.
+
+        :param asset: The asset, with a fresh URL.
+        :param file: An empty file, open for writing. Its content counts only if this returns.
+        :return: What arrived: as many bytes as the CDN announced and Scenario's record says.
+        :raises ScenarioTransferError: if the file did not arrive whole within the attempts.
+        :raises OSError: if it can't be written.
+        """
+        progress = Progress(self._log, asset.id, asset.size)
+        with contextlib.closing(FileDownload(asset, file, progress)) as download:
+            return self._fetch(asset, download)
+
+    def _fetch(self, asset: Asset, download: FileDownload) -> Received:
+        fruitless = 0
+        for _ in range(MOST_ATTEMPTS):
+            furthest = download.furthest
+            try:
+                self._receive(asset, download)
+                received = download.finish()
+                self._confirm(asset, download)
+            except ScenarioTransientError as error:
+                trouble = error
+            else:
+                return received
+            download.keep_what_fits()
+            has_moved = download.furthest > furthest and not isinstance(trouble, _SlowError)
+            fruitless = 1 if has_moved else fruitless + 1
+            asset = self._wait_and_renew(trouble, asset, fruitless, download)
+        raise _given_up(asset, download, f"the connection broke {MOST_ATTEMPTS} times")
+
+    def _receive(self, asset: Asset, download: FileDownload) -> None:
+        with self._client.open_file(asset.url, start=download.position) as stream:
+            if not download.begin(stream):
+                return
+            since, before = time.monotonic(), download.position
+            for chunk in stream.chunks(CHUNK):
+                if self._stop.is_set():
+                    raise _stopped(asset)
+                download.add(chunk)
+                now = time.monotonic()
+                if now - since >= SLOW_WINDOW:
+                    if download.position - before < SLOWEST * (now - since):
+                        raise _SlowError(f"Scenario's CDN brought less than {SLOWEST} bytes a second for a minute.")
+                    since, before = now, download.position
+
+    def _confirm(self, asset: Asset, download: FileDownload) -> None:
+        """Ask the CDN again how long the file is, where its own word is the only one: a reply may have been short."""
+        if asset.size is not None:
+            return
+        with self._client.open_file(asset.url, start=download.position) as stream:
+            refused = refusal_of(stream, asset, is_transformed=_is_transformed(asset.url))
+            if refused is not None and stream.status != 416:
+                raise refused
+            total = total_of(stream)
+        if total not in (None, download.position):
+            arrived = download.position
+            download.begin_anew()
+            raise ScenarioTransferError(f"Scenario's CDN sent {arrived} bytes of {asset.id} as all, but has {total}.")
+
+    def _wait_and_renew(
+        self, trouble: ScenarioTransientError, asset: Asset, fruitless: int, download: FileDownload
+    ) -> Asset:
+        """Wait after an attempt that failed, and return the asset for the next one."""
+        wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, patience=PATIENCE)
+        if self._stop.is_set():
+            raise _stopped(asset)
+        if wait is None:
+            raise _given_up(asset, download, str(trouble).rstrip("."))
+        self._log.info("%s: %s Going on at byte %d in %.1f s.", asset.id, str(trouble), download.position, wait)
+        self._stop.wait(wait)
+        if isinstance(trouble, StaleUrlError):
+            fresh = self.read_asset(asset.id)
+            return dataclasses.replace(asset, url=fresh.url, size=fresh.size)
+        return asset
+
+    def _raise_worst(self, errors: Mapping[str, Exception], count: int) -> None:
+        ordered = sorted(errors.values(), key=lambda error: not isinstance(error, ScenarioTransientError))
+        worst = ordered[0]
+        if count > 1:
+            for asset_id, error in errors.items():
+                self._log.warning("Asset %s could not be saved: %s", asset_id[:100], error)
+            named = ", ".join(asset_id[:100] for asset_id in errors)
+            worst.add_note(f"{len(errors)} of {count} files could not be saved; the others are saved. Missing: {named}")
+        raise worst
+
+
+def refusal_of(stream: FileStream, asset: Asset, *, is_transformed: bool = False) -> ScenarioTransferError | None:
+    """Return the error that a reply of the CDN stands for, ``None`` if it brings bytes of the asset's file.
+
+    :param stream: The reply.
+    :param asset: The asset.
+    :param is_transformed: Whether its URL leads to a file that is converted on its way.
+    """
+    if stream.status not in (200, 206):
+        message = f"Scenario's CDN answers HTTP {stream.status} for {asset.id}."
+        return (StaleUrlError if 400 <= stream.status < 500 else ScenarioTransferError)(message)
+    for header, plain in (("content-encoding", ("identity",)), ("transfer-encoding", ("identity", "chunked"))):
+        encoding = stream.headers.get(header, "").strip().lower()
+        if encoding and encoding not in plain:
+            return ScenarioTransferError(
+                f"Scenario's CDN sent {asset.id} encoded as {encoding[:50]}, which was not asked for: a proxy may."
+            )
+    offered = stream.headers.get("content-type", "")
+    if not type_fits(asset.mime_type, offered, asset.kind, is_transformed=is_transformed):
+        return StaleUrlError(
+            f"Scenario's CDN answers with {offered[:50]} for {asset.id}, which is {asset.mime_type}: a proxy or a page "
+            "answers in its place."
+        )
+    return None
+
+
+def total_of(stream: FileStream) -> int | None:
+    """Return the size of the file that a reply is about, where it says it."""
+    if stream.status in (206, 416):
+        extent = _CONTENT_RANGE.fullmatch(stream.headers.get("content-range", "").strip())
+        return int(extent[3]) if extent and extent[3] != "*" else None
+    length = stream.headers.get("content-length", "")
+    return int(length) if stream.status == 200 and re.fullmatch(r"\d{1,18}", length) else None
+
+
+def _extent_of(stream: FileStream) -> tuple[int, int | None, int | None]:
+    """Return the first byte a reply brings (-1 if it makes no sense), the byte after its last, and the file's size."""
+    total = total_of(stream)
+    if stream.status != 206:
+        return 0, total, total
+    extent = _CONTENT_RANGE.fullmatch(stream.headers.get("content-range", "").strip())
+    if extent is None or extent[1] is None:
+        return -1, None, total
+    first, end = int(extent[1]), int(extent[2]) + 1
+    length = stream.headers.get("content-length", "")
+    is_odd = end <= first or (total is not None and end > total) or (length != "" and length != str(end - first))
+    return (-1 if is_odd else first), end, total
+
+
+def _is_transformed(url: str) -> bool:
+    return "/assets-transform/" in url.partition("?")[0]
+
+
+def _type_to_check(asset: Asset, stream: FileStream, is_transformed: bool) -> str:
+    """Return the type that the first bytes must be of."""
+    offered = stream.headers.get("content-type", "")
+    return offered if is_transformed and not type_fits(asset.mime_type, offered, asset.kind) else asset.mime_type
+
+
+def _outcomes(
+    pool: ThreadPoolExecutor, work: Callable[[T], K], items: Mapping[int, T]
+) -> tuple[dict[int, K], dict[int, Exception]]:
+    """Do the work for every item, and return what came of it by place: values and errors."""
+    futures: dict[int, Future[K]] = {place: pool.submit(work, item) for place, item in items.items()}
+    values: dict[int, K] = {}
+    errors: dict[int, Exception] = {}
+    for place, future in futures.items():
+        try:
+            values[place] = future.result()
+        except Exception as error:  # noqa: BLE001 - one file's trouble must not cost its neighbours; it is raised later
+            errors[place] = error
+    return values, errors
+
+
+def _stopped(asset: Asset) -> ScenarioTransferError:
+    return ScenarioTransferError(f"Fetching {asset.id} was stopped. Nothing half is left; the next try begins.")
+
+
+def _given_up(asset: Asset, download: FileDownload, trouble: str) -> ScenarioTransferError:
+    return ScenarioTransferError(
+        f"The file of asset {asset.id} did not arrive whole: {trouble}. {download.furthest} bytes came at best. "
+        "Nothing half was kept, and nothing was lost at Scenario: the next try fetches it again, for free."
+    )
