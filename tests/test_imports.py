@@ -49,9 +49,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
     "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
-    "operators": TOP | {"transfers"},
+    "files": TOP,
+    "operators": TOP | {"files", "transfers"},
     "sensors": TOP,
-    "transfers": TOP,
+    "transfers": TOP | {"files"},
 }
 
 
@@ -122,7 +123,8 @@ def test_no_room_but_the_clients_pays_for_a_client(tmp_path: Path) -> None:
     modules = [
         f"{PACKAGE}.{module}"
         for module in FILES
-        if room(module) in ("operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
+        if room(module)
+        in ("files", "operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
     ]
     loaded = loaded_by(modules, tmp_path)
     assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}

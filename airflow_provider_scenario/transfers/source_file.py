@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.files.truncation import Truncation, find_truncation
 from airflow_provider_scenario.transfers.location import is_local, object_path
 from airflow_provider_scenario.transfers.media_type import HEAD, MediaType, media_type_of
 from airflow_provider_scenario.transfers.playing_time import playing_time
@@ -74,8 +75,8 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
 
     :param given: Its URI, absolute path, or ``ObjectStoragePath``.
     :param argument: The operator's argument, for the messages.
-    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, or holds neither video
-        nor image nor audio.
+    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, is cut short, or holds
+        neither video nor image nor audio.
     """
     path = object_path(given, argument)
     size = _size(path)
@@ -86,6 +87,7 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
             head = file.read(HEAD)
             file.seek(0)
             duration = playing_time(file)
+            missing = find_truncation(file, size)
     except Exception as error:
         raise reading_error(error, str(path)) from error
     media = media_type_of(path.name, head)
@@ -94,7 +96,19 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
             f"{path} is no video, image or audio file that Scenario takes, by its first bytes and its ending. Nothing "
             "was uploaded."
         )
+    if missing is not None:
+        raise ScenarioFileError(_cut_short(path, size, missing))
     return SourceFile(path, path.name, size, media, duration)
+
+
+def _cut_short(path: ObjectStoragePath, size: int, missing: Truncation) -> str:
+    of = f"{size:,} bytes, and its end is missing"
+    if missing.expected is not None:
+        of = f"{size:,} of {'at least ' if missing.at_least else ''}{missing.expected:,} bytes"
+    return (
+        f"{path} is cut short: {of}. Nothing was uploaded or charged. Is it still being copied? Let this task start "
+        "when the file is complete, or copy it anew."
+    )
 
 
 def _size(path: ObjectStoragePath) -> int:

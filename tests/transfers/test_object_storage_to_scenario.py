@@ -184,15 +184,17 @@ def test_a_missing_object_of_another_storage(
     assert scenario.requests()["counts"] == {}
 
 
-def test_what_scenario_cannot_import(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "noise.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(range(256)) * 40)
+def test_what_scenario_cannot_import(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, small_clip: Path
+) -> None:
+    (tmp_path / "noise.mp4").write_bytes(small_clip.read_bytes().replace(b"avc1", b"none").replace(b"avcC", b"none"))
     with pytest.raises(ScenarioFileError, match=r"Scenario could not import noise\.mp4: \S+"):
         send(context, source=str(tmp_path / "noise.mp4"))
     assert context["task_state_store"].get("scenario_uploads") == {}
 
 
 def test_an_image_scenario_refuses(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"noise" * 40)
+    (tmp_path / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"noise" * 40 + b"\0\0\0\0IEND\xaeB`\x82")
     with pytest.raises(ScenarioInputError, match=r"upload noise\.png"):
         send(context, source=str(tmp_path / "noise.png"))
 
