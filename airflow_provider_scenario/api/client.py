@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import ssl
 import time
@@ -33,6 +34,12 @@ T = TypeVar("T")
 
 _LONGEST_CHUNK = 0.5
 """Seconds after which a chunk that is not full is handed on, so that whoever waits for it can tell how far it is."""
+
+_SEND_BUFFER = 4 << 20
+"""Bytes that the kernel takes over before they are sent, at most (Linux: ``tcp_wmem``)."""
+
+_SLOWEST_LINE = 16 << 10
+"""Bytes a second that a connection with such a buffer sends at least."""
 
 _NO_ADDRESS = (
     requests.ConnectTimeout,
@@ -178,9 +185,13 @@ class ScenarioClient:
 
         :raises ScenarioConnectionError: if the connection breaks. A part may be sent again.
         """
-        timeout = (CONNECT_TIMEOUT, self.access.timeout)
-        headers = {"Content-Type": content_type}
-        return self._request("send a part", "PUT", url, data=content, headers=headers, timeout=timeout).status_code
+        # A file is sent in small pieces, and the time-out for connecting, which also holds while a body is sent, bounds
+        # each of them: a slow line may take as long as it needs, a silent one may not. What the kernel still has to
+        # send when the last piece was handed to it comes on top of the wait for the reply.
+        unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
+        timeout = (self.access.timeout, self.access.timeout + unsent)
+        body, headers = io.BytesIO(content), {"Content-Type": content_type}
+        return self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout).status_code
 
     def close(self) -> None:
         """Close the connections."""
