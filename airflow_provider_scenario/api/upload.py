@@ -36,6 +36,17 @@ class UploadPart:
     number: int
     url: str = field(repr=False)
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> UploadPart:
+        """Read one of the ``parts`` of an upload.
+
+        :raises KeyError: if it lacks its number or address.
+        """
+        number = document["number"]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise KeyError("number")
+        return cls(number, _text(document, "url"))
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -61,12 +72,23 @@ class Upload:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Upload:
-        """Read the ``upload`` object of a reply."""
-        error = document.get("errorMessage")
+        """Read the ``upload`` object of a reply.
+
+        :raises KeyError: if it lacks its id, or a part its number or address: then no byte can be sent.
+        """
+        status, asset_id, error = document.get("status"), document.get("entityId"), document.get("errorMessage")
+        parts = document.get("parts")
         return cls(
-            id=document["id"],
-            status=UploadStatus(document.get("status") or "pending"),
-            parts=tuple(UploadPart(int(part["number"]), part["url"]) for part in document.get("parts") or ()),
-            asset_id=document.get("entityId") or None,
-            error=redact(error) if error else None,
+            id=_text(document, "id"),
+            status=UploadStatus(status if isinstance(status, str) else "pending"),
+            parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
+            asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,
+            error=redact(error) if isinstance(error, str) and error else None,
         )
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str) or not value:
+        raise KeyError(name)
+    return value
