@@ -139,5 +139,5 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
     ]
     loaded = loaded_by(names, tmp_path)
     assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
-    tasks_only = ("api.calls", "operators.generation", "transfers.delivery", "transfers.intake", "transfers.saving")
+    tasks_only = ("api.calls", "operators.generation", "files.upload", "transfers.delivery", "transfers.saving")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -10,6 +12,8 @@ from airflow_provider_scenario.files.reading import MOST_ELEMENTS, read_at
 
 MAGIC = b"\x1a\x45\xdf\xa3"
 _HEAD, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_INFO, _TRACKS, _SCALE, _DURATION = 0x1549A966, 0x1654AE6B, 0x2AD7B1, 0x4489
+_TRACK_TYPE, _TIMESTAMP = 0x83, 0xE7
 _IN_SEGMENT = {0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, 0xBF}
 
 
@@ -76,3 +80,64 @@ def expected_end(file: BinaryIO, size: int) -> int:
         return found.end
     inner = [one for one in elements(file, found.start, size) if one.id in _IN_SEGMENT]
     return max((one.end or 0 for one in inner), default=size)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What such a file says of itself.
+
+    :param is_webm: Whether it is WebM rather than any Matroska.
+    :param track_types: The types of its tracks: 1 is video, 2 is audio.
+    :param duration: Seconds it plays; ``None`` if it does not say so, or what its clusters can't bear out.
+    """
+
+    is_webm: bool
+    track_types: frozenset[int]
+    duration: float | None
+
+
+def read_facts(file: BinaryIO, size: int) -> Facts:
+    """Return what a file says of itself.
+
+    :param file: The file.
+    :param size: Its bytes.
+    """
+    head = next(elements(file, 0, size), None)
+    is_webm = head is not None and b"webm" in read_at(file, head.start, min(64, (head.end or 64) - head.start))
+    body = segment(file, size)
+    types: set[int] = set()
+    scale, said, last = 1_000_000, 0.0, 0
+    for one in elements(file, body.start, size) if body else ():
+        end = min(one.end if one.end is not None else size, size)
+        if one.id == _INFO:
+            for field in elements(file, one.start, end):
+                if field.id == _SCALE:
+                    scale = _number(file, field) or scale
+                elif field.id == _DURATION:
+                    said = _real(file, field)
+        elif one.id == _TRACKS:
+            for entry in elements(file, one.start, end):
+                types |= {_number(file, field) for field in _inside(file, entry, end) if field.id == _TRACK_TYPE}
+        elif one.id == _CLUSTER:
+            last = next((_number(file, f) for f in elements(file, one.start, end) if f.id == _TIMESTAMP), last)
+    # A frame lies within 32,767 ticks of its cluster, so a duration far beyond the last cluster is not true.
+    is_true = 0 < said <= last + 65_536
+    return Facts(is_webm, frozenset(types), said * scale / 1e9 if is_true else None)
+
+
+def _inside(file: BinaryIO, one: Element, end: int) -> Iterator[Element]:
+    return elements(file, one.start, min(one.end if one.end is not None else end, end))
+
+
+def _number(file: BinaryIO, one: Element) -> int:
+    return int.from_bytes(_content(file, one), "big")
+
+
+def _real(file: BinaryIO, one: Element) -> float:
+    content = _content(file, one)
+    value: float = struct.unpack(">d" if len(content) == 8 else ">f", content)[0] if len(content) in (4, 8) else 0.0
+    return value if math.isfinite(value) else 0.0
+
+
+def _content(file: BinaryIO, one: Element) -> bytes:
+    return read_at(file, one.start, min(8, max(0, (one.end or one.start) - one.start)))

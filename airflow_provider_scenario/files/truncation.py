@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.files import isobmff, matroska
+from airflow_provider_scenario.files import isobmff, matroska, riff
 from airflow_provider_scenario.files.reading import MOST_ELEMENTS, read_at
 
 _RIFF_TYPES = (b"WAVE", b"AVI ", b"WEBP")
@@ -85,13 +85,8 @@ def _of_riff(file: BinaryIO, size: int) -> Truncation | None:
     (said,) = struct.unpack("<I", head[4:8])
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
         said, data = struct.unpack("<QQ", head[20:36])
-        return None if is_open_length(data) else _beyond(8 + said, size)
-    return None if is_open_length(said) else _beyond(8 + said, size)
-
-
-def is_open_length(said: int) -> bool:
-    """Return whether a length in a RIFF file is none: writers to pipes say 0, or nearly 2 or 4 GiB."""
-    return said == 0 or any(abs(top - said) <= 1 << 20 for top in ((1 << 31), (1 << 32), (1 << 63), (1 << 64)))
+        return None if riff.is_open_length(data) else _beyond(8 + said, size)
+    return None if riff.is_open_length(said) else _beyond(8 + said, size)
 
 
 def _of_png(file: BinaryIO, size: int) -> Truncation | None:

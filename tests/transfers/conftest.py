@@ -15,8 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.files import upload
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import asset_source, download, upload
+from airflow_provider_scenario.transfers import asset_source, download
 
 
 class StateStore:

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.files.upload import LARGEST_PART, SMALLEST_PART, part_size_of
 from airflow_provider_scenario.transfers.location import object_path
 from airflow_provider_scenario.transfers.progress import Progress
 from airflow_provider_scenario.transfers.storage_error import reading_error, writing_error
-from airflow_provider_scenario.transfers.upload import LARGEST_PART, SMALLEST_PART, part_size_of
 
 
 class Lines:
