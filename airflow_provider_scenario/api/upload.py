@@ -25,6 +25,10 @@ class UploadStatus(enum.StrEnum):
         return cls.PENDING
 
 
+_MOST_PARTS = 10_000
+"""Parts that an upload has at most (S3's own limit)."""
+
+
 @dataclass(frozen=True)
 class UploadPart:
     """One part of a multipart upload.
@@ -43,9 +47,10 @@ class UploadPart:
         :raises KeyError: if it lacks its number or address.
         """
         number = document["number"]
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or number != number // 1 or not 1 <= number <= _MOST_PARTS:
             raise KeyError("number")
-        return cls(number, _text(document, "url"))
+        return cls(int(number), _text(document, "url"))
 
 
 @dataclass(frozen=True)
