@@ -123,7 +123,8 @@ def test_no_room_but_the_clients_pays_for_a_client(tmp_path: Path) -> None:
     modules = [
         f"{PACKAGE}.{module}"
         for module in FILES
-        if room(module) in ("operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
+        if room(module)
+        in ("files", "operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
     ]
     loaded = loaded_by(modules, tmp_path)
     assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}
@@ -138,5 +139,5 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
     ]
     loaded = loaded_by(names, tmp_path)
     assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
-    tasks_only = ("api.calls", "operators.generation", "files.download", "files.storage", "transfers.intake")
+    tasks_only = ("api.calls", "operators.generation", "files.download", "files.storage", "files.upload")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

@@ -17,14 +17,13 @@ from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.exceptions import ScenarioError
-from airflow_provider_scenario.files import download
+from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
-from airflow_provider_scenario.transfers import upload
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.quick_scenario import Log, log, scenario, video_id

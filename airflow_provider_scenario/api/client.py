@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import ipaddress
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,12 @@ from airflow_provider_scenario.exceptions import (
 T = TypeVar("T")
 
 _SMALL_CHUNK = 1 << 16
+
+_SEND_BUFFER = 4 << 20
+"""Bytes that the kernel takes over before they are sent, at most (Linux: ``tcp_wmem``)."""
+
+_SLOWEST_LINE = 16 << 10
+"""Bytes a second that a connection with such a buffer sends at least."""
 
 
 class _OurHeadersOnly(requests.auth.AuthBase):
@@ -194,9 +201,13 @@ class ScenarioClient:
 
         :raises ScenarioConnectionError: if the connection breaks. A part may be sent again.
         """
-        timeout = (CONNECT_TIMEOUT, self.access.timeout)
-        headers = {"Content-Type": content_type}
-        return self._request("send a part", "PUT", url, data=content, headers=headers, timeout=timeout).status_code
+        # A file is sent in small pieces, and the time-out for connecting, which also holds while a body is sent, bounds
+        # each of them: a slow line may take as long as it needs, a silent one may not. What the kernel still has to
+        # send when the last piece was handed to it comes on top of the wait for the reply.
+        unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
+        timeout = (self.access.timeout, self.access.timeout + unsent)
+        body, headers = io.BytesIO(content), {"Content-Type": content_type}
+        return self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout).status_code
 
     def close(self) -> None:
         """Close the connections."""
@@ -209,7 +220,7 @@ class ScenarioClient:
         self.close()
 
     def _request(
-        self, action: str, method: str, url: str, *, data: RequestBody | bytes | None = None, **arguments: Any
+        self, action: str, method: str, url: str, *, data: RequestBody | io.BytesIO | None = None, **arguments: Any
     ) -> requests.Response:
         """Send one request. A failure is raised without its cause, whose text would hold the URL."""
         body = data if isinstance(data, RequestBody) else None

@@ -25,6 +25,10 @@ class UploadStatus(enum.StrEnum):
         return cls.PENDING
 
 
+_MOST_PARTS = 10_000
+"""Parts that an upload has at most (S3's own limit)."""
+
+
 @dataclass(frozen=True)
 class UploadPart:
     """One part of a multipart upload.
@@ -35,6 +39,18 @@ class UploadPart:
 
     number: int
     url: str = field(repr=False)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> UploadPart:
+        """Read one of the ``parts`` of an upload.
+
+        :raises KeyError: if it lacks its number or address.
+        """
+        number = document["number"]
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or number != number // 1 or not 1 <= number <= _MOST_PARTS:
+            raise KeyError("number")
+        return cls(int(number), _text(document, "url"))
 
 
 @dataclass(frozen=True)
@@ -61,12 +77,23 @@ class Upload:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Upload:
-        """Read the ``upload`` object of a reply."""
-        error = document.get("errorMessage")
+        """Read the ``upload`` object of a reply.
+
+        :raises KeyError: if it lacks its id, or a part its number or address: then no byte can be sent.
+        """
+        status, asset_id, error = document.get("status"), document.get("entityId"), document.get("errorMessage")
+        parts = document.get("parts")
         return cls(
-            id=document["id"],
-            status=UploadStatus(document.get("status") or "pending"),
-            parts=tuple(UploadPart(int(part["number"]), part["url"]) for part in document.get("parts") or ()),
-            asset_id=document.get("entityId") or None,
-            error=redact(error) if error else None,
+            id=_text(document, "id"),
+            status=UploadStatus(status if isinstance(status, str) else "pending"),
+            parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
+            asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,
+            error=redact(error) if isinstance(error, str) and error else None,
         )
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str) or not value:
+        raise KeyError(name)
+    return value

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_scenario.api.inputs import check_file, file_paths, with_assets
 from airflow_provider_scenario.api.model import Model, ModelInput
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransientError
+from airflow_provider_scenario.files.source import SourceFile, find_source
 from airflow_provider_scenario.files.transfer_log import Log
+from airflow_provider_scenario.files.upload_cache import AssetUploader, StateStore, UploadCache
 from airflow_provider_scenario.submission.prepare import Clip, check_assets, log_lengths, refuse
-from airflow_provider_scenario.transfers.intake import Intake
-from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
-from airflow_provider_scenario.transfers.upload_memory import StateStore, UploadMemory
-from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,8 +33,8 @@ class FileInputs:
 
     def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
         store = cast("StateStore | None", context.get("task_state_store"))
-        memory = UploadMemory(store, context["ti"].max_tries)
-        self._intake = Intake(client, memory, log, shelf_of(context))
+        cache = UploadCache(store, context["ti"].max_tries)
+        self._uploader = AssetUploader(client, cache, log)
         self._client = client
         self._label = label
         self._log = log
@@ -47,7 +45,7 @@ class FileInputs:
     def stop(self) -> None:
         """End an upload or a wait that is under way soon."""
         self._is_stopped = True
-        self._intake.stop()
+        self._uploader.stop()
 
     def ready(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits.
@@ -64,7 +62,7 @@ class FileInputs:
         sources = self._sources(model, file_paths(model, values))
         for path, source in sources.items():
             self._durations[path] = source.duration
-            self._assets[path] = self._intake.take(source, path=path)
+            self._assets[path] = self._uploader.upload(source, path=path)
         inputs = with_assets(model, values, self._assets)
         assets = check_assets(self._client, model, inputs, label=self._label, log=self._log, sleep=self._sleep)
         clips = {
@@ -87,7 +85,7 @@ class FileInputs:
         faults: list[str] = []
         for place, (one, path) in places.items():
             if path not in self._assets:
-                known = self._intake.recall(path)
+                known = self._uploader.find_existing(path)
                 if known is not None:
                     self._assets[path] = known
             if path not in self._assets:

@@ -70,7 +70,6 @@ class ScenarioGenerateOperator(BaseOperator):
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
     operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
-    uploads_to_scenario = True
 
     def __init__(
         self,

@@ -14,16 +14,15 @@ from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_scenario.transfers.intake import Intake
-    from airflow_provider_scenario.transfers.upload_memory import StateStore
+    from airflow_provider_scenario.files.upload_cache import AssetUploader, StateStore
 
 
 class ObjectStorageToScenarioOperator(BaseOperator):
     """Upload a video, image or audio file and return the id of its Scenario asset.
 
-    Uploads cost nothing. What a file holds is told by its bytes, not only by its name. The same bytes are not sent
-    twice in a DAG run, whichever of its tasks sends them, if the asset they became is still there; a retry of this very
-    task finds it on Airflow 3.3 and later.
+    Uploads cost nothing. What a file holds is told by its bytes, never by its name. A retry of the task sends no bytes
+    again if the asset they became is still there (Airflow 3.3 and later). Where several tasks need one file, upload it
+    in one task and hand on the id that it returns.
 
     :param source: The file: ``file:///data/clip.mp4``, ``/data/clip.mp4``, ``s3://connection@bucket/clip.mp4``, or any
         other URI that ``ObjectStoragePath`` takes.
@@ -33,15 +32,14 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     :param timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
     :param poll_interval: Seconds between two looks at the import, more than 0. Default 2.
     :return: The asset's id.
-    :raises ScenarioFileError: if there is no such file, it is empty or a folder, its scheme or type is unknown, or
-        Scenario can't import it.
+    :raises ScenarioFileError: if there is no such file; it is empty, cut short, a folder, or a link to a file outside
+        its folder; its scheme or type is unknown; or Scenario can't import it.
     :raises ScenarioTransferError: if a part does not get through.
     :raises ScenarioTimeoutError: if the import takes longer than the time-out.
     """
 
     template_fields: Sequence[str] = ("source", "name", "scenario_conn_id", "project_id")
     ui_color = "#d7ecf4"
-    uploads_to_scenario = True
 
     def __init__(
         self,
@@ -61,31 +59,24 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         self.project_id = project_id
         self.timeout = seconds_of("timeout", timeout, or_zero=True)
         self.poll_interval = seconds_of("poll_interval", poll_interval)
-        self._intake: Intake | None = None
+        self._uploader: AssetUploader | None = None
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> str:
         """Upload the file."""
-        from airflow_provider_scenario.transfers.intake import Intake
-        from airflow_provider_scenario.transfers.source_file import find_source
-        from airflow_provider_scenario.transfers.upload_memory import UploadMemory
-        from airflow_provider_scenario.transfers.xcom_shelf import shelf_of
+        from airflow_provider_scenario.files.source import find_source
+        from airflow_provider_scenario.files.upload_cache import AssetUploader, UploadCache
 
         source = find_source(self.source)
         store = cast("StateStore | None", context.get("task_state_store"))
-        memory = UploadMemory(store, context["ti"].max_tries)
+        cache = UploadCache(store, context["ti"].max_tries)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            self._intake = Intake(
-                client,
-                memory,
-                self.log,
-                shelf_of(context),
-                timeout=self.timeout,
-                poll_interval=self.poll_interval,
+            self._uploader = AssetUploader(
+                client, cache, self.log, timeout=self.timeout, poll_interval=self.poll_interval
             )
-            return self._intake.take(source, name_or_none(self.name))
+            return self._uploader.upload(source, name_or_none(self.name))
 
     def on_kill(self) -> None:
         """End the transfer."""
-        if self._intake is not None:
-            self._intake.stop()
+        if self._uploader is not None:
+            self._uploader.stop()

@@ -15,9 +15,8 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_scenario.api.retry import Patience
-from airflow_provider_scenario.files import download
+from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import upload
 
 
 class StateStore:

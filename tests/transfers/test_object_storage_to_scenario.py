@@ -19,13 +19,13 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
     ScenarioTransferError,
 )
+from airflow_provider_scenario.files import upload
+from airflow_provider_scenario.files.source import SourceFile, find_source
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
 from airflow_provider_scenario.sandbox.server import SandboxServer
-from airflow_provider_scenario.transfers import upload
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
-from airflow_provider_scenario.transfers.source_file import SourceFile, find_source
 from tests.transfers.conftest import TaskInstance, requests_to
 
 if TYPE_CHECKING:
@@ -184,15 +184,17 @@ def test_a_missing_object_of_another_storage(
     assert scenario.requests()["counts"] == {}
 
 
-def test_what_scenario_cannot_import(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "noise.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(range(256)) * 40)
+def test_what_scenario_cannot_import(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, small_clip: Path
+) -> None:
+    (tmp_path / "noise.mp4").write_bytes(small_clip.read_bytes().replace(b"avc1", b"none").replace(b"avcC", b"none"))
     with pytest.raises(ScenarioFileError, match=r"Scenario could not import noise\.mp4: \S+"):
         send(context, source=str(tmp_path / "noise.mp4"))
     assert context["task_state_store"].get("scenario_uploads") == {}
 
 
 def test_an_image_scenario_refuses(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"noise" * 40)
+    (tmp_path / "noise.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + b"noise" * 40 + b"\0\0\0\0IEND\xaeB`\x82")
     with pytest.raises(ScenarioInputError, match=r"upload noise\.png"):
         send(context, source=str(tmp_path / "noise.png"))
 
@@ -222,6 +224,30 @@ def test_an_asset_that_is_gone_is_sent_anew(scenario: SandboxServer, context: di
         {"type": "status", "code": 404, "body": {"reason": "Asset not found"}}, path=f"/v1/assets/{first}", times=1
     )
     assert send(context, source=str(clip)) != first
+
+
+def test_a_link_within_its_folder_is_followed(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "newest.mp4").symlink_to(clip.name)
+    (tmp_path / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    assert find_source(str(tmp_path / "newest.mp4")).size == clip.stat().st_size
+    assert find_source(str(tmp_path / "elsewhere" / clip.name)).size == clip.stat().st_size
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_link_out_of_its_folder_is_refused(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path, depth: int
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "link1.mp4").symlink_to(clip)
+    (folder / "link2.mp4").symlink_to("link1.mp4")
+    (folder / "passwd.mp4").symlink_to("/etc/passwd")
+    for name in (f"link{depth}.mp4", "passwd.mp4"):
+        with pytest.raises(ScenarioFileError, match="is a link to a file outside its folder"):
+            send(context, source=str(folder / name))
+    assert scenario.requests()["counts"] == {}
 
 
 def test_without_a_state_store_everything_is_sent(scenario: SandboxServer, clip: Path) -> None:
@@ -268,7 +294,7 @@ def test_a_file_that_changes_while_it_is_read(
 ) -> None:
     found = find_source(str(clip))
     changed = SourceFile(found.path, found.name, found.size + change, found.media)
-    monkeypatch.setattr("airflow_provider_scenario.transfers.source_file.find_source", lambda given: changed)
+    monkeypatch.setattr("airflow_provider_scenario.files.source.find_source", lambda given: changed)
     with pytest.raises(ScenarioFileError, match="changed while it was read"):
         send(context, source=str(clip))
     assert requests_to(scenario, "POST /v1/uploads/") == 0

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.files.storage import object_path, reading_error, writing_error
 from airflow_provider_scenario.files.transfer_log import Progress
-from airflow_provider_scenario.transfers.upload import LARGEST_PART, SMALLEST_PART, part_size_of
+from airflow_provider_scenario.files.upload import LARGEST_PART, SMALLEST_PART, part_size_of
 
 
 class Lines:

@@ -1,21 +1,25 @@
-"""A file that is to go to Scenario: found, judged, and read piece by piece."""
+"""A file that is to go to Scenario: found, examined, and read piece by piece."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.files.media import MediaType, examine
 from airflow_provider_scenario.files.storage import is_local, object_path, reading_error
-from airflow_provider_scenario.transfers.media_type import HEAD, MediaType, media_type_of
-from airflow_provider_scenario.transfers.playing_time import playing_time
+from airflow_provider_scenario.files.truncation import Truncation, find_truncation
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _BLOCK = 1 << 20
+_EXAMINED = 1 << 16
+"""Bytes that are read at once while a file is examined: more would fetch most of a large object twice."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class SourceFile:
     :param name: Its name.
     :param size: Its bytes, 1 or more.
     :param media: What it holds.
-    :param duration: Seconds it plays, where its head tells.
+    :param duration: Seconds it plays, where its bytes tell.
     """
 
     path: ObjectStoragePath
@@ -73,27 +77,50 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
 
     :param given: Its URI, absolute path, or ``ObjectStoragePath``.
     :param argument: The operator's argument, for the messages.
-    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, or holds neither video
-        nor image nor audio.
+    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, is cut short, or holds
+        neither video nor image nor audio.
     """
     path = object_path(given, argument)
+    _refuse_link(path)
     size = _size(path)
     if size == 0:
         raise ScenarioFileError(f"{path} is empty (0 bytes). Nothing was uploaded. Check what writes it.")
     try:
-        with path.fs.open(path.path, "rb") as file:
-            head = file.read(HEAD)
-            file.seek(0)
-            duration = playing_time(file)
+        with path.fs.open(path.path, "rb", block_size=_EXAMINED) as file:
+            missing = find_truncation(file, size)
+            media = examine(file, size) if missing is None else None
     except Exception as error:
         raise reading_error(error, str(path)) from error
-    media = media_type_of(path.name, head)
+    if missing is not None:
+        raise ScenarioFileError(_cut_short(path, size, missing))
     if media is None:
         raise ScenarioFileError(
-            f"{path} is no video, image or audio file that Scenario takes, by its first bytes and its ending. Nothing "
-            "was uploaded."
+            f"{path} is no video, image or audio file that Scenario takes, by what its bytes say; its name does not "
+            "count. Nothing was uploaded."
         )
-    return SourceFile(path, path.name, size, media, duration)
+    return SourceFile(path, path.name, size, media.type, media.duration)
+
+
+def _refuse_link(path: ObjectStoragePath) -> None:
+    """Refuse a link whose file is outside the link's folder: whoever may write there could name any file."""
+    if not is_local(path):
+        return
+    folder = os.path.realpath(os.path.dirname(path.path))
+    target = os.path.realpath(path.path)
+    if not Path(target).is_relative_to(folder):
+        raise ScenarioFileError(
+            f"{path} is a link to a file outside its folder. Nothing was uploaded. Name the file itself."
+        )
+
+
+def _cut_short(path: ObjectStoragePath, size: int, missing: Truncation) -> str:
+    of = f"{size:,} bytes, and its end is missing"
+    if missing.expected is not None:
+        of = f"{size:,} of {'at least ' if missing.at_least else ''}{missing.expected:,} bytes"
+    return (
+        f"{path} is cut short: {of}. Nothing was uploaded or charged. Is it still being copied? Let this task start "
+        "when the file is complete, or copy it anew."
+    )
 
 
 def _size(path: ObjectStoragePath) -> int:

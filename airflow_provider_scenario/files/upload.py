@@ -24,8 +24,8 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransferError,
     ScenarioTransientError,
 )
+from airflow_provider_scenario.files.source import SourceFile
 from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
-from airflow_provider_scenario.transfers.source_file import SourceFile
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import ScenarioClient

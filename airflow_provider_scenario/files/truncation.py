@@ -1,0 +1,165 @@
+"""Whether a media file ends too early: its container says that it is longer than it is.
+
+Only what is certain counts. A length of 0 or near the largest number is what a program writes into a pipe before it
+knows better: it says nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from airflow_provider_scenario.files import isobmff, matroska, riff
+from airflow_provider_scenario.files.reading import MOST_ELEMENTS, read_at
+
+_RIFF_TYPES = (b"WAVE", b"AVI ", b"WEBP")
+_SLACK = 8
+"""Bytes by which sloppy writers overstate a RIFF file: the size of its own header, or a missing pad."""
+
+_BLOCK = 1 << 20
+_LARGEST_GIF = 64 << 20
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """What is missing of a file.
+
+    :param expected: Bytes that the file should have; ``None`` if only its end is missed.
+    :param at_least: Whether it should have even more.
+    """
+
+    expected: int | None = None
+    at_least: bool = False
+
+
+def find_truncation(file: BinaryIO, size: int) -> Truncation | None:
+    """Return what is missing of a media file, ``None`` if nothing is, as far as can be told.
+
+    :param file: The file; it must be seekable.
+    :param size: Its bytes.
+    """
+    head = read_at(file, 0, 16)
+    try:
+        if isobmff.is_iso(head):
+            return _of_iso(file, size)
+        if head.startswith(matroska.MAGIC):
+            end = matroska.expected_end(file, size)
+            return Truncation(end) if end > size else None
+        if head[:4] in (b"RIFF", b"RF64") and head[8:12] in _RIFF_TYPES:
+            return _of_riff(file, size)
+        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+            return _beyond(8 + int.from_bytes(head[4:8], "big"), size)
+        if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _of_png(file, size)
+        if head.startswith(b"\xff\xd8\xff"):
+            return _of_jpeg(file, size)
+        if head[:6] in (b"GIF87a", b"GIF89a"):
+            return _of_gif(file, size)
+        if head[:4] in (b"II*\0", b"MM\0*"):
+            first = struct.unpack("<I" if head[:2] == b"II" else ">I", head[4:8])[0]
+            return Truncation(first, at_least=True) if first >= size else None
+    except struct.error:
+        return Truncation()  # a field of the container itself is cut
+    return None
+
+
+def _beyond(end: int, size: int) -> Truncation | None:
+    return Truncation(end) if end > size + _SLACK else None
+
+
+def _of_iso(file: BinaryIO, size: int) -> Truncation | None:
+    boxes = list(isobmff.boxes(file, 0, size))
+    has_index = any(box.name in (b"moov", b"meta") for box in boxes)
+    last = boxes[-1] if boxes else None
+    if last is not None and last.end > size:
+        return Truncation(last.end, at_least=not has_index)
+    if not has_index or (last is not None and last.name == b"moof"):
+        return Truncation()
+    end = max((isobmff.samples_end(file, box) for box in boxes if box.name == b"moov"), default=0)
+    return Truncation(end) if end > size else None
+
+
+def _of_riff(file: BinaryIO, size: int) -> Truncation | None:
+    head = read_at(file, 0, 36)
+    (said,) = struct.unpack("<I", head[4:8])
+    if head[:4] == b"RF64" and head[12:16] == b"ds64":
+        said, data = struct.unpack("<QQ", head[20:36])
+        return None if riff.is_open_length(data) else _beyond(8 + said, size)
+    return None if riff.is_open_length(said) else _beyond(8 + said, size)
+
+
+def _of_png(file: BinaryIO, size: int) -> Truncation | None:
+    if read_at(file, max(0, size - 12), 12)[4:8] == b"IEND":
+        return None
+    place = 8
+    for _ in range(MOST_ELEMENTS):
+        head = read_at(file, place, 8)
+        if len(head) < 8:
+            return Truncation()
+        length, name = struct.unpack(">I4s", head)
+        place += 12 + length
+        if place > size:
+            return Truncation(place, at_least=name != b"IEND")
+        if name == b"IEND":
+            return None
+    return None
+
+
+def _of_jpeg(file: BinaryIO, size: int) -> Truncation | None:
+    """Look for the end of the image: after the image's data has begun, those two bytes mean nothing else."""
+    place = 2
+    for _ in range(MOST_ELEMENTS):
+        head = read_at(file, place, 4)
+        if len(head) < 4:
+            return Truncation()
+        if head[0] != 0xFF:
+            return None
+        if head[1] == 0xFF:
+            place += 1
+            continue
+        place += 2 + int.from_bytes(head[2:4], "big")
+        if head[1] == 0xDA:
+            return None if _has(file, b"\xff\xd9", place, size) else Truncation()
+    return None
+
+
+def _has(file: BinaryIO, mark: bytes, start: int, size: int) -> bool:
+    if mark in read_at(file, max(start, size - 1024), 1024):
+        return True
+    return any(mark in read_at(file, place, _BLOCK + 1) for place in range(start, size, _BLOCK))
+
+
+def _of_gif(file: BinaryIO, size: int) -> Truncation | None:
+    """Walk the blocks: a file that ends within one is cut."""
+    if read_at(file, size - 1, 1) == b";":
+        return None
+    if size < 13:
+        return Truncation()
+    if size > _LARGEST_GIF:
+        return None
+    content = read_at(file, 0, size)
+    place = 13 + _table(content[10])
+    while place < size:
+        kind = content[place]
+        if kind == 0x3B:
+            return None
+        if kind == 0x2C:
+            if place + 10 > size:
+                return Truncation()
+            place += 11 + _table(content[place + 9])
+        elif kind == 0x21:
+            place += 2
+        else:
+            return None  # what follows is no GIF: not for us to judge
+        while place < size and content[place]:
+            place += 1 + content[place]
+        if place >= size:
+            return Truncation()
+        place += 1
+    return Truncation() if place > size else None
+
+
+def _table(flags: int) -> int:
+    """Return the bytes of a color table."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

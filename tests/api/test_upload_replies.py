@@ -1,0 +1,97 @@
+"""What is read of an upload's replies: of the right types, or our own error."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from typing import Any
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.exchange import result_of
+from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.upload import Upload, UploadStatus
+from airflow_provider_scenario.exceptions import ScenarioError
+
+GOOD: dict[str, Any] = {
+    "upload": {
+        "id": "upload_1",
+        "status": "pending",
+        "entityId": "asset_1",
+        "errorMessage": "a reason",
+        "parts": [{"number": 1, "url": "https://bucket/1", "expires": "x"}, {"number": 2, "url": "https://bucket/2"}],
+    }
+}
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**400,
+    float("nan"),
+    "",
+    "text",
+    [],
+    [[]],
+    {},
+    {"id": 1},
+    [None],
+    "\ud800",
+)
+
+
+def mutated(chance: random.Random, value: Any) -> Any:
+    """Replace, drop or add something somewhere in a document."""
+    places: list[tuple[Any, Any]] = []
+
+    def collect(inner: Any) -> None:
+        keys = inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
+        for key in keys:
+            places.append((inner, key))
+            collect(inner[key])
+
+    document = copy.deepcopy(value)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        places.clear()
+        collect(document)
+        if not places:
+            return chance.choice(ODD)
+        holder, key = chance.choice(places)
+        if isinstance(holder, dict) and chance.random() < 0.3:
+            del holder[key]
+        else:
+            holder[key] = copy.deepcopy(chance.choice(ODD))
+    return document
+
+
+def test_a_broken_reply_ends_in_our_own_error_or_in_right_types() -> None:
+    chance = random.Random(5)
+    call, read = calls.get_upload("upload_1"), 0
+    for _ in range(30_000):
+        content = json.dumps(mutated(chance, GOOD)).encode()
+        if chance.random() < 0.1:
+            content = content[: chance.randrange(len(content))]
+        try:
+            upload = result_of(call, Reply(200, {"content-type": "application/json"}, content))
+        except ScenarioError:
+            continue
+        read += 1
+        assert isinstance(upload.id, str)
+        assert upload.id
+        assert isinstance(upload.status, UploadStatus)
+        assert upload.asset_id is None or (isinstance(upload.asset_id, str) and upload.asset_id)
+        assert upload.error is None or isinstance(upload.error, str)
+        for part in upload.parts:
+            assert type(part.number) is int
+            assert part.number >= 1
+            assert isinstance(part.url, str)
+            assert part.url
+    assert read > 1000, "an odd fact that is not needed is left out"
+
+
+def test_a_whole_reply() -> None:
+    upload = Upload.read(GOOD["upload"])
+    assert (upload.id, upload.asset_id, upload.error) == ("upload_1", "asset_1", "a reason")
+    assert [part.number for part in upload.parts] == [1, 2]
+    assert "bucket" not in repr(upload)
