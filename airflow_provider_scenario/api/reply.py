@@ -129,6 +129,12 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
     """
     if reply.is_success:
         return None
+    error = _error_for(reply, action, now, is_purchase)
+    error.is_refusal = reply.is_refusal
+    return error
+
+
+def _error_for(reply: Reply, action: str, now: datetime.datetime, is_purchase: bool) -> ScenarioError:
     said = reply.said()
     words = said.reason or f"HTTP {reply.status} without a reason"
     trace = f" (trace id {said.trace_id})" if said.trace_id else ""

@@ -210,10 +210,11 @@ class Generation:
         :param event: What the trigger said.
         """
         stored = self._store.load()
-        result = WaitResult.from_event(dict(event))
-        if isinstance(stored, Submitted) and stored.job_id != result.job_id:
-            self._log.warning("An event of job %s is stale: this task waits for %s.", result.job_id, stored.job_id)
+        told_of = event.get("job_id")  # An event of another trigger has none.
+        if isinstance(stored, Submitted) and stored.job_id != told_of:
+            self._log.warning("An event of job %s is stale: this task waits for %s.", told_of, stored.job_id)
             self.defer_until_done(stored.job_id, self._deadline(stored))
+        result = WaitResult.from_event(dict(event))
         self._job_id = result.job_id
         if result.take_over:
             self._log.warning("%s", result.error)

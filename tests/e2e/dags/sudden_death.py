@@ -175,7 +175,7 @@ def _is_purchase(request: Any) -> bool:
 
 def _stage(record: Any) -> str:
     """Tell which record is kept: the intent to buy, a job's id, or a result that was handed on."""
-    return "intent" if record.get("job_id") is None else "landing" if record.get("landed") else "job-id"
+    return "intent" if record.get("job_id") is None else "landing" if record.get("returned") else "job-id"
 
 
 def arm_download(crashes: Crashes) -> None:
