@@ -241,7 +241,7 @@ class ManifestFile:
         self._log = log
         self._lock = threading.Lock()
         self._is_withdrawn = False
-        self._noted_at = time.monotonic()
+        self._noted_at = float("-inf")  # The first file is noted at once.
         self._saved: list[SavedFile] = []
         self._found = [folder.read(place, LARGEST) for place in self.reserved]
         self._vouched = _vouched(self._found)
