@@ -140,7 +140,7 @@ def test_a_netrc_file_is_not_heeded(carry: Carrier) -> None:
 
 @pytest.mark.usefixtures("netrc")
 def test_neither_key_nor_netrc_go_to_the_cdn() -> None:
-    with scripted(Answer(body=b"bytes")) as cdn, ScenarioClient(Access("key", "secret")) as client:
+    with scripted(Answer(body=b"bytes")) as cdn, ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client:
         with client.open_file(f"{cdn.url}/assets/a?Signature=s", start=3) as stream:
             assert b"".join(map(bytes, stream.chunks(2))) == b"bytes"
         assert client.put_part(f"{cdn.url}/part/1?Signature=s", b"content", "video/mp4") == 200
@@ -260,7 +260,7 @@ def test_a_cancelled_call_is_not_made_again() -> None:
 def test_a_file_that_is_cut_is_not_taken_for_whole(answer: Answer) -> None:
     with (
         scripted(answer) as cdn,
-        ScenarioClient(Access("key", "secret")) as client,
+        ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client,
         client.open_file(f"{cdn.url}/a?Signature=SeCrEt") as stream,
     ):
         assert int(stream.headers["content-length"]) == 1000
@@ -274,7 +274,7 @@ def test_a_redirect_of_the_cdn_is_shown_rather_than_followed() -> None:
     with scripted(Answer(body=b"elsewhere")) as target:
         with (
             scripted(Answer(302, headers={"Location": f"{target.url}/a"})) as cdn,
-            ScenarioClient(Access("key", "secret")) as client,
+            ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client,
             client.open_file(f"{cdn.url}/a") as stream,
         ):
             assert stream.status == 302
@@ -283,7 +283,7 @@ def test_a_redirect_of_the_cdn_is_shown_rather_than_followed() -> None:
 
 @pytest.mark.parametrize("url", ["", "not a url", "file:///etc/passwd", "http://127.0.0.1:{port}/a?Signature=SeCrEt"])
 def test_a_file_that_can_not_be_reached(url: str) -> None:
-    with ScenarioClient(Access("key", "secret")) as client:
+    with ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client:
         with pytest.raises(ScenarioConnectionError) as caught, client.open_file(url.format(port=closed_port())):
             pass
         assert caught.value.sent is False

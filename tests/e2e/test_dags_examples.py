@@ -109,14 +109,6 @@ def test_reframe_for_every_screen(runs: Runs) -> None:
     assert labels == {"16:9", "1:1", "9:16"}
 
 
-def test_instances_that_start_together_upload_their_file_once(runs: Runs, sandbox: SandboxServer) -> None:
-    runs.finished("reframe_for_every_screen")
-    jobs = {runs.xcom("reframe_for_every_screen", "reframe", map_index=number)["job_id"] for number in range(3)}
-    sources = [entry["inputs"]["videoUrl"] for entry in sandbox.ledger()["entries"] if entry["jobId"] in jobs]
-    assert len(sources) == 3
-    assert len(set(sources)) == 1
-
-
 def test_text_to_video(runs: Runs) -> None:
     runs.finished("text_to_video")
     (path,) = runs.files("text_to_video")

@@ -89,7 +89,7 @@ def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None
         (job(after=-50.0), True),
         (job(after=200.0), True),
         (job(after=-61.0), False),
-        (job(after=900.0), False),
+        (job(after=900.0), True),
         (job("job_old"), False),
         (job("job_claimed"), False),
         (job(model_id="model_2"), False),
