@@ -61,6 +61,7 @@ class Run:
     def task(self, task_id: str = "generate", *, map_index: int = -1) -> TaskRun:
         shelf = self.xcoms.shelves.setdefault((self.run_id, task_id), {})
         task = TaskRun(map_index=map_index, shelf=shelf)
+        task.ti.run_id = self.run_id
         task.ti.run_id, task.ti.task_id = self.run_id, task_id
         return task
 
