@@ -113,16 +113,18 @@ class TaskKey:
                 if self.was_cleared and seed >> _EPOCH_BITS == ours >> _EPOCH_BITS:
                     # The clear of a task in a run that goes on leaves the start, and only raises the count.
                     lower = seed % 2**_EPOCH_BITS
-                    is_sure = any(lower == self._lower(max_tries) for max_tries in range(self.max_tries))
+                    is_sure = any(lower == self._lower(generation, tries) for tries in range(self.max_tries))
                     return SeedMatch(generation, since_clear=False, is_sure=is_sure)
         return None
 
     def _seed(self, generation: int, bits: int) -> int:
         upper = _hash(self.dag_id, self.run_id, self.task_id, self.index, generation) % 2 ** (bits - _EPOCH_BITS)
-        return (upper << _EPOCH_BITS | self._lower(self.max_tries)) or 1
+        return (upper << _EPOCH_BITS | self._lower(generation, self.max_tries)) or 1
 
-    def _lower(self, max_tries: int) -> int:
-        return _hash(self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
+    def _lower(self, generation: int, max_tries: int) -> int:
+        """Return the part that a clear changes. All of the task is in it too: thousands of siblings share a run."""
+        task = (self.dag_id, self.run_id, self.task_id, self.index, generation)
+        return _hash("since clear", *task, self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
 
 
 def _hash(*parts: object) -> int:
