@@ -158,7 +158,7 @@ class MixRun:
         self._airflow.clear(self.mix.dag_id, self.run_id)
         record = self._airflow.task_state(self.mix.dag_id, self.run_id, "buy").get("scenario_submission") or {}
         # Where the job ended just before the clear that was meant to come before its end, that asked for a take too.
-        self._had_landed = bool(record.get("landed")) and record.get("job_id") == self.paid[-1]["jobId"]
+        self._had_landed = bool(record.get("returned")) and record.get("job_id") == self.paid[-1]["jobId"]
         yield
         while self.state in FINISHED and self.instance("buy").get("try_number", 0) == before:
             yield

@@ -160,7 +160,7 @@ def test_none_of_them_adopts_another_ones_job(stories: Stories, busy_airflow: Ai
         record = busy_airflow.task_state(*place)["scenario_submission"]
         assert record["job_id"] == made["job_id"]
         assert record["seed"] == made["seed"] == seeds[made["job_id"]]
-        assert record["take"] == 1
+        assert record["generation"] == 1
 
 
 # Those on two slots
