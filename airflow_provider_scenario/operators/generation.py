@@ -31,7 +31,7 @@ from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadli
 from airflow_provider_scenario.submission.charges import spent_on, with_charge
 from airflow_provider_scenario.submission.prepare import checked_request, read_model
 from airflow_provider_scenario.submission.pricing import check_price, limit_of, warn_if_dearer
-from airflow_provider_scenario.submission.record import Record, Submitted, Wanted
+from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
@@ -127,12 +127,12 @@ class Generation:
         except ScenarioTransientError:
             raise
         except ScenarioError as error:
-            if not isinstance(stored, Submitted):
+            if not isinstance(stored, Submitted | Intent):
                 raise
             raise ScenarioTransientError(
-                f"Job {stored.job_id} can't be looked at: {error}\nThe job was bought and is paid for. Mend the "
-                "connection: a retry looks at the job again and pays nothing.",
-                job_id=stored.job_id,
+                f"This task's job can't be looked at: {error}\nIt may be paid for. Mend the connection: a retry looks at "
+                "the job again and pays nothing.",
+                job_id=stored.job_id if isinstance(stored, Submitted) else None,
             ) from None
         return self._client
 

@@ -332,7 +332,7 @@ class Submitter:
             self._log.info("Airflow keeps no record of this task; looking for its job again in %.0f s.", pause)
             self._sleep(pause)
             pause = min(10.0, pause * 1.5)
-        if doubts or unreadable:
+        if waits and (doubts or unreadable):
             named = ", ".join(job.id for job in doubts) or f"{unreadable} rows that can't be read"
             raise ScenarioSubmissionError(
                 f"An earlier try of this task may have bought a job that Scenario's job list does not show whole: "
