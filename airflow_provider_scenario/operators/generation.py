@@ -130,8 +130,8 @@ class Generation:
             if not isinstance(stored, Submitted | Intent):
                 raise
             raise ScenarioTransientError(
-                f"This task's job can't be looked at: {error}\nIt may be paid for. Mend the connection: a retry looks at "
-                "the job again and pays nothing.",
+                f"This task's job can't be looked at: {error}\nIt may be paid for. Mend the connection: a retry looks "
+                "at the job again and pays nothing.",
                 job_id=stored.job_id if isinstance(stored, Submitted) else None,
             ) from None
         return self._client
