@@ -69,10 +69,7 @@ def error_of(job: Job) -> ScenarioError | None:
     return ScenarioJobFailedError(f"{start} {_ANEW} {job_page(job.id)}", said=said, job_id=job.id)
 
 
-RETRY_REJOINS = (
-    "A retry takes its result without paying again if it is done by then (but buys anew with durable=False or below "
-    "Airflow 3.3)"
-)
+RETRY_REJOINS = "A retry takes its result without paying again if it is done by then"
 """What follows for a task that bought a job."""
 
 CLEAR_LOOKS_AGAIN = "Clear this sensor to look again"

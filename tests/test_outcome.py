@@ -154,10 +154,7 @@ def test_a_canceled_job_says_what_is_known_of_the_money(cost: Decimal | None, mo
     assert error.job_id == "job_1"
 
 
-RETRY = (
-    "A retry takes its result without paying again if it is done by then (but buys anew with durable=False or below "
-    "Airflow 3.3); to wait longer, raise timeout."
-)
+RETRY = "A retry takes its result without paying again if it is done by then; to wait longer, raise timeout."
 
 
 @pytest.mark.parametrize(

@@ -106,15 +106,19 @@ class Generation:
             client, self._context, label=operator.input_label, log=self._log
         )
         inputs = files.ready(model, request.inputs)
+        # A dry run that is taken for a purchase must be found by its seed too.
+        seed = submitter.seed_of(order, inputs, request.largest_seed)
+        priced = inputs if seed is None else {**inputs, "seed": seed}
         try:
             if limit is not None:
-                check_price(client, model, inputs, limit, label=operator.input_label, log=self._log)
+                check_price(client, model, priced, limit, label=operator.input_label, log=self._log)
             self._check_killed()
             return submitter.buy(order, wanted, model.id, inputs, largest_seed=request.largest_seed)
         except ScenarioDryRunError as made:
             # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
             self._log.warning("%s It is kept as this task's job.", made)
-            return submitter.keep(order, wanted, str(made.job_id), inputs.get("seed"))
+            is_ours = seed is not None
+            return submitter.keep(order, wanted, str(made.job_id), seed=priced.get("seed"), is_ours=is_ours)
         except ScenarioRateLimitError as busy:
             self._wait_for_capacity(busy, since)
             return None

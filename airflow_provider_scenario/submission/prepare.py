@@ -1,7 +1,8 @@
 """An author's inputs become a checked request, before anything is paid.
 
 Two steps: what the inputs say is checked at each try, for it tells whether they changed; what they lead to at Scenario
-is checked only when something is about to be bought. A job that was bought is landed even if its source is gone.
+is checked only when something is about to be bought. The result of a bought job is returned even if its source is
+gone.
 """
 
 from __future__ import annotations

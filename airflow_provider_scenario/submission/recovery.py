@@ -129,6 +129,30 @@ def find_earlier(
     return sorted(found, key=lambda one: (one[1], one[2], _made_at(one[0])))
 
 
+def find_equal(wanted: Wanted, jobs: Iterable[Job], *, since: float | None, claimed: Collection[str]) -> list[Job]:
+    """Return the jobs with the author's own seed and inputs, the first made comes first.
+
+    Where Airflow keeps no record and no seed of ours tells, nothing else shows what earlier tries bought.
+
+    :param wanted: What is wanted now.
+    :param jobs: The listed jobs.
+    :param since: Before which none of them can be this task's, in seconds of the epoch; ``None`` if unknown.
+    :param claimed: Ids of jobs known to be other tasks'.
+    """
+    seed = whole_number(wanted.inputs.get("seed"))
+    equal = [
+        job
+        for job in jobs
+        if seed is not None
+        and job.seed == seed
+        and job.model_id in (None, wanted.model_id)
+        and job.id not in claimed
+        and compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT
+        and (since is None or job.created_at is None or job.created_at.timestamp() >= since - CLOCK_TOLERANCE)
+    ]
+    return sorted(equal, key=_made_at)
+
+
 def lacking_seeds(wanted: Wanted, jobs: Iterable[Job]) -> list[Job]:
     """Return the jobs whose rows lack a seed, and that may be what is wanted now: they prove nothing either way."""
     return [

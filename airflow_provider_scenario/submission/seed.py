@@ -52,6 +52,7 @@ class TaskKey:
     :param try_number: Which try this is, from 1. A clear does not set it back.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     :param was_cleared: Whether the task or its run was ever cleared.
+    :param run_after: Before which the run can't have started, in seconds of the epoch. No clear changes it.
     """
 
     dag_id: str
@@ -62,12 +63,14 @@ class TaskKey:
     try_number: int
     max_tries: int
     was_cleared: bool
+    run_after: float | None = None
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> TaskKey:
         """Return the key of a task's context."""
         ti, run, task = context["ti"], context.get("dag_run"), context.get("task")
-        started = getattr(run, "start_date", None) or getattr(run, "run_after", None)
+        run_after = getattr(run, "run_after", None)
+        started = getattr(run, "start_date", None) or run_after
         retries = getattr(task, "retries", None)
         clears = getattr(run, "clear_number", None) or 0
         # Airflow 3.4 repeats a task in a loop: each iteration is an instance of its own, with the same map index.
@@ -81,6 +84,7 @@ class TaskKey:
             try_number=ti.try_number,
             max_tries=ti.max_tries,
             was_cleared=clears > 0 or (retries is not None and ti.max_tries != retries),
+            run_after=run_after.timestamp() if run_after is not None else None,
         )
 
     @property

@@ -50,6 +50,7 @@ from airflow_provider_scenario.submission.recovery import (
     SearchResult,
     differing_inputs,
     find_earlier,
+    find_equal,
     find_submission,
     lacking_seeds,
     list_from,
@@ -214,18 +215,20 @@ class Submitter:
                 return found
             order = found
 
-    def keep(self, order: Order, wanted: Wanted, job_id: str, seed: int | None) -> SubmittedJob:
+    def keep(self, order: Order, wanted: Wanted, job_id: str, *, seed: int | None, is_ours: bool) -> SubmittedJob:
         """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job.
 
         :param order: What was about to be bought.
         :param wanted: What the author asks for.
         :param job_id: The job.
-        :param seed: The seed it was asked for with, if one was given.
+        :param seed: The seed it was asked for with, if there was one.
+        :param is_ours: Whether that seed is ours.
         """
         record = Submitted(
             generation=order.generation,
             digests=wanted.digests,
             seed=seed,
+            seed_is_ours=is_ours,
             max_tries=self._key.max_tries,
             earlier_jobs=order.earlier_jobs,
             job_id=job_id,
@@ -381,7 +384,7 @@ class Submitter:
         """Return the record that earlier tries would have left, as far as their jobs tell."""
         found = find_earlier(self._key, wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
         if not found:
-            return None
+            return self._equal_record(wanted, jobs)
         job, generation, since_clear = found[-1]
         changed = differing_inputs(wanted.inputs, job)
         self._log.info("Airflow keeps no record of this task. Scenario's job list shows its job %s.", job.id)
@@ -396,6 +399,47 @@ class Submitter:
             submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
             returned=not since_clear and self._policy.on_clear is OnClear.REGENERATE,
         )
+
+    def _equal_record(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
+        """Return the record of a job with the author's own seed and inputs, where nothing else can tell."""
+        if self._store.is_durable and not self._key.was_cleared:
+            return None  # The store tells that nothing was bought.
+        since = self._key.run_after if self._key.was_cleared else self._key.run_started_at
+        equal = find_equal(wanted, jobs, since=since, claimed=())
+        if not equal:
+            return None
+        others = self._store.jobs_of_others()
+        equal = [job for job in equal if job.id not in others]
+        alive = [job for job in equal if not job.has_ended_badly]
+        if len(alive) > 1:
+            raise ScenarioSubmissionError(
+                f"Airflow keeps no record of this task, and {len(alive)} jobs at Scenario may be its own: "
+                f"{', '.join(job.id for job in alive)}.\nNothing further was bought. Take the one you want by its id "
+                "with ScenarioJobSensor, or give another seed."
+            )
+        if not equal:
+            return None
+        job = (alive or equal)[-1]
+        return Submitted(
+            generation=len(equal),
+            digests=wanted.digests,
+            seed=job.seed,
+            max_tries=self._key.max_tries,
+            earlier_jobs=tuple(one.id for one in equal if one.id != job.id),
+            job_id=job.id,
+            submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
+        )
+
+    def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
+        """Return the seed of ours that an order is to be sent with; ``None`` if none of ours can tell.
+
+        :param order: What is to be bought.
+        :param inputs: The checked inputs.
+        :param largest_seed: The largest seed the model takes; 0 if it takes none.
+        """
+        if largest_seed < PROVING_SEEDS or "seed" in inputs:
+            return None
+        return self._key.seed(order.generation, largest_seed)
 
     def _search(self, record: Record | None) -> SearchResult:
         """Look for a lost submission until it is surely found or would surely be listed."""
@@ -469,15 +513,15 @@ class Submitter:
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], largest_seed: int
     ) -> Intent | None:
         """Write the intent down. Return ``None`` if another try wrote meanwhile."""
-        is_ours = largest_seed >= PROVING_SEEDS and "seed" not in inputs
+        ours = self.seed_of(order, inputs, largest_seed)
         given = inputs.get("seed")
         baseline_at = self._monotonic()
-        baseline = None if is_ours else self._baseline()
+        baseline = None if ours is not None else self._baseline()
         intent = Intent(
             generation=order.generation,
             digests=wanted.digests,
-            seed=self._key.seed(order.generation, largest_seed) if is_ours else given,
-            seed_is_ours=is_ours,
+            seed=given if ours is None else ours,
+            seed_is_ours=ours is not None,
             max_tries=self._key.max_tries,
             earlier_jobs=order.earlier_jobs,
             model_id=model_id,

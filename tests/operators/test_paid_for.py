@@ -111,3 +111,31 @@ def test_two_airflows_with_the_same_names_do_not_share_a_job(
     for run, job_id in ((one, first["job_id"]), (other, second["job_id"])):
         assert generating(wait_for_completion=False).execute(run.retry())["job_id"] == job_id
     assert paid_jobs(scenario) == 2
+
+
+@pytest.mark.parametrize("again", ["retry", "clear"])
+def test_an_authors_seed_without_a_record_is_found_by_its_inputs(scenario: SandboxServer, again: str) -> None:
+    scenario.configure(job_seconds=60)
+    run = run_without_a_store()
+
+    def task() -> ScenarioGenerateOperator:
+        return ScenarioGenerateOperator(
+            task_id="generate",
+            model_id=TEXT_TO_VIDEO,
+            inputs={"prompt": "A boat", "seed": 7},
+            wait_for_completion=False,
+        )
+
+    run.started_at = datetime.datetime.now(datetime.UTC)
+    first = task().execute(run.context)
+    context = run.retry() if again == "retry" else run.clear()
+    assert task().execute(context)["job_id"] == first["job_id"]
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_dry_run_that_bought_is_found_by_its_seed_without_a_record(scenario: SandboxServer) -> None:
+    scenario.configure(dry_run_ignored=True)
+    run = run_without_a_store()
+    first = generating(max_cost=100).execute(run.context)
+    assert generating(max_cost=100).execute(run.retry())["job_id"] == first["job_id"]
+    assert paid_jobs(scenario) == 1

@@ -57,8 +57,8 @@ JOBS = {
     "[stuck]": (
         exceptions.ScenarioTimeoutError,
         "Job JOB was not finished within 0.5 s: it is in-progress at 90%. It was not cancelled: it runs on and is "
-        "charged 13.1 creative units. A retry takes its result without paying again if it is done by then (but buys "
-        f"anew with durable=False or below Airflow 3.3); to wait longer, raise timeout. {PAGE}",
+        "charged 13.1 creative units. A retry takes its result without paying again if it is done by then; "
+        f"to wait longer, raise timeout. {PAGE}",
     ),
 }
 
