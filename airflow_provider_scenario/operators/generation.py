@@ -77,9 +77,7 @@ class Generation:
         stored = self._store.load()
         client = self._open_client(stored)
         wanted = Wanted(operator.model_id, stringify_paths(operator.given_inputs()))
-        if stored is None:
-            self._limit()
-        else:
+        if stored is not None:
             # A retry begins with its XComs wiped, and mapped siblings and reports go by them.
             self._show(stored)
         submitter = Submitter(client, self._store, TaskKey.of(self._context), policy, log=self._log)

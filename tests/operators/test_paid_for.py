@@ -139,3 +139,12 @@ def test_a_dry_run_that_bought_is_found_by_its_seed_without_a_record(scenario: S
     first = generating(max_cost=100).execute(run.context)
     assert generating(max_cost=100).execute(run.retry())["job_id"] == first["job_id"]
     assert paid_jobs(scenario) == 1
+
+
+def test_a_limit_that_came_out_empty_does_not_hide_a_bought_job(scenario: SandboxServer) -> None:
+    scenario.configure(job_seconds=60)
+    run = run_without_a_store()
+    first = generating(max_cost=100, wait_for_completion=False).execute(run.context)
+    again = generating(max_cost=100, wait_for_completion=False)
+    again.max_cost = None
+    assert again.execute(run.retry())["job_id"] == first["job_id"]
