@@ -1,4 +1,4 @@
-"""An Airflow connection becomes a Scenario client."""
+"""An Airflow connection becomes a Scenario client, with a verb for each thing that a ``@task`` may want to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import math
 import os
 import urllib.parse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
@@ -23,10 +24,12 @@ from airflow_provider_scenario.hooks.airflow_connection import (
 )
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection
+    from airflow.sdk import Connection, ObjectStoragePath
 
+    from airflow_provider_scenario.api.asset import Asset
     from airflow_provider_scenario.api.client import ScenarioClient
     from airflow_provider_scenario.api.client_thread import ClientThread
+    from airflow_provider_scenario.api.job import Job
     from airflow_provider_scenario.api.retry import Patience
 
 API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
@@ -40,7 +43,10 @@ _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 
 class ScenarioHook(BaseHook):
-    """Gives the clients of one Scenario project.
+    """Speaks to one Scenario project: submit, wait, download, upload, ask for a price.
+
+    Each verb opens a client of its own; :meth:`get_conn` gives one for many calls. In a DAG prefer the operators: they
+    remember what was bought across retries and crashes, which no hook can.
 
     The connection: login is the API key, password the API secret, host the base URL (default
     ``https://api.cloud.scenario.com/v1``); extra may hold ``project_id`` and ``timeout`` (seconds). Where there is no
@@ -108,6 +114,109 @@ class ScenarioHook(BaseHook):
 
         access = await self.get_async_access()
         return ClientThread(dataclasses.replace(access, timeout=min(access.timeout, timeout)), patience)
+
+    def submit(self, model_id: str, inputs: Mapping[str, Any]) -> Job:
+        """Buy one generation: one paid POST, never repeated, and remembered by nobody.
+
+        A retry of a task that calls this buys again. ``ScenarioGenerateOperator`` does not.
+
+        :param model_id: The model, such as ``model_wan-2-2-t2v``.
+        :param inputs: Its inputs by the API's names. Files are asset ids: see :meth:`upload`.
+        :return: The job as it was accepted.
+        :raises ScenarioError: if it was not accepted. If the error's ``is_refusal`` is false and ``sent`` is true it
+            may have been accepted all the same: look at Scenario's job list before you try again.
+        """
+        from airflow_provider_scenario.api import calls
+
+        with self.get_conn() as client:
+            return client.send(calls.submit(model_id, inputs)).job
+
+    def estimate(self, model_id: str, inputs: Mapping[str, Any]) -> Decimal:
+        """Ask what a generation would cost. Nothing is bought.
+
+        :param model_id: The model.
+        :param inputs: Its inputs by the API's names; the price is for just these.
+        :return: Creative units.
+        :raises ScenarioError: if Scenario refuses the inputs or can't be asked.
+        """
+        from airflow_provider_scenario.api import calls
+
+        with self.get_conn() as client:
+            return client.send(calls.estimate(model_id, inputs)).cost
+
+    def get_job(self, job_id: str) -> Job:
+        """Read a job as it is now.
+
+        :param job_id: The job.
+        :raises ScenarioError: if it can't be read.
+        """
+        from airflow_provider_scenario.api import calls
+
+        with self.get_conn() as client:
+            return client.send(calls.get_job(job_id))
+
+    def wait_for_job(self, job_id: str, *, poll_interval: float = 10.0, timeout: float = 3600.0) -> Job:
+        """Wait in this process until a job has succeeded. To wait without a worker use ``ScenarioJobSensor``.
+
+        :param job_id: The job.
+        :param poll_interval: Seconds between two reads, more than 0. Default 10.
+        :param timeout: Seconds from now after which to give up; the job runs on. Default 3,600.
+        :return: The job, with the ids of what it made.
+        :raises ScenarioError: if it failed, was canceled, or took too long.
+        """
+        from airflow_provider_scenario.polling.blocking import wait_for_job
+
+        with self.get_conn() as client:
+            return wait_for_job(job_id, client, poll_interval=poll_interval, timeout=timeout, log=self.log)
+
+    def get_asset(self, asset_id: str) -> Asset:
+        """Read an asset: its kind, size and a URL that is good for a while. Keep the id, not the URL.
+
+        :param asset_id: The asset.
+        :raises ScenarioError: if it can't be read.
+        """
+        from airflow_provider_scenario.api import calls
+
+        with self.get_conn() as client:
+            return client.send(calls.get_asset(asset_id))
+
+    def download(self, asset_id: str, destination: str | ObjectStoragePath, *, timeout: float = 600.0) -> str:
+        """Save an asset's file, checked against what Scenario tells of it.
+
+        :param asset_id: The asset.
+        :param destination: A folder, or a name with placeholders as ``ScenarioToObjectStorageOperator`` takes it.
+        :param timeout: Seconds to wait for an asset that is still pending. Default 600.
+        :return: The file's URI.
+        :raises ScenarioError: if it could not be saved whole.
+        """
+        from airflow_provider_scenario.files.download import AssetDownloader
+        from airflow_provider_scenario.files.manifest import ManifestFile
+        from airflow_provider_scenario.files.naming import split_destination
+        from airflow_provider_scenario.files.storage import folder_at, object_path
+
+        base, template = split_destination(str(destination))
+        folder = folder_at(object_path(base, "destination"))
+        folder.prepare()
+        no_manifest = ManifestFile(folder, None, self.log)
+        with self.get_conn() as client:
+            saved = AssetDownloader(client, folder, no_manifest, template, self.log, timeout=timeout).save([asset_id])
+        return saved[0].uri
+
+    def upload(self, source: str | ObjectStoragePath, name: str | None = None, *, timeout: float = 600.0) -> str:
+        """Make a Scenario asset of a video, image or audio file. It costs nothing.
+
+        :param source: The file: a path or a URI such as ``s3://connection@bucket/clip.mp4``.
+        :param name: What Scenario shall call it. Default: the file's name.
+        :param timeout: Seconds to wait for Scenario's import. Default 600.
+        :return: The asset's id.
+        :raises ScenarioError: if the file can't be used or sent.
+        """
+        from airflow_provider_scenario.files.source import find_source
+        from airflow_provider_scenario.files.upload_cache import AssetUploader, UploadCache
+
+        found = find_source(source)
+        with self.get_conn() as client:
+            return AssetUploader(client, UploadCache(None), self.log, timeout=timeout).upload(found, name)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap call that needs a good key, and say what it told.

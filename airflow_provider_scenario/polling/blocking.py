@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import Client, find_in_list
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, WaitResult, WaitState
@@ -29,6 +31,27 @@ def poll_until_done(
         result = read_job(state, client)
     report(state)
     return result
+
+
+def wait_for_job(job_id: str, client: Client, *, poll_interval: float, timeout: float, log: Any) -> Job:
+    """Wait for a job that succeeds, and return it.
+
+    :param job_id: The job.
+    :param client: Sends the calls.
+    :param poll_interval: Seconds between two reads, more than 0.
+    :param timeout: Seconds from now after which to give up.
+    :param log: Where to say what is new.
+    :raises ScenarioError: what became of it otherwise.
+    """
+    state = WaitState(job_id, time.time() + timeout)
+
+    def report(state: WaitState) -> None:
+        for line in state.pop_updates()[0]:
+            log.info(line)
+
+    result = read_job(state, client) or poll_until_done(state, client, poll_interval, report)
+    report(state)
+    return result.job_or_raise(timeout, then="Wait for it again")
 
 
 def read_job(state: WaitState, client: Client) -> WaitResult | None:
