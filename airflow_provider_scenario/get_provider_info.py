@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_scenario.operators.estimate",
                     "airflow_provider_scenario.operators.generate",
+                    "airflow_provider_scenario.operators.model",
                     "airflow_provider_scenario.operators.wan",
                 ],
             }

@@ -224,12 +224,12 @@ def with_threads(run: Run) -> Result:
         assert process.stdout is not None
         lines = process.stdout
 
-        def listen() -> None:
+        def keep_polling() -> None:
             for line in lines:
                 job_id, moment = json.loads(line)
                 heard[places[job_id]] = moment
 
-        threading.Thread(target=listen, daemon=True).start()
+        threading.Thread(target=keep_polling, daemon=True).start()
         process.stdin.write(json.dumps({**given, "jobs": run.jobs, "every": TICK}) + "\n")
         process.stdin.flush()
         wait_for_looks(run, len(run.jobs))

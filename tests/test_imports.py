@@ -29,8 +29,8 @@ def room(module: str) -> str:
     return module.partition(".")[0] or "__init__"
 
 
-DECIDING = {"submission", "outcome", "polling"}
-"""What to do next, when to wait, what it means: rooms that stand on the API alone and know no Airflow."""
+DECIDING = {"outcome", "polling"}
+"""When to wait, and what it means: rooms that stand on the API alone and know no Airflow."""
 
 TOP = frozenset({"airflow", "hooks", "links", "retry_policy", "triggers", *BELOW, *DECIDING})
 
@@ -42,15 +42,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "exceptions": frozenset(),
     "api": frozenset({"exceptions"}),
     "outcome": frozenset(BELOW),
-    "submission": frozenset({"airflow", "outcome", *BELOW}),  # Airflow in its store only.
+    "submission": frozenset({"airflow", "files", "hooks", "links", "outcome", "polling", "triggers", *BELOW}),
     "polling": frozenset({"outcome", *BELOW}),
     "hooks": frozenset({"airflow", "files", "polling", *BELOW}),
     "retry_policy": frozenset({"airflow", "exceptions"}),
     "links": frozenset({"airflow", *DECIDING}),
     "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
-    "spending": frozenset({"airflow", "hooks", *BELOW, *DECIDING}),
+    "spending": frozenset({"airflow", "hooks", "submission", *BELOW, *DECIDING}),
     "files": frozenset({"airflow", *BELOW, *DECIDING}),
-    "operators": TOP | {"files", "transfers"},
+    "operators": TOP | {"files", "submission", "transfers"},
     "sensors": TOP,
     "transfers": TOP | {"files"},
 }
@@ -139,5 +139,5 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
     ]
     loaded = loaded_by(names, tmp_path)
     assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
-    tasks_only = ("api.calls", "operators.generation", "files.download", "files.storage", "files.upload")
+    tasks_only = ("api.calls", "submission.generation", "files.download", "files.storage", "files.upload")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}

@@ -1,25 +1,37 @@
-"""The operator that runs any model. What it does in a task is in :mod:`.generation`, which no parse imports."""
+"""The operator that runs any model."""
 
 from __future__ import annotations
 
 import datetime
+import random
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.exceptions import ScenarioInputError
+from airflow_provider_scenario.exceptions import (
+    MAX_RETRY_AFTER,
+    ScenarioConcurrencyLimitError,
+    ScenarioInputError,
+    ScenarioRateLimitError,
+)
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import seconds_of, turned_back
+from airflow_provider_scenario.operators.arguments import policy_of, seconds_of, stringify_paths, turned_back
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.operators.generation import Generation
+    from airflow_provider_scenario.submission.generation import Generation
+    from airflow_provider_scenario.submission.record import Submitted
+    from airflow_provider_scenario.submission.submitter import SubmittedJob
+
+_TIMEOUT_MARGIN = 60.0
+_CAPACITY_PAUSE = 15.0
 
 
 class ScenarioGenerateOperator(BaseOperator):
@@ -107,7 +119,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self.on_lost_submission = on_lost_submission
         self.on_stale = on_stale
         self.on_clear = on_clear
-        self.is_killed = False
+        self._is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
 
@@ -126,26 +138,31 @@ class ScenarioGenerateOperator(BaseOperator):
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Buy the generation, or rejoin the one already bought, and wait for it."""
-        run = self._begin(context)
-        submitted = run.submit(self._queued_since)
+        """Submit the job, or rejoin the one already bought; wait for it without holding a slot; finish."""
+        run = self._run(context)
+        submitted = self._submit(run)
         if not self.wait_for_completion and not submitted.job.has_ended_badly:
             return run.result_of(submitted.job, is_complete=True)
-        return run.finish(run.poll(submitted))
-
-    def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Try again after the wait for a slot."""
-        self._queued_since = event.get("since")  # An event of another trigger has none.
-        return self.execute(context)
+        result = run.result_so_far(submitted)
+        if result is None and self.deferrable:
+            self._defer_until_done(run, submitted.record, since=time.time())
+        return run.finish(result or run.poll(submitted))
 
     @permanent_errors_end_the_task()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after the wait in the triggerer."""
-        run = self._begin(context)
+        """Finish after the wait in the triggerer."""
+        run = self._run(context)
+        if (record := run.other_job(event)) is not None:
+            self._defer_until_done(run, record, since=None)
         return run.finish(run.resume(event))
 
+    def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Try again after the wait for capacity."""
+        self._queued_since = event.get("since")  # An event of another trigger has none.
+        return self.execute(context)
+
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral. If no triggerer gave a sign in time, look at the job once before giving up."""
+        """Go on after a deferral. If no triggerer gave a sign in time, read the job once before giving up."""
         try:
             from airflow.sdk.exceptions import TaskDeferralTimeout
         except ImportError:  # Airflow below 3.2
@@ -153,7 +170,7 @@ class ScenarioGenerateOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            run = self._begin(context)
+            run = self._run(context)
             job_id = run.pending_job_id()
             if job_id is None:
                 raise  # The task was waiting for capacity, not for a job.
@@ -162,12 +179,84 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Stop an upload, and buy nothing more. Speaks to no Airflow API: it runs in a signal handler."""
-        self.is_killed = True
+        self._is_killed = True
         if self._generation is not None:
             self._generation.stop()
 
-    def _begin(self, context: Context) -> Generation:
-        from airflow_provider_scenario.operators.generation import Generation
+    def _run(self, context: Context) -> Generation:
+        """Return this process's part in the task. What it imports, no parse of a DAG file does."""
+        from airflow_provider_scenario.submission.generation import Generation
 
-        self._generation = Generation(self, context)
+        self._generation = Generation(
+            context,
+            self.log,
+            model_id=self.model_id,
+            scenario_conn_id=self.scenario_conn_id,
+            project_id=self.project_id,
+            durable=self.durable,
+            poll_interval=self.poll_interval,
+            timeout=self.timeout,
+            execution_timeout=self.execution_timeout,
+        )
+        if self._is_killed:
+            self._generation.stop()
         return self._generation
+
+    def _submit(self, run: Generation) -> SubmittedJob:
+        """Submit, and wait for capacity for as long as the plan runs no more jobs."""
+        from airflow_provider_scenario.submission.generation import GenerationRequest
+        from airflow_provider_scenario.submission.pricing import limit_of
+
+        request = GenerationRequest(
+            inputs=stringify_paths(self.given_inputs()),
+            argument_name=self.input_label,
+            policy=policy_of(self.on_lost_submission, self.on_stale, self.on_clear),
+            limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
+        )
+        since = self._queued_since or time.time()
+        while True:
+            try:
+                return run.submit(request)
+            except ScenarioRateLimitError as busy:
+                self._wait_for_capacity(busy, since)
+
+    def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float) -> None:
+        """Wait until the plan may run another job: that is no error, and uses no try."""
+        deadline = since + self.slot_timeout
+        if time.time() >= deadline:
+            raise busy
+        until = datetime.datetime.fromtimestamp(deadline, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self.log.info("%s Waiting for capacity, until %s at the latest.", busy, until)
+        if self.deferrable:
+            from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
+
+            self.defer(
+                trigger=ScenarioCapacityTrigger(
+                    scenario_conn_id=self.scenario_conn_id,
+                    project_id=self.project_id,
+                    since=since,
+                    deadline=deadline,
+                    limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
+                    retry_after=busy.retry_after,
+                ),
+                method_name="execute_when_free",
+                timeout=_longest_deferral(deadline),
+            )
+        pause = min(_CAPACITY_PAUSE if busy.retry_after is None else busy.retry_after, MAX_RETRY_AFTER)
+        time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
+
+    def _defer_until_done(self, run: Generation, record: Submitted, *, since: float | None) -> NoReturn:
+        """Hand the wait to the triggerer."""
+        from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+
+        arguments = run.trigger_arguments(record, since=since)
+        self.defer(
+            trigger=ScenarioJobTrigger(**arguments),
+            method_name="execute_complete",
+            timeout=_longest_deferral(arguments["deadline"]),
+        )
+
+
+def _longest_deferral(deadline: float) -> datetime.timedelta:
+    """Return when Airflow is to end a wait whose trigger keeps silent: some time after its deadline."""
+    return datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN)

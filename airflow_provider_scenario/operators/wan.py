@@ -5,58 +5,21 @@ The inputs, their order, ranges and defaults are those of the model records (``G
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_scenario.exceptions import ScenarioInputError
-from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.operators.model import ScenarioModelOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 
-class _WanOperator(ScenarioGenerateOperator):
-    """What the operators below share: their own arguments are the inputs of their model.
-
-    A subclass sets ``model`` and keeps each input as an attribute of the same name; it is a template field of its own.
-    """
-
-    model: ClassVar[str]
-    input_names: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "model" not in cls.__dict__:
-            return  # A subclass of an operator below: its own arguments are no inputs.
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        own = tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
-        cls.input_names = tuple(name for name in own if name != "keep_length")
-        cls.template_fields = (*own, "scenario_conn_id", "project_id", "max_cost")
-        cls.template_fields_renderers = {}
-
-    def __init__(self, **kwargs: Any) -> None:
-        if "inputs" in kwargs or "model_id" in kwargs:
-            raise TypeError(f"{type(self).__name__} takes each input as an argument of its own, and knows its model.")
-        super().__init__(model_id=self.model, **kwargs)
-
-    def given_inputs(self) -> dict[str, Any]:
-        """Return the author's inputs by the API's names."""
-        return {_camel_case(name): getattr(self, name) for name in self.input_names}
-
-    def input_label(self, name: str) -> str:
-        """Return the argument's name for an input of the API."""
-        return next((ours for ours in self.input_names if _camel_case(ours) == name), name)
-
-
-def _camel_case(name: str) -> str:
-    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
-
-
-class _ClipOperator(_WanOperator):
+class _ClipOperator(ScenarioModelOperator):
     """What the operators share that make a video of a clip: they can keep its length."""
 
+    api_names: ClassVar[dict[str, str]] = {"video": "videoUrl", "reference_images": "refImageUrls"}
+    options: ClassVar[frozenset[str]] = frozenset({"keep_length"})
     keep_length: bool | str | None = False
 
     def given_inputs(self) -> dict[str, Any]:
@@ -75,7 +38,7 @@ class _ClipOperator(_WanOperator):
         return keeps
 
 
-class ScenarioWan21TextToVideoOperator(_WanOperator):
+class ScenarioWan21TextToVideoOperator(ScenarioModelOperator):
     """Make a video from text with Wan 2.1 (1.3B): small, quick, 16 frames a second.
 
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
@@ -117,7 +80,7 @@ class ScenarioWan21TextToVideoOperator(_WanOperator):
         self.seed = seed
 
 
-class ScenarioWan22ImageToVideoOperator(_WanOperator):
+class ScenarioWan22ImageToVideoOperator(ScenarioModelOperator):
     """Make a video from a still with Wan 2.2 I2V.
 
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
@@ -164,7 +127,7 @@ class ScenarioWan22ImageToVideoOperator(_WanOperator):
         self.seed = seed
 
 
-class ScenarioWan25TextToVideoOperator(_WanOperator):
+class ScenarioWan25TextToVideoOperator(ScenarioModelOperator):
     """Make a video from text with Wan 2.5 T2V.
 
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and

@@ -72,7 +72,7 @@ def read_job(state: WaitState, client: Client) -> WaitResult | None:
 
 
 def final_check(job_id: str, client: Client) -> WaitResult:
-    """Read a job at its deadline: once, or a few times if it has succeeded and its outputs are not told yet.
+    """Read a job at its deadline: once, or a few times if it has succeeded and its outputs are not shown yet.
 
     :param job_id: The job.
     :param client: Sends the calls.

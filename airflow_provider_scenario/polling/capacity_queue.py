@@ -1,8 +1,8 @@
-"""A queue for Scenario's slots: who found none free waits here, and is woken in turn when a job ends.
+"""FIFO of tasks that wait for Scenario's capacity: the first is woken when a job ends.
 
 A plan runs few jobs at once. Instead of every waiting task trying again and again, the tasks of one connection in one
-triggerer stand in one queue, and one look at the job list a tick tells how many slots came free. Plain asyncio with
-the look passed in: nothing here knows Airflow or HTTP.
+triggerer stand in one queue, and one read of the job list tells how many jobs have ended. Plain asyncio with that read
+passed in: nothing here knows Airflow or HTTP.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 
 TICK = 10.0
-"""Seconds between two looks at the job list while no job ends."""
+"""Seconds between two reads of the job list while no job ends."""
 
 SHORTEST_TICK = 1.0
-"""What those seconds shrink to where jobs end all the time: a slot left free for ten of them would be a waste."""
+"""The shortest poll interval, where jobs end all the time."""
 
 FIRST_PROBE = 60.0
-"""Seconds after which the first in the queue tries its luck although no job was seen to end."""
+"""Seconds after which the first in the queue tries although no job was seen to end."""
 
 LONGEST_PROBE = 300.0
 """What those seconds grow to while nothing comes free."""
 
-Look = Callable[[float], Awaitable[Collection[str]]]
+EndedSince = Callable[[float], Awaitable[Collection[str]]]
 """Returns the ids of the jobs that have ended since a time, in seconds of the epoch."""
 
 
 class CapacityQueue:
-    """The queue of one connection. It looks only while somebody waits.
+    """The queue of one connection. It polls only while somebody waits.
 
-    :param look: Tells which jobs have ended since a time. An error it raises is logged, and looked over.
-    :param tick: Seconds between two looks while no job ends. It looks more often where jobs end often.
+    :param ended_since: Tells which jobs have ended since a time. An error it raises is logged and ignored.
+    :param tick: Seconds between two polls while no job ends. It polls more often where jobs end often.
     :param clock: Returns seconds of the epoch.
     """
 
-    def __init__(self, look: Look, *, tick: float = TICK, clock: Callable[[], float] = time.time) -> None:
-        self._look = look
+    def __init__(self, ended_since: EndedSince, *, tick: float = TICK, clock: Callable[[], float] = time.time) -> None:
+        self._ended_since = ended_since
         self._tick = tick
         self._clock = clock
         # A heap. Who has left may still be in it.
@@ -48,12 +48,12 @@ class CapacityQueue:
         self._here = 0
         self._order = itertools.count()
         self._runner: asyncio.Task[None] | None = None
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._ended: set[str] = set()
         self._probe_after = FIRST_PROBE
         self._released_at = clock()
 
-    async def turn(self, since: float, limit: int | None) -> None:
+    async def wait_turn(self, since: float, limit: int | None) -> None:
         """Wait until it is this caller's turn to try.
 
         :param since: When the caller first found no slot free, in seconds of the epoch: the earliest comes first.
@@ -64,7 +64,7 @@ class CapacityQueue:
         self._here += 1
         if self._runner is None or self._runner.done():
             self._released_at = self._clock()
-            self._runner = asyncio.create_task(self._run(), name="scenario slot queue")
+            self._runner = asyncio.create_task(self._run(), name="scenario capacity queue")
         try:
             await turn
         finally:
@@ -88,13 +88,13 @@ class CapacityQueue:
             heapq.heappop(self._waiting)
 
     async def _run(self) -> None:
-        # Who was woken in vain is back soon: what has woken it once, before the queue was empty, must not do so again.
-        self._looked_at = max(self._looked_at, self._waiting[0][0])
+        # A task that was woken in vain is back soon: don't count the job again that woke it.
+        self._read_at = max(self._read_at, self._waiting[0][0])
         pause = self._tick
         while self._here:
             now = self._clock()
             free = await self._slots_come_free()
-            self._looked_at = now if free is not None else self._looked_at
+            self._read_at = now if free is not None else self._read_at
             waited = self._clock() - self._released_at
             if free:
                 self._probe_after = FIRST_PROBE
@@ -105,14 +105,14 @@ class CapacityQueue:
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
     async def _slots_come_free(self) -> int | None:
-        """Return how many more jobs have ended, ``None`` if that can't be told just now."""
+        """Return how many more jobs have ended; ``None`` if the list can't be read just now."""
         try:
-            ended = set(await self._look(self._looked_at))
-        except Exception as error:  # noqa: BLE001 - a look that fails harms nobody: the next one sees it all
+            ended = set(await self._ended_since(self._read_at))
+        except Exception as error:  # noqa: BLE001 - a read that fails harms nobody: the next one sees it all
             logging.getLogger(__name__).warning("Scenario's job list could not be read: %s", error)
             return None
         new = ended - self._ended
-        self._ended = ended  # What is not among them ended too long ago for any later look.
+        self._ended = ended  # What is not among them ended too long ago for any later read.
         return len(new)
 
     def _release(self, free: int) -> None:

@@ -1,7 +1,8 @@
-"""What Scenario's job list has told so far, and from when on to ask it next.
+"""What Scenario's job list has shown so far, and from when on to read it next.
 
 Pure, with two clocks: ours, which workers and triggerers share more or less, and Scenario's, which may be minutes off
-and is read from its replies. Moments by Scenario's clock are called stamps here. Both are seconds of the epoch.
+and is read from its replies. *Moments* are times by our clock, *server times* by Scenario's. Both are seconds of the
+epoch.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_scenario.api.job import Job, JobPage
-from airflow_provider_scenario.polling.pace import Reach
+
+OVERLAP = 30.0
+"""Seconds by which a window reaches back into the one before: the list lags by some."""
+
+MARGIN = 300.0
+"""Seconds to look back beyond a moment that our own clock told: clocks differ."""
+
+MAX_JOBS = 10_000
+"""Jobs to remember at most."""
 
 
 @dataclass
-class Sweep:
+class ListWindow:
     """One window of the list, on the way through its pages.
 
-    :param start: The stamp from which on to list.
+    :param start: The server time from which on to list.
     :param started: When it was begun, by our clock.
     :param token: The token of the next page.
     :param pages: How many pages were read.
@@ -43,26 +52,22 @@ class Sweep:
         return datetime.datetime.fromtimestamp(max(0.0, self.start), datetime.UTC)
 
     @property
-    def is_through(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the last page was read."""
         return self.pages > 0 and self.token is None
 
 
-class JobList:
-    """The list as far as it is known: every job that changed since a stamp, as it was listed last.
+class JobIndex:
+    """The list as far as it is known: every job that changed since some server time, as it was listed last."""
 
-    :param reach: How far back to ask.
-    """
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._known_from: float | None = None
         self._known_until: float | None = None
         self._clock_ahead = 0.0
 
     @property
-    def is_blank(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing was listed yet."""
         return self._known_until is None
 
@@ -75,73 +80,75 @@ class JobList:
 
         Half of the margin must be left, since whoever noted the moment has a clock of its own too.
         """
-        return self._known_from is not None and self._known_from <= self._stamp(moment) - self._reach.margin / 2.0
+        return self._known_from is not None and self._known_from <= self._server_time(moment) - MARGIN / 2.0
 
-    def misses(self, job: Job) -> bool:
+    def lacks(self, job: Job) -> bool:
         """Whether a job that was read singly should be in the list and is not, at least not yet.
 
         Jobs of other types than those that are listed never are.
         """
-        changed = _stamp_of(job, 0.0)
+        changed = _changed_at(job, 0.0)
         return self._known_from is not None and self._known_from <= changed and job.id not in self._jobs
 
     def ended_since(self, moment: float) -> frozenset[str]:
         """Return the ids of the jobs that ended after a moment by our clock, as far as they are remembered."""
-        stamp = self._stamp(moment)
-        return frozenset(job.id for job in self._jobs.values() if job.is_finished and _stamp_of(job, stamp) >= stamp)
+        server_time = self._server_time(moment)
+        return frozenset(
+            job.id for job in self._jobs.values() if job.is_finished and _changed_at(job, server_time) >= server_time
+        )
 
-    def sweep(self, now: float, moments: Sequence[float] = ()) -> Sweep:
+    def next_window(self, now: float, moments: Sequence[float] = ()) -> ListWindow:
         """Return the next window to read.
 
         :param now: Our clock.
         :param moments: Moments by our clock from which on to know every change: the window reaches back to them.
         """
-        starts = [self._stamp(moment) - self._reach.margin for moment in moments]
+        starts = [self._server_time(moment) - MARGIN for moment in moments]
         if self._known_until is not None:
-            starts.append(self._known_until - self._reach.overlap)
-        return Sweep(min(starts, default=self._stamp(now) - self._reach.margin), now)
+            starts.append(self._known_until - OVERLAP)
+        return ListWindow(min(starts, default=self._server_time(now) - MARGIN), now)
 
-    def take(self, sweep: Sweep, page: JobPage, now: float) -> list[Job]:
-        """Take in a page, and move the sweep on to the next one.
+    def add_page(self, window: ListWindow, page: JobPage, now: float) -> list[Job]:
+        """Take in a page, and move the window on to the next one.
 
         :param now: Our clock when the page had come.
         :return: The page's jobs, without their inputs: thousands may be kept.
         """
         if page.server_time is not None:
             self._clock_ahead = page.server_time.timestamp() - now
-            sweep.told_at = sweep.told_at or page.server_time.timestamp()
+            window.told_at = window.told_at or page.server_time.timestamp()
         jobs = [dataclasses.replace(job, inputs={}) for job in page.jobs]
         for job in jobs:
             # Taken out first, so that the jobs stand in the order in which they were listed last.
             self._jobs.pop(job.id, None)
             self._jobs[job.id] = job
-            sweep.job_ids.append(job.id)
-        sweep.pages, sweep.token, sweep.has_failed = sweep.pages + 1, page.next_token, False
+            window.job_ids.append(job.id)
+        window.pages, window.token, window.has_failed = window.pages + 1, page.next_token, False
         return jobs
 
-    def close(self, sweep: Sweep) -> None:
-        """Note that a sweep is over: through all its pages, or given up after the most that are allowed."""
-        told_at = self._stamp(sweep.started) - self._reach.margin if sweep.told_at is None else sweep.told_at
+    def close(self, window: ListWindow) -> None:
+        """Note that a window is over: through all its pages, or given up after the most that are allowed."""
+        told_at = self._server_time(window.started) - MARGIN if window.told_at is None else window.told_at
         self._known_until = told_at
-        if not sweep.is_through:
+        if not window.is_complete:
             # What was listed before may have changed on the pages that were not read.
             self._known_from = told_at
-            self._jobs = {job_id: self._jobs[job_id] for job_id in sweep.job_ids}
-        elif self._known_from is None or sweep.start < self._known_from:
-            self._known_from = sweep.start
+            self._jobs = {job_id: self._jobs[job_id] for job_id in window.job_ids}
+        elif self._known_from is None or window.start < self._known_from:
+            self._known_from = window.start
         self._forget_some()
 
     def _forget_some(self) -> None:
-        too_many = max(0, len(self._jobs) - self._reach.most_jobs)
+        too_many = max(0, len(self._jobs) - MAX_JOBS)
         for job_id in list(itertools.islice(self._jobs, too_many)):
             forgotten = self._jobs.pop(job_id)
             known_from, known_until = self._known_from or 0.0, self._known_until or 0.0
-            self._known_from = max(known_from, _stamp_of(forgotten, known_until))
+            self._known_from = max(known_from, _changed_at(forgotten, known_until))
 
-    def _stamp(self, moment: float) -> float:
+    def _server_time(self, moment: float) -> float:
         return moment + self._clock_ahead
 
 
-def _stamp_of(job: Job, default: float) -> float:
+def _changed_at(job: Job, default: float) -> float:
     """Return when a job changed last, by Scenario's clock."""
     return default if job.updated_at is None else job.updated_at.timestamp()

@@ -22,7 +22,7 @@ from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_e
 from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
 
 FIRST_LOOK = 10.0
-"""Seconds from a deferral to the first look. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
+"""The shortest deferral, in seconds. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
 
 REFUSED_FOR = 60.0
 """Seconds for which Scenario must refuse to tell of a job, without a good reply in between, before the wait ends."""
@@ -107,10 +107,10 @@ class WaitResult:
 
         An error of a class that this version does not know is transient: the job may be paid for.
         """
-        told = event.get("error")
+        failure = event.get("error")
         error: ScenarioError | None = None
-        if told:
-            error = getattr(exceptions, told["type"], ScenarioTransientError)(told["message"])
+        if failure:
+            error = getattr(exceptions, failure["type"], ScenarioTransientError)(failure["message"])
             error.job_id = event["job_id"]
         return cls(
             job_id=event["job_id"],
@@ -142,7 +142,7 @@ class WaitState:
 
     :param job_id: The job.
     :param deadline: Seconds of the epoch at which to give up, after a last read.
-    :param usual: How long such jobs usually take, to be told beside the progress; ``None`` if it is not known.
+    :param usual: How long such jobs usually take, to be shown beside the progress; ``None`` if it is not known.
 
     ``seen_at`` is when the job itself was last read well, in seconds of the epoch; ``None`` if it never was.
     """
@@ -255,7 +255,7 @@ class WaitState:
         """Give a success without outputs some more reads; they may go on for a little after the deadline."""
         if self._bare_since is None:
             self._bare_since = now
-            self._said.append(f"Job {self.job_id} has succeeded, but its outputs are not told yet: reading it again.")
+            self._said.append(f"Job {self.job_id} has succeeded, but its outputs are not shown yet: reading it again.")
         elif self._bare_reads < OUTPUTS_READS:
             self._bare_reads += 1
         if self._bare_reads < OUTPUTS_READS and now - self._bare_since < OUTPUTS_WITHIN:

@@ -15,22 +15,56 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
+    ScenarioConnectionError,
     ScenarioError,
     ScenarioTransientError,
 )
 from airflow_provider_scenario.outcome import no_client_error, unreadable_error
 from airflow_provider_scenario.polling import wait
-from airflow_provider_scenario.polling.asking import AsyncSender, OpenClient, ask
-from airflow_provider_scenario.polling.follower import Follower, Look
-from airflow_provider_scenario.polling.job_index import JobList, Sweep
-from airflow_provider_scenario.polling.outage import Outage, is_local, is_worth_single_reads
-from airflow_provider_scenario.polling.pace import Pace
+from airflow_provider_scenario.polling.error_reporter import ErrorReporter, is_local, is_worth_single_reads
+from airflow_provider_scenario.polling.job_index import JobIndex, ListWindow
+from airflow_provider_scenario.polling.subscription import Reading, Subscription
+
+TICK = 10.0
+"""Seconds between two polls where no wait asks for another interval."""
+
+GATHER_SECONDS = 1.0
+"""Seconds to wait for more waits before the first poll, a tenth of an interval at most."""
+
+LOOK_BACK = 3600.0
+"""Seconds to look back for a job of which nobody says when it was last known to run."""
+
+FEW = 5
+"""Read at most so many old jobs one by one; above it, widen the window of the list."""
+
+READS_A_SECOND = 5.0
+"""Jobs to read by themselves in a second, at most."""
+
+SILENT_AFTER = 600.0
+"""Seconds without a word of the list about a job after which it is read by itself."""
+
+SILENT_EVERY = 60.0
+"""Seconds between two such reads, as long as they bring nothing new."""
+
+REPLY_TIMEOUT = 20.0
+"""Seconds to wait for a reply."""
+
+MAX_PAUSE = 300.0
+"""The longest Retry-After that is honoured, in seconds."""
+
+MAX_PAGES = 60
+"""Pages of a hundred jobs to read of one window at most."""
+
+T = TypeVar("T")
 
 _LIST_REACH = 86_400.0
 """Seconds by which the list must reach back beyond a job's last known moment before it counts as not listed."""
@@ -38,8 +72,18 @@ _LIST_REACH = 86_400.0
 _MOST_SEARCHES = 3
 """How often the list is asked to reach back so far for one refused job."""
 
-_AT_ONCE = 50
+_BATCH = 50
 """How many to wake before others on the event loop get their turn."""
+
+
+class AsyncClient(Protocol):
+    """What sends calls: a :class:`~airflow_provider_scenario.api.client_thread.ClientThread`."""
+
+    async def send(self, call: Call[T], /) -> T:
+        """Send a call and return what its reply says."""
+
+
+OpenClient = Callable[[], Awaitable[AbstractAsyncContextManager[AsyncClient]]]
 
 
 class JobWatcher:
@@ -47,7 +91,6 @@ class JobWatcher:
 
     :param open_client: Opens the client to ask with, as an async context manager. It is opened anew after each
         trouble: by then there may be newer credentials. The client should not repeat calls by itself.
-    :param pace: How often to ask.
     :param clock: Returns seconds of the epoch.
     :param log: Where to say what goes wrong.
     """
@@ -56,17 +99,15 @@ class JobWatcher:
         self,
         open_client: OpenClient,
         *,
-        pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
         log: logging.Logger | None = None,
     ) -> None:
         self._open_client = open_client
-        self._pace = pace or Pace()
         self._clock = clock
         self._log = log or logging.getLogger(__name__)
-        self._followers: dict[str, list[Follower]] = {}
-        self._listeners: list[float] = []
-        self._audience: list[asyncio.Future[None]] = []
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._keepers: list[float] = []
+        self._list_waiters: list[asyncio.Future[None]] = []
         self._runner: asyncio.Task[None] | None = None
         self._forget()
 
@@ -76,81 +117,83 @@ class JobWatcher:
         return self._runner is None
 
     @contextlib.asynccontextmanager
-    async def follow(
+    async def subscribe(
         self, job_id: str, since: float | None = None, every: float | None = None
-    ) -> AsyncIterator[Follower]:
+    ) -> AsyncIterator[Subscription]:
         """Wait for a job.
 
         :param job_id: The job.
         :param since: When it was last known to run, in seconds of the epoch. Default: nobody knows.
-        :param every: Seconds between two looks; the shortest of all followers counts for all. Default: the pace's.
+        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default :data:`TICK`.
         """
         now = self._clock()
-        follower = Follower(job_id, since, every or self._pace.tick, heard_at=now)
-        self._followers.setdefault(job_id, []).append(follower)
+        subscription = Subscription(job_id, since, every or TICK, delivered_at=now)
+        self._subscriptions.setdefault(job_id, []).append(subscription)
         self._start()
         listed = self._list.get(job_id)
         if listed is not None:
-            self._pass_on(listed, follower)
+            self._deliver_listed(listed, subscription)
         elif since is not None and self._list.covers(since):
-            follower.is_new = False  # It would have been listed if it had changed.
-        self._look_by(now + follower.every)
+            subscription.is_new = False  # It would have been listed if it had changed.
+        self._poll_by(now + subscription.every)
         try:
-            yield follower
+            yield subscription
         finally:
-            self._followers[job_id].remove(follower)
-            if not self._followers[job_id]:
-                del self._followers[job_id]
+            self._subscriptions[job_id].remove(subscription)
+            if not self._subscriptions[job_id]:
+                del self._subscriptions[job_id]
             self._stop_if_alone()
 
-    async def look(self, follower: Follower, timeout: float) -> Look:
-        """Have a follower's job read singly, as for a last look at a deadline.
+    async def read_now(self, subscription: Subscription, timeout: float) -> Reading:
+        """Have a job read by itself now, as for a final check at a deadline.
 
-        :param follower: Who waits for the job.
+        :param subscription: The wait for the job.
         :param timeout: Seconds to wait at most: where many want it at once, their turns take time.
         :return: The job, or why it could not be read.
         """
-        follower.press()
+        subscription.request_read()
         self._wanted.set()
-        return await follower.next(timeout) or ScenarioTransientError("Scenario was not reached for a last look.")
+        return await subscription.next_update(timeout) or ScenarioTransientError(
+            "Scenario was not reached for a final check."
+        )
 
     @contextlib.contextmanager
-    def listen(self, since: float) -> Iterator[None]:
-        """Keep the watcher going for the sake of :meth:`ended_since`. It asks nothing by itself for a listener.
+    def keep_polling(self, since: float) -> Iterator[None]:
+        """Keep the watcher going for the sake of :meth:`ended_since`. It polls nothing by itself for this.
 
         :param since: The earliest moment of interest, in seconds of the epoch.
         """
         self._start()
-        self._listeners.append(since)
-        self._unheeded.append(since)
+        self._keepers.append(since)
+        self._reach_back_to.append(since)
         try:
             yield
         finally:
-            self._listeners.remove(since)
+            self._keepers.remove(since)
             self._stop_if_alone()
 
     async def ended_since(self, since: float) -> frozenset[str]:
-        """Look at the list, together with all who wait, and return the ids of the connection's jobs that have ended.
+        """Read the list, together with all who wait, and return the ids of the connection's jobs that have ended.
 
-        Call it while listening.
+        Call it inside :meth:`keep_polling`.
 
         :param since: From when on, in seconds of the epoch.
         :raises ScenarioError: if the list could not be read.
         """
-        look_is_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._audience.append(look_is_over)
+        list_is_read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._list_waiters.append(list_is_read)
         self._wanted.set()
-        await look_is_over
+        await list_is_read
         return self._list.ended_since(since)
 
     def _forget(self) -> None:
-        self._list = JobList(self._pace.reach)
-        self._sweep: Sweep | None = None
-        self._seekers: list[Follower] = []
-        self._unheeded: list[float] = []
+        self._list = JobIndex()
+        self._window: ListWindow | None = None
+        self._new_subscriptions: list[Subscription] = []
+        self._reach_back_to: list[float] = []
         self._wanted = asyncio.Event()
         self._due = math.inf
-        self._outage = Outage()
+        self._errors = ErrorReporter()
         self._list_is_read = False
         self._list_refusal: ScenarioError | None = None
         self._next_silent = 0.0
@@ -164,30 +207,30 @@ class JobWatcher:
             )
 
     def _stop_if_alone(self) -> None:
-        if not self._followers and not self._listeners and self._runner is not None:
+        if not self._subscriptions and not self._keepers and self._runner is not None:
             self._runner.cancel()
             self._runner = None
 
     async def _run(self) -> None:
-        """Go round until nobody waits. Whatever happens is told and survived: thousands may wait behind this task."""
-        await asyncio.sleep(min(self._pace.gather, self._interval() / 10.0))
+        """Poll until nobody waits. Every error is reported and survived: thousands may wait behind this task."""
+        await asyncio.sleep(min(GATHER_SECONDS, self._interval() / 10.0))
         while True:
             has_client = False
             try:
                 async with await self._open_client() as client:
                     has_client = True
-                    while await self._round(client):
+                    while await self._poll_once(client):
                         pass
             except Exception as error:  # noqa: BLE001
                 await self._could_not_ask(error, has_client=has_client)
                 await asyncio.sleep(self._interval())
 
-    async def _round(self, client: AsyncSender) -> bool:
-        """Look once, and wait until it is time to look again.
+    async def _poll_once(self, client: AsyncClient) -> bool:
+        """Poll once, and wait until it is time to poll again.
 
         :return: Whether the client is still good.
         """
-        self._due = self._next_look()
+        self._due = self._next_poll()
         try:
             await self._read_list(client)
             self._list_was_read()
@@ -197,29 +240,29 @@ class JobWatcher:
             await self._read_silent(client)
             await self._pause(client)
         except ScenarioError as error:
-            await self._get_over(error, client)
+            await self._do_without_list(error, client)
             return False
         return True
 
-    async def _get_over(self, error: ScenarioError, client: AsyncSender) -> None:
-        """Do without the list until it is time to look at it again."""
+    async def _do_without_list(self, error: ScenarioError, client: AsyncClient) -> None:
+        """Read jobs one by one until it is time to read the list again."""
         self._list_is_read = False
         self._list_refusal = None if isinstance(error, ScenarioTransientError) else error
-        if is_worth_single_reads(error) or await self._only_the_list_is_refused(error, client):
-            self._say_list_is_lost(error)
+        if is_worth_single_reads(error) or await self._only_list_is_refused(error, client):
+            self._report_list_lost(error)
             self._due = max(self._due, self._clock() + self._interval())
-            await self._read_singly(client, sorted(self._everyone(), key=_last_heard))
+            await self._read_singly(client, sorted(self._all_subscriptions(), key=_last_delivered))
         else:
             await self._could_not_ask(error, has_client=not is_local(error))
-        until = self._clock() + min(self._pace.longest_pause, error.retry_after or 0.0)
+        until = self._clock() + min(MAX_PAUSE, error.retry_after or 0.0)
         while self._clock() < until:
             await asyncio.sleep(until - self._clock())
         await self._pause(client)
 
-    async def _pause(self, client: AsyncSender) -> None:
-        """Wait, and read meanwhile whom somebody presses for; if somebody wants to know of the list, wait no longer."""
-        while not self._audience:
-            await self._read_singly(client, [one for one in self._everyone() if one.is_pressed])
+    async def _pause(self, client: AsyncClient) -> None:
+        """Wait, and read the jobs that somebody wants read now; if somebody waits for the list, wait no longer."""
+        while not self._list_waiters:
+            await self._read_singly(client, [one for one in self._all_subscriptions() if one.wants_read])
             self._wanted.clear()
             left = self._due - self._clock()
             try:
@@ -228,223 +271,238 @@ class JobWatcher:
             except TimeoutError:
                 return
 
-    async def _read_list(self, client: AsyncSender) -> None:
+    async def _read_list(self, client: AsyncClient) -> None:
         """Read what changed since the last window, and wake whom it concerns.
 
-        A page that can't be read is asked for once more at the next look: the pages before it were not in vain.
+        A page that can't be read is read once more at the next poll: the pages before it are kept.
         """
-        sweep, self._sweep = self._sweep or self._lay_out(), None
-        longest = self._pace.longest_reply
-        while not sweep.is_through and sweep.pages < self._pace.reach.most_pages:
+        window, self._window = self._window or self._next_window(), None
+        while not window.is_complete and window.pages < MAX_PAGES:
             try:
-                page = await ask(client, calls.list_jobs(updated_after=sweep.updated_after, token=sweep.token), longest)
+                page = await _send(client, calls.list_jobs(updated_after=window.updated_after, token=window.token))
             except ScenarioError:
-                if sweep.pages and not sweep.has_failed:
-                    sweep.has_failed, self._sweep = True, sweep
+                if window.pages and not window.has_failed:
+                    window.has_failed, self._window = True, window
                 raise
-            await self._tell(self._list.take(sweep, page, self._clock()))
-        self._list.close(sweep)
-        self._settle(sweep)
+            await self._deliver(self._list.add_page(window, page, self._clock()))
+        self._list.close(window)
+        self._finish_window(window)
 
-    def _lay_out(self) -> Sweep:
-        """Lay out the next window; for newcomers it reaches back to before, if they are more than a few."""
+    def _next_window(self) -> ListWindow:
+        """Return the next window of the list. It reaches back to old jobs, if they are more than a few."""
         now = self._clock()
-        self._seekers = [one for one in self._everyone() if one.is_new]
-        moments = [now - self._pace.look_back if one.since is None else one.since for one in self._seekers]
+        self._new_subscriptions = [one for one in self._all_subscriptions() if one.is_new]
+        moments = [now - LOOK_BACK if one.since is None else one.since for one in self._new_subscriptions]
         moments = [moment for moment in moments if not self._list.covers(moment)]
-        if len(moments) <= self._pace.few and not self._list.is_blank:
+        if len(moments) <= FEW and not self._list.is_empty:
             moments = []
-        moments += [since for since in self._unheeded if not self._list.covers(since)]
-        self._unheeded = []
-        return self._list.sweep(now, moments)
+        moments += [since for since in self._reach_back_to if not self._list.covers(since)]
+        self._reach_back_to = []
+        return self._list.next_window(now, moments)
 
-    def _settle(self, sweep: Sweep) -> None:
-        """Have everybody read singly whose job the list may have kept silent of."""
-        for one in self._seekers:
+    def _finish_window(self, window: ListWindow) -> None:
+        """Mark every job uncertain that the list may have missed."""
+        for one in self._new_subscriptions:
             if not one.is_new:
                 continue
             if one.since is None or not self._list.covers(one.since):
-                one.doubt()
+                one.mark_uncertain()
             one.is_new = False
-        self._seekers = []
-        if not sweep.is_through:
-            self._log.warning("Scenario's job list has more than %d pages of changes.", sweep.pages)
-            for one in self._everyone():
-                if one.heard_at < sweep.started:
-                    one.doubt()
+        self._new_subscriptions = []
+        if not window.is_complete:
+            self._log.warning("Scenario's job list has more than %d pages of changes.", window.pages)
+            for one in self._all_subscriptions():
+                if one.delivered_at < window.started:
+                    one.mark_uncertain()
 
-    async def _tell(self, jobs: Iterable[Job]) -> None:
-        told = 0
+    async def _deliver(self, jobs: Iterable[Job]) -> None:
+        delivered = 0
         for job in jobs:
-            for one in tuple(self._followers.get(job.id, ())):
-                if self._pass_on(job, one):
-                    told += 1
-                    if told % _AT_ONCE == 0:
+            for one in tuple(self._subscriptions.get(job.id, ())):
+                if self._deliver_listed(job, one):
+                    delivered += 1
+                    if delivered % _BATCH == 0:
                         await asyncio.sleep(0)
 
-    def _pass_on(self, listed: Job, follower: Follower) -> bool:
-        """Let a follower hear what the list says, unless that is too little."""
+    def _deliver_listed(self, listed: Job, subscription: Subscription) -> bool:
+        """Deliver what the list shows of a job, unless that is too little."""
         if listed.lacks_outputs:
-            follower.doubt()
+            subscription.mark_uncertain()
             return False
-        if follower.is_pressed and not listed.is_finished:
+        if subscription.wants_read and not listed.is_finished:
             return False
-        return follower.hear(listed, self._clock())
+        return subscription.deliver(listed, self._clock())
 
-    async def _read_singly(self, client: AsyncSender, followers: Iterable[Follower]) -> None:
-        """Read jobs one by one, at the bounded rate; who is left over when a look is due comes another time."""
-        for one in followers:
+    async def _read_singly(self, client: AsyncClient, subscriptions: Iterable[Subscription]) -> None:
+        """Read jobs one by one, at the bounded rate; who is left over when a poll is due comes another time."""
+        for one in subscriptions:
             if self._clock() >= self._due:
                 return
             await self._read_one(client, one)
 
-    async def _read_silent(self, client: AsyncSender) -> None:
-        """Read the job of which nothing was heard for the longest time, and further ones as long as there was news."""
+    async def _read_silent(self, client: AsyncClient) -> None:
+        """Read the job without an update for the longest time, and further ones as long as that brings updates."""
         now = self._clock()
         if now < self._next_silent:
             return
-        silent = [one for one in self._everyone() if now - one.heard_at >= self._pace.silent_after]
-        for one in sorted(silent, key=_last_heard):
+        silent = [one for one in self._all_subscriptions() if now - one.delivered_at >= SILENT_AFTER]
+        for one in sorted(silent, key=_last_delivered):
             if self._clock() >= self._due:
                 return
             if not await self._read_one(client, one):
                 break
-        self._next_silent = now + self._pace.silent_every
+        self._next_silent = now + SILENT_EVERY
 
-    async def _only_the_list_is_refused(self, error: ScenarioError, client: AsyncSender) -> bool:
-        """Whether a job can be read although the list was refused for so long that all are about to be told."""
-        if not isinstance(error, ScenarioAuthenticationError) or not self._outage.is_lasting(self._clock()):
+    async def _only_list_is_refused(self, error: ScenarioError, client: AsyncClient) -> bool:
+        """Whether a job can be read although the list was refused for so long that all waits are about to end."""
+        if not isinstance(error, ScenarioAuthenticationError) or not self._errors.is_lasting(self._clock()):
             return False
-        for one in sorted(self._everyone(), key=_last_heard)[:_MOST_SEARCHES]:
-            look = await self._ask_for(client, one)
-            await asyncio.sleep(1.0 / self._pace.singles_a_second)
-            if isinstance(look, Job):
-                self._outage.end()
+        for one in sorted(self._all_subscriptions(), key=_last_delivered)[:_MOST_SEARCHES]:
+            reading = await self._read_job(client, one)
+            await asyncio.sleep(1.0 / READS_A_SECOND)
+            if isinstance(reading, Job):
+                self._errors.end()
                 return True
         return False
 
-    async def _ask_for(self, client: AsyncSender, follower: Follower) -> Look:
+    async def _read_job(self, client: AsyncClient, subscription: Subscription) -> Reading:
         """Read a job, and return what that brought."""
         try:
-            return await ask(client, calls.get_job(follower.job_id), self._pace.longest_reply)
+            return await _send(client, calls.get_job(subscription.job_id))
         except ScenarioTransientError as error:
             return error
         except ScenarioError as refusal:
-            return self._confirmed(follower, refusal)
+            return self._confirmed(subscription, refusal)
 
-    def _confirmed(self, follower: Follower, refusal: ScenarioError) -> Look:
+    def _confirmed(self, subscription: Subscription, refusal: ScenarioError) -> Reading:
         """Return what a job's refusal means beside the list: the job as it is listed, or an error.
 
         A refusal that lasts, of a job that the list does not show or that refuses too, ends the wait.
         """
         now = self._clock()
-        listed = self._list.get(follower.job_id)
+        listed = self._list.get(subscription.job_id)
         if self._list_is_read and listed is not None and not listed.lacks_outputs:
             return listed
-        if follower.refused_since is None:
-            follower.refused_since = now
-        refused_for = now - follower.refused_since
+        if subscription.refused_since is None:
+            subscription.refused_since = now
+        refused_for = now - subscription.refused_since
         if refused_for < wait.REFUSED_FOR:
             return refusal
         if not self._list_is_read:
             lasts = self._list_refusal is not None
-            return unreadable_error(follower.job_id, refusal, refused_for) if lasts else refusal
-        known = now - self._pace.look_back if follower.since is None else min(now, follower.since)
-        if not self._list.covers(known - _LIST_REACH) and follower.searches < _MOST_SEARCHES:
-            follower.searches += 1
-            self._unheeded.append(known - _LIST_REACH)  # The next window reaches back so far, for all who wait.
+            return unreadable_error(subscription.job_id, refusal, refused_for) if lasts else refusal
+        known = now - LOOK_BACK if subscription.since is None else min(now, subscription.since)
+        if not self._list.covers(known - _LIST_REACH) and subscription.searches < _MOST_SEARCHES:
+            subscription.searches += 1
+            self._reach_back_to.append(known - _LIST_REACH)  # The next window reaches back so far, for all who wait.
             return refusal
-        return unreadable_error(follower.job_id, refusal, refused_for)
+        return unreadable_error(subscription.job_id, refusal, refused_for)
 
-    async def _read_one(self, client: AsyncSender, follower: Follower) -> bool:
+    async def _read_one(self, client: AsyncClient, subscription: Subscription) -> bool:
         """Read a job, and return whether that was news."""
-        if follower not in self._followers.get(follower.job_id, ()):
+        if subscription not in self._subscriptions.get(subscription.job_id, ()):
             return False
-        look = await self._ask_for(client, follower)
-        was_news = False
-        for one in self._followers.get(follower.job_id, ()):
-            one.is_pressed = False
-            was_news |= one.hear(look, self._clock())
-            if isinstance(look, Job) and self._list.misses(look):
-                one.doubt()
-        await asyncio.sleep(1.0 / self._pace.singles_a_second)
-        return was_news
+        reading = await self._read_job(client, subscription)
+        is_update = False
+        for one in self._subscriptions.get(subscription.job_id, ()):
+            one.wants_read = False
+            is_update |= one.deliver(reading, self._clock())
+            if isinstance(reading, Job) and self._list.lacks(reading):
+                one.mark_uncertain()
+        await asyncio.sleep(1.0 / READS_A_SECOND)
+        return is_update
 
     def _list_was_read(self) -> None:
         self._list_is_read, self._list_refusal = True, None
-        if self._outage.end():
+        if self._errors.end():
             self._log.info("Scenario's job list can be read again.")
-        for one in self._audience:
+        for one in self._list_waiters:
             if not one.done():
                 one.set_result(None)
-        self._audience = []
+        self._list_waiters = []
 
-    def _say_list_is_lost(self, error: ScenarioError) -> None:
+    def _report_list_lost(self, error: ScenarioError) -> None:
         """Say once that single reads take the list's place."""
-        self._tell_audience(error)
-        if self._outage.begin(error, self._clock(), is_refusal=False):
+        self._fail_list_waiters(error)
+        if self._errors.begin(error, self._clock(), is_refusal=False):
             self._log.warning(
                 "Scenario's job list can't be read: %s Reading %d jobs one by one instead, at most %g a second.",
                 error,
-                len(self._followers),
-                self._pace.singles_a_second,
+                len(self._subscriptions),
+                READS_A_SECOND,
             )
 
     async def _could_not_ask(self, error: Exception, *, has_client: bool = True) -> None:
-        """Say once that nothing can be asked just now, and tell the followers what concerns them.
+        """Report once that nothing can be asked just now, and tell those who wait what concerns them.
 
-        Of what passes by itself one word is enough. What may stay is told after a minute, and ends the waits.
+        A transient error is reported once. A refusal that lasts for a minute ends the waits.
 
         :param has_client: Whether there was anything to ask with. If not, another process may have it.
         """
         self._list_is_read = False
         if not isinstance(error, ScenarioError):
-            error = ScenarioTransientError(f"The watch on Scenario's jobs stumbled: {error!r}.")
-        self._tell_audience(error)
+            error = ScenarioTransientError(f"The poll of Scenario's jobs failed: {error!r}.")
+        self._fail_list_waiters(error)
         is_refusal = not has_client or not isinstance(error, ScenarioTransientError)
-        is_new = self._outage.begin(error, self._clock(), is_refusal=is_refusal)
+        is_new = self._errors.begin(error, self._clock(), is_refusal=is_refusal)
         if is_new:
-            self._log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._followers), error)
-        lasts = is_refusal and self._outage.is_lasting(self._clock())
+            self._log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._subscriptions), error)
+        lasts = is_refusal and self._errors.is_lasting(self._clock())
         if not lasts and (is_refusal or not is_new):
             return
         describe = unreadable_error if has_client else no_client_error
-        for number, one in enumerate(list(self._everyone()), 1):
-            told = describe(one.job_id, error, self._outage.refused_for(self._clock())) if lasts else error
-            one.hear(told, self._clock())
-            if number % _AT_ONCE == 0:
+        for number, one in enumerate(list(self._all_subscriptions()), 1):
+            reading = describe(one.job_id, error, self._errors.refused_for(self._clock())) if lasts else error
+            one.deliver(reading, self._clock())
+            if number % _BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _tell_audience(self, error: ScenarioError) -> None:
-        for one in self._audience:
+    def _fail_list_waiters(self, error: ScenarioError) -> None:
+        for one in self._list_waiters:
             if not one.done():
                 one.set_exception(error)
-        self._audience = []
+        self._list_waiters = []
 
-    def _uncertain(self) -> list[Follower]:
-        """Return whom to read singly, who presses for it first."""
-        uncertain = [one for one in self._everyone() if one.is_uncertain]
-        return sorted(uncertain, key=lambda one: (not one.is_pressed, one.heard_at))
+    def _uncertain(self) -> list[Subscription]:
+        """Return whose jobs to read singly, those first that are wanted now."""
+        uncertain = [one for one in self._all_subscriptions() if one.is_uncertain]
+        return sorted(uncertain, key=lambda one: (not one.wants_read, one.delivered_at))
 
-    def _next_look(self) -> float:
-        """Return when to look again. Who listens asks for looks at a pace of its own, and is left the lead."""
-        if not self._followers:
+    def _next_poll(self) -> float:
+        """Return when to poll next. The capacity queue polls by itself: let it go first."""
+        if not self._subscriptions:
             return math.inf
-        lead = 1.15 if self._listeners else 1.0
+        lead = 1.15 if self._keepers else 1.0
         return self._clock() + max(0.1, self._interval() * lead * random.uniform(0.95, 1.05))
 
-    def _look_by(self, moment: float) -> None:
-        """Look no later than at a moment, by our clock."""
+    def _poll_by(self, moment: float) -> None:
+        """Poll no later than at a moment, by our clock."""
         if moment < self._due - 0.1:
             self._due = moment
             self._wanted.set()
 
     def _interval(self) -> float:
-        return min((one.every for one in self._everyone()), default=self._pace.tick)
+        return min((one.every for one in self._all_subscriptions()), default=TICK)
 
-    def _everyone(self) -> Iterator[Follower]:
-        return (one for followers in self._followers.values() for one in followers)
+    def _all_subscriptions(self) -> Iterator[Subscription]:
+        return (one for subscriptions in self._subscriptions.values() for one in subscriptions)
 
 
-def _last_heard(follower: Follower) -> float:
-    return follower.heard_at
+def _last_delivered(subscription: Subscription) -> float:
+    return subscription.delivered_at
+
+
+async def _send(client: AsyncClient, call: Call[T]) -> T:
+    """Send a call with a bounded wait, so that only errors of our own come back."""
+    try:
+        async with asyncio.timeout(REPLY_TIMEOUT):
+            return await client.send(call)
+    except ScenarioError:
+        raise
+    except TimeoutError:
+        error: ScenarioError = ScenarioConnectionError(
+            f"Scenario did not {call.action} within {REPLY_TIMEOUT:g} seconds."
+        )
+    except Exception as unexpected:  # noqa: BLE001 - whatever it is, it is the trouble of this one call
+        error = ScenarioTransientError(f"The attempt to {call.action} failed: {unexpected!r}.")
+    raise error

@@ -1,4 +1,4 @@
-"""Waits for a free slot in the triggerer: no worker waits, and no try is used."""
+"""Waits in the triggerer for capacity at Scenario: no worker waits, and no try is used."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_scenario.exceptions import MAX_RETRY_AFTER
-from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, Look
+from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, EndedSince
 from airflow_provider_scenario.polling.wait import FIRST_LOOK
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from airflow_provider_scenario.triggers.watchers import watcher_of
 
 _MARGIN = 120.0
-"""Seconds to look back further than to the last look: the job list lags, and clocks differ."""
+"""Seconds to read back further than to the last read: the job list lags, and clocks differ."""
 
 _Queues = dict[tuple[str, str | None], CapacityQueue]
 
@@ -84,8 +84,8 @@ class ScenarioCapacityTrigger(BaseTrigger):
         if self.retry_after is not None:
             await asyncio.sleep(max(0.0, self.retry_after - FIRST_LOOK) + random.uniform(0.0, 10.0))
             return
-        with self._watcher().listen(self.since - _MARGIN):
-            await self._queue().turn(self.since, self.limit)
+        with self._watcher().keep_polling(self.since - _MARGIN):
+            await self._queue().wait_turn(self.since, self.limit)
 
     def _watcher(self) -> JobWatcher:
         return watcher_of(self.scenario_conn_id, self.project_id)
@@ -94,12 +94,12 @@ class ScenarioCapacityTrigger(BaseTrigger):
         queues = self._queues.setdefault(asyncio.get_running_loop(), {})
         key = (self.scenario_conn_id, self.project_id)
         if key not in queues:
-            queues[key] = CapacityQueue(_look_of(*key))
+            queues[key] = CapacityQueue(_read_list_of(*key))
         return queues[key]
 
 
-def _look_of(scenario_conn_id: str, project_id: str | None) -> Look:
-    """Return how a queue looks at the job list. It outlives the triggers, and so holds none of them."""
+def _read_list_of(scenario_conn_id: str, project_id: str | None) -> EndedSince:
+    """Return how a queue reads the job list. It outlives the triggers, and so holds none of them."""
 
     async def ended_since(since: float) -> Collection[str]:
         return await watcher_of(scenario_conn_id, project_id).ended_since(since - _MARGIN)

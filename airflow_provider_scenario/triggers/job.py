@@ -15,8 +15,8 @@ from airflow_provider_scenario.polling.wait import FIRST_LOOK, OUTPUTS_PAUSE, Wa
 from airflow_provider_scenario.triggers.progress import push_progress
 from airflow_provider_scenario.triggers.watchers import watcher_of
 
-_LAST_LOOK_TIMEOUT = 30.0
-"""Seconds to wait for a last look: less than the minute after which Airflow itself ends an overdue deferral."""
+_FINAL_CHECK_TIMEOUT = 30.0
+"""Seconds to wait for a final check: less than the minute after which Airflow itself ends an overdue deferral."""
 
 
 class ScenarioJobTrigger(BaseTrigger):
@@ -30,8 +30,8 @@ class ScenarioJobTrigger(BaseTrigger):
     :param scenario_conn_id: The Airflow connection.
     :param project_id: The project to assert, or ``None``.
     :param deadline: Seconds of the epoch at which to give up: it holds through restarts of the triggerer.
-    :param poll_interval: Seconds between two looks, more than 0. Default 10. All triggers of a connection share one
-        look; the shortest interval counts for all.
+    :param poll_interval: Seconds between two polls, more than 0. Default 10. All triggers of a connection share one
+        poll; the shortest interval counts for all.
     :param since: When the job was last known to run, in seconds of the epoch: what changed before is not looked for.
         Default: nobody knows, so that the job is read singly unless the job list tells of it.
     :param usual: How long such jobs usually take, in seconds: ``running``, and ``total`` with the queue. Default: it is
@@ -84,22 +84,26 @@ class ScenarioJobTrigger(BaseTrigger):
     async def _wait(self) -> WaitResult:
         state = WaitState(self.job_id, self.deadline, UsualTimes(**self.usual) if self.usual else None)
         watcher = watcher_of(self.scenario_conn_id, self.project_id)
-        async with watcher.follow(self.job_id, self.since, self.poll_interval) as follower:
+        async with watcher.subscribe(self.job_id, self.since, self.poll_interval) as subscription:
             while True:
-                look = await follower.next(self._patience(state))
-                if look is None:
-                    look = await watcher.look(follower, _LAST_LOOK_TIMEOUT)
-                result = state.on_job(look, time.time()) if isinstance(look, Job) else state.on_error(look, time.time())
-                await self._tell(state)
+                reading = await subscription.next_update(self._patience(state))
+                if reading is None:
+                    reading = await watcher.read_now(subscription, _FINAL_CHECK_TIMEOUT)
+                result = (
+                    state.on_job(reading, time.time())
+                    if isinstance(reading, Job)
+                    else state.on_error(reading, time.time())
+                )
+                await self._deliver(state)
                 if result is not None:
                     return result
 
     def _patience(self, state: WaitState) -> float:
-        """Return the seconds to wait for news, before the job is read singly."""
+        """Return the seconds to wait for an update, before the job is read singly."""
         left = self.deadline - time.time()
         return min(self.poll_interval, OUTPUTS_PAUSE) if left <= 0.0 and state.lacks_outputs else left
 
-    async def _tell(self, state: WaitState) -> None:
+    async def _deliver(self, state: WaitState) -> None:
         said, progress = state.pop_updates()
         for line in said:
             self.log.info(line)

@@ -24,7 +24,7 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
     :param project_id: The project to assert, or ``None``. Templated.
     :param timeout: Seconds after which to give up, from the trigger's start: a triggerer that restarts counts anew.
         Airflow itself ends the task a minute after its first start's deadline.
-    :param poll_interval: Seconds between two looks.
+    :param poll_interval: Seconds between two polls.
     """
 
     def __init__(

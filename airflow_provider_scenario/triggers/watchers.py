@@ -8,8 +8,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.polling.pace import Pace
-from airflow_provider_scenario.polling.watcher import JobWatcher
+from airflow_provider_scenario.polling.watcher import REPLY_TIMEOUT, JobWatcher
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client_thread import ClientThread
@@ -38,4 +37,4 @@ async def _open_client(scenario_conn_id: str, project_id: str | None) -> ClientT
     """Return a client with today's credentials. It does not repeat calls: thousands wait, and the next tick comes."""
     hook = ScenarioHook(scenario_conn_id, project_id)
     # What the watcher has ceased to wait for need not keep a thread.
-    return await hook.get_async_conn(Patience(attempts=1), timeout=Pace().longest_reply)
+    return await hook.get_async_conn(Patience(attempts=1), timeout=REPLY_TIMEOUT)

@@ -48,7 +48,7 @@ AIRFLOW_MODULES = (
 PROVIDER_MODULES = (
     "airflow_provider_scenario.api.client",
     "airflow_provider_scenario.operators.generate",
-    "airflow_provider_scenario.operators.generation",
+    "airflow_provider_scenario.submission.generation",
     "airflow_provider_scenario.sensors.job",
     "airflow_provider_scenario.files.download",
     "airflow_provider_scenario.triggers.capacity",

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.operators import generation
+from airflow_provider_scenario.operators import generate
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
@@ -21,6 +21,7 @@ from airflow_provider_scenario.operators.wan import (
 )
 from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
+from airflow_provider_scenario.submission import generation
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -754,7 +755,7 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
 def test_the_blocking_way_waits_for_a_slot_and_goes_on(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_CAPACITY_PAUSE", 0.1)
+    monkeypatch.setattr(generate, "_CAPACITY_PAUSE", 0.1)
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1, seconds=0.5)
     run = TaskRun()

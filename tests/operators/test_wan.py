@@ -22,6 +22,7 @@ from airflow_provider_scenario.exceptions import ScenarioConfigurationError, Sce
 from airflow_provider_scenario.operators import wan
 from airflow_provider_scenario.operators.arguments import stringify_paths
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.operators.model import ScenarioModelOperator
 from airflow_provider_scenario.operators.wan import (
     ScenarioWan21TextToVideoOperator,
     ScenarioWan22ImageToVideoOperator,
@@ -67,7 +68,7 @@ def documented(operator: type[ScenarioGenerateOperator]) -> dict[str, str]:
 
 
 def test_every_operator_is_tested() -> None:
-    defined = {one for one in vars(wan).values() if isinstance(one, type) and issubclass(one, wan._WanOperator)}
+    defined = {one for one in vars(wan).values() if isinstance(one, type) and issubclass(one, ScenarioModelOperator)}
     assert {one for one in defined if hasattr(one, "model")} == set(OPERATORS)
 
 

@@ -114,7 +114,7 @@ def test_outputs_that_come_late_are_waited_for() -> None:
     answers = told(row("in-progress"), bare, bare, row())
     result, reported, _ = waited(lambda _request: next(answers))
     assert result.has_outputs
-    assert any("outputs are not told yet" in line for line in reported)
+    assert any("outputs are not shown yet" in line for line in reported)
 
 
 def test_outputs_that_never_come_end_the_wait_as_they_are() -> None:

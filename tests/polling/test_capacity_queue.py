@@ -44,7 +44,7 @@ class Waiters:
 
     def add(self, name: str, since: float, limit: int | None = 1) -> None:
         async def wait() -> None:
-            await self.queue.turn(since, limit)
+            await self.queue.wait_turn(since, limit)
             self.woken.append(name)
 
         self.tasks[name] = asyncio.create_task(wait(), name=name)
@@ -66,7 +66,7 @@ def queue_of(scenario: Scenario) -> CapacityQueue:
 
 
 def runners() -> list[asyncio.Task[object]]:
-    return [task for task in asyncio.all_tasks() if task.get_name() == "scenario slot queue"]
+    return [task for task in asyncio.all_tasks() if task.get_name() == "scenario capacity queue"]
 
 
 def test_the_earliest_comes_first() -> None:

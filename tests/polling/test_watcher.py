@@ -18,8 +18,9 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioJobUnreadableError,
 )
-from airflow_provider_scenario.polling.follower import Look
-from airflow_provider_scenario.polling.pace import Pace, Reach
+from airflow_provider_scenario.polling import job_index
+from airflow_provider_scenario.polling import watcher as watcher_module
+from airflow_provider_scenario.polling.subscription import Reading
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
@@ -45,9 +46,11 @@ def watched() -> tuple[WatchedScenario, JobWatcher]:
 async def wait(watcher: JobWatcher, job_id: str, since: float | None = 0.0, deadline: float = HOUR) -> WaitResult:
     """Wait for a job as a trigger does."""
     waiting = WaitState(job_id, START + deadline)
-    async with watcher.follow(job_id, None if since is None else START + since) as follower:
+    async with watcher.subscribe(job_id, None if since is None else START + since) as subscription:
         while True:
-            look = await follower.next(waiting.deadline - clock()) or await watcher.look(follower, 30.0)
+            look = await subscription.next_update(waiting.deadline - clock()) or await watcher.read_now(
+                subscription, 30.0
+            )
             ending = waiting.on_job(look, clock()) if isinstance(look, Job) else waiting.on_error(look, clock())
             if ending is not None:
                 return ending
@@ -134,9 +137,9 @@ def test_the_shortest_pace_counts_for_all() -> None:
         scenario.add("quick", *life(HOUR))
 
         async def quick() -> None:
-            async with watcher.follow("quick", START, every=1.0) as follower:
-                await follower.next(HOUR)
-                await follower.next(HOUR)
+            async with watcher.subscribe("quick", START, every=1.0) as subscription:
+                await subscription.next_update(HOUR)
+                await subscription.next_update(HOUR)
 
         async with in_the_background(quick()):
             assert 95 <= await heard_of(watcher, "slow") <= 98
@@ -151,15 +154,15 @@ def test_a_quick_newcomer_does_not_wait_for_the_slow_ones_pause() -> None:
         scenario.add("quick", *life(35))
 
         async def follow_slowly() -> None:
-            async with watcher.follow("slow", START, every=300.0) as follower:
+            async with watcher.subscribe("slow", START, every=300.0) as subscription:
                 while True:
-                    await follower.next(HOUR)
+                    await subscription.next_update(HOUR)
 
         async def follow_quickly() -> float:
-            async with watcher.follow("quick", START + 30, every=5.0) as follower:
-                look = await follower.next(HOUR)
+            async with watcher.subscribe("quick", START + 30, every=5.0) as subscription:
+                look = await subscription.next_update(HOUR)
                 while not isinstance(look, Job) or not look.is_finished:
-                    look = await follower.next(HOUR)
+                    look = await subscription.next_update(HOUR)
             return clock() - START
 
         async with in_the_background(follow_slowly()):
@@ -173,7 +176,7 @@ def test_a_follower_is_looked_for_after_the_listeners_have_gone() -> None:
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(30))
-        with watcher.listen(START):
+        with watcher.keep_polling(START):
             await watcher.ended_since(START)
             waiting = asyncio.create_task(heard_of(watcher, "job"))
             await asyncio.sleep(5)
@@ -188,9 +191,9 @@ def test_a_follower_hears_of_changes_only() -> None:
         quarters = [(START + 20.0 * step, "in-progress", 0.04 * step) for step in range(1, 20)]
         scenario.add("job", *life(400), *quarters)
         seen: list[tuple[str, int]] = []
-        async with watcher.follow("job", START) as follower:
+        async with watcher.subscribe("job", START) as subscription:
             while not seen or seen[-1][0] != "success":
-                look = await follower.next(HOUR)
+                look = await subscription.next_update(HOUR)
                 assert isinstance(look, Job)
                 seen.append((look.status.value, int(look.progress * 10)))
         assert seen == [("pending", 0), *(("in-progress", tenth) for tenth in range(8)), ("success", 10)]
@@ -283,10 +286,12 @@ def test_another_teams_thousand_jobs() -> None:
     run(story())
 
 
-def test_more_changes_than_are_read_in_a_look() -> None:
+def test_more_changes_than_are_read_in_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
+
     async def story() -> None:
         scenario = WatchedScenario(clock)
-        watcher = JobWatcher(scenario.open, clock=clock, pace=Pace(reach=Reach(most_pages=3)))
+        watcher = JobWatcher(scenario.open, clock=clock)
         for index in range(1000):
             scenario.add(
                 f"other_{index}", *((START + step * 4.0 + index * 0.003, "in-progress", 0.1) for step in range(50))
@@ -298,10 +303,12 @@ def test_more_changes_than_are_read_in_a_look() -> None:
     run(story())
 
 
-def test_what_was_not_read_is_not_taken_for_known() -> None:
+def test_what_was_not_read_is_not_taken_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
+
     async def story() -> None:
         scenario = WatchedScenario(clock)
-        watcher = JobWatcher(scenario.open, clock=clock, pace=Pace(reach=Reach(most_pages=3)))
+        watcher = JobWatcher(scenario.open, clock=clock)
         scenario.add("long", *life())
         scenario.add("job", *life(24, start=-10))
         for index in range(1000):
@@ -449,13 +456,13 @@ def test_an_older_row_after_a_newer_read_is_no_news() -> None:
         scenario.list_lag = 8.0
         scenario.add("job", *life(90), (START + 20, "in-progress", 0.5))
         seen = []
-        async with watcher.follow("job", START) as follower:
+        async with watcher.subscribe("job", START) as subscription:
             await asyncio.sleep(22)
-            newest = await watcher.look(follower, 30)
+            newest = await watcher.read_now(subscription, 30)
             assert isinstance(newest, Job)
             assert newest.progress == 0.5
             while not seen or seen[-1] != "success":
-                look = await follower.next(HOUR)
+                look = await subscription.next_update(HOUR)
                 assert isinstance(look, Job)
                 seen.append(look.status.value)
         assert seen == ["success"]
@@ -556,10 +563,10 @@ def test_an_outage_is_told_to_everybody_once(caplog: pytest.LogCaptureFixture) -
         scenario, watcher = watched()
         scenario.add("job", *life(HOUR))
         scenario.troubles.append(Trouble("list", "unreachable", START + 25, START + 125))
-        looks: list[Look | None] = []
-        async with watcher.follow("job", START) as follower:
+        looks: list[Reading | None] = []
+        async with watcher.subscribe("job", START) as subscription:
             for _ in range(3):
-                looks.append(await follower.next(200))
+                looks.append(await subscription.next_update(200))
         assert [type(look) for look in looks] == [Job, ScenarioConnectionError, Job]
         assert not scenario.times("job")
         assert sum("Scenario can't be asked" in record.getMessage() for record in caplog.records) == 1
@@ -776,7 +783,7 @@ def test_a_listener_hears_of_every_job_that_ended() -> None:
         scenario.add("past", *life(-50, start=-60))
         scenario.add("soon", *life(35, status="failure"))
         scenario.add("runs", *life())
-        with watcher.listen(START - 100):
+        with watcher.keep_polling(START - 100):
             assert await watcher.ended_since(START - 100) == {"past"}
             await asyncio.sleep(50)
             assert await watcher.ended_since(START - 100) == {"past", "soon"}
@@ -797,7 +804,7 @@ def test_a_listeners_look_is_everybodys_look() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(HOUR))
         async with in_the_background(wait(watcher, "job")):
-            with watcher.listen(START):
+            with watcher.keep_polling(START):
                 await asyncio.sleep(30)
                 before = len(scenario.requests)
                 for _ in range(50):
@@ -808,10 +815,12 @@ def test_a_listeners_look_is_everybodys_look() -> None:
     run(story())
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_index, "MAX_JOBS", 50)
+
     async def story() -> None:
         scenario = WatchedScenario(clock)
-        watcher = JobWatcher(scenario.open, clock=clock, pace=Pace(reach=Reach(most_jobs=50)))
+        watcher = JobWatcher(scenario.open, clock=clock)
         for index in range(1000):
             scenario.add(f"other_{index}", *life(index))
         scenario.add("job", *life(5, start=-10))

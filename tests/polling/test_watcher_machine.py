@@ -181,9 +181,11 @@ class Watch:
 
     async def _ending(self, watcher: JobWatcher, job_id: str, waiter: Waiter) -> WaitResult:
         wait = WaitState(job_id, deadline=START + 10_000)
-        async with watcher.follow(job_id, waiter.since, waiter.every) as follower:
+        async with watcher.subscribe(job_id, waiter.since, waiter.every) as subscription:
             while True:
-                look = await follower.next(wait.deadline - clock()) or await watcher.look(follower, 30.0)
+                look = await subscription.next_update(wait.deadline - clock()) or await watcher.read_now(
+                    subscription, 30.0
+                )
                 ending = wait.on_job(look, clock()) if isinstance(look, Job) else wait.on_error(look, clock())
                 if ending is not None:
                     return ending

@@ -253,7 +253,7 @@ def test_outputs_that_come_late_are_waited_for(
     scenario.add_fault(bare, path="/v1/jobs", times=3)
     result = WaitResult.from_event(only_event(waiting_for(job_id, seconds=seconds)))
     assert result.has_outputs
-    assert "outputs are not told yet" in log.text
+    assert "outputs are not shown yet" in log.text
 
 
 def test_what_an_earlier_version_stored_still_waits(scenario: SandboxServer) -> None:

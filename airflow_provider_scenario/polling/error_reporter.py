@@ -1,4 +1,4 @@
-"""What goes wrong with asking Scenario, and for how long it has. Pure."""
+"""What an error of a poll means for those who wait. Pure."""
 
 from __future__ import annotations
 
@@ -12,31 +12,22 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.polling import wait
 
 
-class Outage:
-    """Keeps account of what goes wrong."""
+class ErrorReporter:
+    """What goes wrong with polling, so that each kind is logged once and only a refusal that lasts ends waits."""
 
     def __init__(self) -> None:
         self._kind: type[ScenarioError] | None = None
         self._refused_since: float | None = None
 
     def begin(self, error: ScenarioError, now: float, *, is_refusal: bool) -> bool:
-        """Take in an error.
-
-        :param error: The error.
-        :param now: Seconds of the epoch.
-        :param is_refusal: Whether nothing can be asked at all, for a reason that does not pass by itself.
-        :return: Whether it is of another kind than the one before, and so worth a line in the log.
-        """
+        """Take in an error, and return whether it is of another kind than the one before."""
         is_new, self._kind = self._kind is not type(error), type(error)
         if is_refusal and self._refused_since is None:
             self._refused_since = now
         return is_new
 
     def end(self) -> bool:
-        """Take in that all is well.
-
-        :return: Whether it was not so before.
-        """
+        """Take in that all is well, and return whether it was not so before."""
         was_out, self._kind = self._kind is not None, None
         self._refused_since = None
         return was_out
@@ -46,10 +37,7 @@ class Outage:
         return 0.0 if self._refused_since is None else now - self._refused_since
 
     def is_lasting(self, now: float) -> bool:
-        """Whether everything has been refused for so long that those who wait must be told.
-
-        At first it may be a gateway's whim, or a key that is about to be replaced.
-        """
+        """Whether all was refused for so long that the waits must end: no key is being replaced."""
         return self._refused_since is not None and self.refused_for(now) >= wait.REFUSED_FOR
 
 

@@ -1,0 +1,321 @@
+"""What a generate operator does in a task, as three verbs: submit one job, poll it, finish."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.links import ScenarioJobLink
+from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
+from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
+from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
+from airflow_provider_scenario.submission.charges import spent_on, with_charge
+from airflow_provider_scenario.submission.decision import SubmissionPolicy
+from airflow_provider_scenario.submission.file_inputs import FileInputs
+from airflow_provider_scenario.submission.prepare import checked_request, read_model
+from airflow_provider_scenario.submission.pricing import check_price, warn_if_dearer
+from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
+from airflow_provider_scenario.submission.seed import TaskKey
+from airflow_provider_scenario.submission.store import SubmissionStore
+from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
+from airflow_provider_scenario.triggers.progress import report_progress
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_scenario.api.client import ScenarioClient
+    from airflow_provider_scenario.api.model import UsualTimes
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """What is to be bought, if nothing was bought yet.
+
+    :param inputs: The model's inputs by the API's names, as plain JSON.
+    :param argument_name: Returns what the author calls an input of the API.
+    :param policy: The author's wishes for doubtful cases.
+    :param limit: Returns the most creative units to pay, or ``None``. It is asked only before something is bought.
+    """
+
+    inputs: Mapping[str, Any]
+    argument_name: Callable[[str], str]
+    policy: SubmissionPolicy
+    limit: Callable[[], Decimal | None]
+
+
+class Generation:
+    """One process's part in a task: a deferred task has a part before the wait, and one after it.
+
+    :param context: Airflow's task context.
+    :param log: The task's logger.
+    :param model_id: The model.
+    :param scenario_conn_id: The Airflow connection.
+    :param project_id: The project to assert, or ``None``.
+    :param durable: Whether to remember the purchase across tries.
+    :param poll_interval: Seconds between two reads of the job.
+    :param timeout: Seconds from the submission after which to give up the wait.
+    :param execution_timeout: The task's ``execution_timeout``, or ``None``.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        log: Any,
+        *,
+        model_id: str,
+        scenario_conn_id: str,
+        project_id: str | None,
+        durable: bool,
+        poll_interval: float,
+        timeout: float,
+        execution_timeout: datetime.timedelta | None,
+    ) -> None:
+        self._context = context
+        self._log = log
+        self._model_id = model_id
+        self._scenario_conn_id = scenario_conn_id
+        self._project_id = project_id
+        self._poll_interval = poll_interval
+        self._timeout = timeout
+        self._execution_timeout = execution_timeout
+        self._store = SubmissionStore(context, durable=durable)
+        self._client: ScenarioClient | None = None
+        self._submitter: Submitter | None = None
+        self._files: FileInputs | None = None
+        self._job_id: str | None = None
+        self._usual: UsualTimes | None = None
+        self._is_stopped = False
+
+    # Submit
+
+    def submit(self, request: GenerationRequest) -> SubmittedJob:
+        """Return the job of this task: the one that was bought already, or a new one.
+
+        After an error it may be called again with the same request.
+
+        :param request: What to buy, if nothing was bought yet.
+        :raises ScenarioRateLimitError: if the plan runs no more jobs now. Nothing was bought.
+        :raises ScenarioError: what else keeps it from buying.
+        """
+        stored = self._store.load()
+        client = self._client or self._open_client(stored)
+        wanted = Wanted(self._model_id, request.inputs)
+        if stored is not None:
+            self._show(stored)  # Airflow clears XComs on a retry; mapped siblings and reports need them.
+        if self._submitter is None:
+            key = TaskKey.of(self._context)
+            self._submitter = Submitter(client, self._store, key, request.policy, log=self._log)
+        submitted: SubmittedJob | None = None
+        while submitted is None:
+            found = self._submitter.rejoin_or_order(wanted)
+            if isinstance(found, SubmittedJob):
+                submitted = found
+            else:
+                submitted = self._buy(self._submitter, found, wanted, request, client)
+        if submitted.is_new and (limit := request.limit()) is not None:
+            warn_if_dearer(submitted.record.charged, limit, self._log)
+        self._announce(submitted.record)
+        return submitted
+
+    def _buy(
+        self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
+    ) -> SubmittedJob | None:
+        """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
+        limit = request.limit()
+        model = read_model(client, self._model_id, self._log, is_bought=False)
+        self._usual = model.usual
+        checked = checked_request(model, wanted.inputs, label=request.argument_name)
+        files = self._files = self._files or FileInputs(
+            client, self._context, label=request.argument_name, log=self._log
+        )
+        inputs = files.ready(model, checked.inputs)
+        # A dry run that makes a job must be found by its seed too.
+        seed = submitter.seed_of(order, inputs, checked.largest_seed)
+        priced = inputs if seed is None else {**inputs, "seed": seed}
+        try:
+            if limit is not None:
+                check_price(client, model, priced, limit, label=request.argument_name, log=self._log)
+            if self._is_stopped:
+                raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
+            return submitter.buy(order, wanted, model.id, inputs, largest_seed=checked.largest_seed)
+        except ScenarioDryRunError as made:
+            # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
+            self._log.warning("%s It is kept as this task's job.", made)
+            is_ours = seed is not None
+            return submitter.keep(order, wanted, str(made.job_id), seed=priced.get("seed"), is_ours=is_ours)
+
+    def _open_client(self, stored: Record | None) -> ScenarioClient:
+        """Return a client. Once something was bought, a connection that can't be used is a transient error."""
+        try:
+            self._client = ScenarioHook(self._scenario_conn_id, self._project_id).get_conn()
+        except ScenarioTransientError:
+            raise
+        except ScenarioError as error:
+            if not isinstance(stored, Submitted | Intent):
+                raise
+            raise ScenarioTransientError(
+                f"This task's job can't be looked at: {error}\nIt may be paid for. Mend the connection: a retry looks "
+                "at the job again and pays nothing.",
+                job_id=stored.job_id if isinstance(stored, Submitted) else None,
+            ) from None
+        return self._client
+
+    def _announce(self, record: Submitted) -> None:
+        """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
+        self._show(record)
+        self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
+        self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))
+
+    def _show(self, record: Record) -> None:
+        """Show the job, and all that were bought up to now, as XComs."""
+        if isinstance(record, Submitted):
+            self._job_id = record.job_id
+            self._context["ti"].xcom_push(key="job_id", value=record.job_id)
+        self._store.show(record, self._scenario_conn_id, self._project_id)
+
+    # Poll
+
+    def result_so_far(self, submitted: SubmittedJob) -> WaitResult | None:
+        """Return how the wait ended if the job has ended already, else ``None``.
+
+        :param submitted: The job.
+        """
+        state = self._wait_state(submitted.record)
+        result = state.on_job(submitted.job, time.time())
+        if result is not None:
+            self._report(state)
+        return result
+
+    def poll(self, submitted: SubmittedJob) -> WaitResult:
+        """Wait for a job in this process.
+
+        :param submitted: The job, which has not ended yet.
+        """
+        state = self._wait_state(submitted.record)
+        state.on_job(submitted.job, time.time())
+        return self._poll(state)
+
+    def other_job(self, event: Mapping[str, Any]) -> Submitted | None:
+        """Return the record of the job that the task waits for, if an event is of another one.
+
+        :param event: What a trigger said.
+        """
+        stored = self._store.load()
+        job_id = event.get("job_id")  # An event of another trigger has none.
+        if not isinstance(stored, Submitted) or stored.job_id == job_id:
+            return None
+        self._log.warning("An event of job %s is stale: this task waits for %s.", job_id, stored.job_id)
+        return stored
+
+    def resume(self, event: Mapping[str, Any]) -> WaitResult:
+        """Return how the wait in the triggerer ended; go on with it here if the triggerer could not.
+
+        :param event: What the trigger said of this task's job.
+        """
+        result = WaitResult.from_event(dict(event))
+        self._job_id = result.job_id
+        if not result.take_over:
+            return result
+        self._log.warning("%s", result.error)
+        stored = self._store.load()
+        self._open_client(stored)
+        deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._timeout
+        return self._poll(WaitState(result.job_id, deadline, self._usual))
+
+    def pending_job_id(self) -> str | None:
+        """Return the job that the task waits for; ``None`` if it waits for capacity."""
+        stored = self._store.load()
+        if not isinstance(stored, Submitted) or stored.returned or stored.max_tries != self._context["ti"].max_tries:
+            return None
+        return stored.job_id
+
+    def final_check(self, job_id: str) -> WaitResult:
+        """Read a job once, after no triggerer gave a sign in time."""
+        with self._open_client(self._store.load()) as client:
+            return final_check(job_id, client)
+
+    def trigger_arguments(self, record: Submitted, *, since: float | None) -> dict[str, Any]:
+        """Return the arguments of the trigger that waits for a job.
+
+        :param record: The record of the job.
+        :param since: When the job was last known to run, in seconds of the epoch; ``None`` if nobody knows.
+        """
+        return {
+            "job_id": record.job_id,
+            "scenario_conn_id": self._scenario_conn_id,
+            "project_id": self._project_id,
+            "deadline": self._deadline(record),
+            "poll_interval": self._poll_interval,
+            "since": since,
+            "usual": dataclasses.asdict(self._usual) if self._usual else None,
+        }
+
+    def _poll(self, state: WaitState) -> WaitResult:
+        if self._client is None:
+            raise TypeError("the client is opened before the wait")
+        return poll_until_done(state, self._client, self._poll_interval, self._report)
+
+    def _report(self, state: WaitState) -> None:
+        report_progress(state, self._context["ti"], self._log)
+
+    def _wait_state(self, record: Submitted) -> WaitState:
+        return WaitState(record.job_id, self._deadline(record), self._usual)
+
+    def _deadline(self, record: Submitted) -> float:
+        started = getattr(self._context["ti"], "start_date", None)
+        return deadline_of(
+            record.submitted_at,
+            self._timeout,
+            started_at=started.timestamp() if started is not None else None,
+            execution_timeout=self._execution_timeout,
+        )
+
+    # Finish
+
+    def finish(self, result: WaitResult) -> dict[str, Any]:
+        """Return what the job made; if it did not succeed, say what it cost and raise what became of it.
+
+        :param result: How the wait ended.
+        """
+        stored = self._store.load()
+        job = result.job
+        if job is not None:
+            charged = stored.charged if isinstance(stored, Submitted) and stored.job_id == job.id else None
+            job = with_charge(job, charged)
+            result = dataclasses.replace(result, job=job)
+            if job.has_ended_badly and (spent := spent_on(job)) is not None:
+                self._context["ti"].xcom_push(key="cost", value=amount(spent))
+        return self.result_of(result.job_or_raise(self._timeout), is_complete=result.has_outputs)
+
+    def result_of(self, job: Job, *, is_complete: bool) -> dict[str, Any]:
+        """Return a task's result, and remember that it was returned.
+
+        :param job: The job.
+        :param is_complete: Whether the job has its outputs: else a clear must not take it for returned.
+        """
+        # Read anew: a try that was thought dead must not write over what others have bought meanwhile.
+        stored = self._store.load()
+        if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
+            self._store.save(dataclasses.replace(stored, returned=True))
+        price = "a price that Scenario does not tell" if job.cost is None else creative_units(job.cost)
+        assets = ", ".join(job.asset_ids) or "none yet"
+        self._log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
+        return result_of(dataclasses.replace(job, model_id=job.model_id or self._model_id))
+
+    def stop(self) -> None:
+        """Buy nothing more, end an upload, and say what becomes of the job. Safe in a signal handler."""
+        self._is_stopped = True
+        if self._files is not None:
+            self._files.stop()
+        if self._job_id is not None:
+            self._log.warning(
+                "Job %s runs on and is charged: Scenario can't cancel it. A retry or a clear rejoins it.", self._job_id
+            )
