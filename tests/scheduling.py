@@ -22,16 +22,16 @@ AIRFLOWS: dict[str, tuple[str, ...]] = {
     "plain": (
         "test_airflow_server.py",  # It looks at its runs from their beginning.
         "test_dags_examples.py",
+        "test_proxy.py",
         "test_price.py",  # It asks the sandbox for tiny videos, the examples for whole ones.
         "test_chaos.py",  # It kills parts of the Airflow that the others use.
         "test_restarts.py",  # It does so too, and stops the Airflow at the end.
     ),
-    "proxied": ("test_proxy.py",),
     "demo": ("test_demo.py",),
 }
 """The files that use each Airflow, in the order in which they run; the Airflow with most to do has the first turn.
 
-The demo starts its own, and so does what goes through a proxy.
+The demo starts its own.
 """
 
 AIRFLOWS_AT_ONCE = 2

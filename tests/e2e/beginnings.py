@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.guarded_network import GuardedNetwork
 
 Begun = dict[str, Future[Any]]
 """What each `begin` returns, by the name of its module."""
@@ -30,12 +31,16 @@ Begun = dict[str, Future[Any]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something begins: an Airflow, its Scenario, a folder, and what is closed when all is over."""
+    """Where something begins: an Airflow, its Scenario, a folder, and what is closed when all is over.
+
+    :param network: What leads to Scenario's other names, where the Airflow is behind a proxy.
+    """
 
     airflow: AirflowServer
     sandbox: SandboxServer
     folder: Path
     stack: ExitStack
+    network: GuardedNetwork | None = None
 
 
 @contextmanager
@@ -45,6 +50,7 @@ def begin_all(
     airflow: AirflowServer,
     sandbox: SandboxServer,
     folders: pytest.TempPathFactory,
+    network: GuardedNetwork | None = None,
 ) -> Iterator[Begun]:
     """Call every `begin` of the session's files that use an Airflow, each in a thread of its own.
 
@@ -56,7 +62,8 @@ def begin_all(
         try:
             yield {
                 module.__name__: pool.submit(
-                    module.begin, Place(airflow, sandbox, folders.mktemp(module.__name__.rpartition(".")[2]), stack)
+                    module.begin,
+                    Place(airflow, sandbox, folders.mktemp(module.__name__.rpartition(".")[2]), stack, network),
                 )
                 for module in modules
             }

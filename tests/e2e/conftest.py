@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.beginnings import Begun
+    from tests.e2e.guarded_network import GuardedNetwork
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
 DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
+OTHER_WAYS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+"""What else may name a proxy or an authority in the environment of whoever runs the tests."""
 
 
 SERVERS: dict[str, AirflowServer] = {}
@@ -50,21 +53,36 @@ def sandbox() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture(scope="session")
-def airflow(sandbox: SandboxServer) -> Iterator[AirflowServer]:
+def guarded_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedNetwork]:
+    """A proxy that asks for a password, and an authority that only we know."""
+    from tests.e2e.guarded_network import GuardedNetwork, PrivateAuthority, Proxy
+
+    with Proxy() as proxy:
+        yield GuardedNetwork(proxy, PrivateAuthority(tmp_path_factory.mktemp("network")))
+
+
+@pytest.fixture(scope="session")
+def airflow(sandbox: SandboxServer, guarded_network: GuardedNetwork) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
 
     Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Eight
-    tasks run at once, since some of them wait in a worker while all begin together.
+    tasks run at once, since some of them wait in a worker while all begin together. No `https` address is reached but
+    through the proxy; the sandbox's own are `http`.
     """
     environment = {
+        **guarded_network.environment,
         "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
         **QUICK_TO_NOTICE_DEATH,
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
-        SERVERS["plain"] = server
-        yield server
+    with pytest.MonkeyPatch.context() as patch:
+        for name in OTHER_WAYS:
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
+            SERVERS["plain"] = server
+            yield server
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +105,10 @@ def quick_sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture(scope="session")
 def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
-    """A real Airflow for many tasks at once, connected to the quick sandbox: once with little patience."""
+    """A real Airflow for many tasks at once, connected to the quick sandbox: once with little patience.
+
+    A dozen of them search for a job for minutes, each in a worker; as many others are to go on meanwhile.
+    """
     patient = quick_sandbox.connection()
     environment = {
         "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(patient),
@@ -96,7 +117,7 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
     }
     with AirflowServer(
-        TEST_DAGS, database="postgresql", parallelism=12, imported=Imported.PROVIDER, environment=environment
+        TEST_DAGS, database="postgresql", parallelism=24, imported=Imported.PROVIDER, environment=environment
     ) as server:
         SERVERS["busy"] = server
         yield server
@@ -107,10 +128,11 @@ def begun(
     request: pytest.FixtureRequest,
     airflow: AirflowServer,
     sandbox: SandboxServer,
+    guarded_network: GuardedNetwork,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Begun]:
     """What goes on on the Airflow with the examples."""
-    with begin_all(request.session, "plain", airflow, sandbox, tmp_path_factory) as stories:
+    with begin_all(request.session, "plain", airflow, sandbox, tmp_path_factory, guarded_network) as stories:
         yield stories
 
 

@@ -1,7 +1,7 @@
 """A network from which Scenario is reached only through a proxy that asks for a password, under a private authority.
 
-`Front` serves the sandbox over TLS, as `https://scenario.test`, a name that nobody resolves. `Proxy` lets who knows the
-password through to it with CONNECT, and cuts some replies if told so.
+`Front` serves a sandbox over TLS, under names such as `https://scenario.test` that nobody resolves. `Proxy` lets who
+knows the password through to it with CONNECT, and cuts some replies of a name if told so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import contextlib
 import ssl
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ import trustme
 if TYPE_CHECKING:
     from types import TracebackType
 
-NAME = "scenario.test"
+NAME, ROUGH_NAME = "scenario.test", "rough.scenario.test"
 USER, PASSWORD = "airflow", "a-password-of-the-proxy"
 CHUNK = 65536
 APPLICATION_DATA = 0x17
@@ -79,7 +80,7 @@ class Front(_Server):
     """Serves a sandbox over TLS, and tells it so, that the addresses it hands out are `https` too.
 
     :param base_url: The sandbox's.
-    :param certificate: For `NAME`.
+    :param certificate: For the names it has.
     """
 
     def __init__(self, base_url: str, certificate: trustme.LeafCert) -> None:
@@ -117,22 +118,45 @@ class Front(_Server):
             ours.close()
 
 
-class Proxy(_Server):
-    """An HTTP proxy with Basic authentication that knows the way to `NAME`, and to nothing else.
+@dataclass
+class Way:
+    """Where the proxy leads to for one name, and what has passed there.
 
-    :param front_port: Where `NAME` is.
-    :ivar cut_every: Which reply is cut in the middle, counted over all connections: 10 is every tenth, 0 is none.
+    :param port: Where that name is.
+    :param cut_every: Which reply is cut in the middle, counted over all connections: 10 is the 5th, 15th, 25th and so
+        on, 0 is none.
     """
 
-    def __init__(self, front_port: int) -> None:
+    port: int
+    cut_every: int = 0
+    tunnels: int = 0
+    replies: int = 0
+    cuts: int = 0
+
+    def is_cut(self) -> bool:
+        """Count one more reply; whether it is one that is cut."""
+        self.replies += 1
+        is_due = bool(self.cut_every) and self.replies % self.cut_every == self.cut_every // 2
+        self.cuts += is_due
+        return is_due
+
+
+class Proxy(_Server):
+    """An HTTP proxy with Basic authentication that knows the way to the names it was told of, and to nothing else."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._front_port = front_port
-        self.cut_every = 0
-        self.tunnels = self.refused = self.replies = self.cuts = 0
+        self._ways: dict[str, Way] = {}
+        self.refused = 0
 
     @property
     def url(self) -> str:
         return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}"
+
+    def lead(self, name: str, port: int, *, cut_every: int = 0) -> Way:
+        """Know the way to a name from now on."""
+        self._ways[name] = Way(port, cut_every)
+        return self._ways[name]
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -143,17 +167,19 @@ class Proxy(_Server):
             writer.write(refusal + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             return
-        if not head.startswith(f"CONNECT {NAME}:443 "):
+        way = next((way for name, way in self._ways.items() if head.startswith(f"CONNECT {name}:443 ")), None)
+        if way is None:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             return
-        theirs, ours = await asyncio.open_connection("127.0.0.1", self._front_port)
-        self.tunnels += 1
+        theirs, ours = await asyncio.open_connection("127.0.0.1", way.port)
+        way.tunnels += 1
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await self._tunnel(reader, writer, theirs, ours)
+        await self._tunnel(way, reader, writer, theirs, ours)
 
     async def _tunnel(
         self,
+        way: Way,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         theirs: asyncio.StreamReader,
@@ -173,9 +199,7 @@ class Proxy(_Server):
             while data := await theirs.read(CHUNK):
                 if has_asked:
                     has_asked = False
-                    self.replies += 1
-                    if self.cut_every and self.replies % self.cut_every == 0:
-                        self.cuts += 1
+                    if way.is_cut():
                         writer.write(data[: len(data) // 2])
                         await writer.drain()
                         return
@@ -196,6 +220,18 @@ class PrivateAuthority:
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
-        self.certificate = authority.issue_cert(NAME)
+        self.certificate = authority.issue_cert(NAME, ROUGH_NAME)
         self.bundle = folder / "authority.pem"
         authority.cert_pem.write_to_path(str(self.bundle))
+
+
+@dataclass(frozen=True)
+class GuardedNetwork:
+    """What an Airflow behind the proxy is told of: the proxy, and the authority."""
+
+    proxy: Proxy
+    authority: PrivateAuthority
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"HTTPS_PROXY": self.proxy.url, "REQUESTS_CA_BUNDLE": str(self.authority.bundle)}
