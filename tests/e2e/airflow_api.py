@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"success", "failed"})
 POLL_SECONDS = 0.5
+API_SECONDS = 120.0
+"""How long a reply may take: on a busy machine Airflow's first ones took more than thirty seconds."""
 
 Record = dict[str, Any]
 
@@ -34,21 +36,27 @@ def path_of(*parts: str | int) -> str:
 
 STATE_MISMATCH = "state mismatch"
 WORKER_ENDED_WELL = re.compile(r"finished with state success, but the task instance's state attribute is \w+")
+KILLED = "Process terminated by signal. Likely out of memory"
+"""What Airflow writes into the log of a try whose process was ended with SIGKILL."""
 
 
-def ended_by_scheduler(events: list[Record]) -> Counter[tuple[str, int]]:
-    """Count the tries that the scheduler ended though their worker had ended well, by task and map index.
+def ended_by_scheduler(events: list[Record], log_of: Callable[[str, int, int], str]) -> Counter[tuple[str, int]]:
+    """Count the most tries that the scheduler ended though their process had ended well, by task and map index.
 
     On a busy machine it may read that the worker of a task that deferred has ended only after the task was queued
-    again: it then takes the task for lost, ends its try, and says so in its log of events. A worker that crashed is
-    not told of with this message: it did not end well.
+    again: it then takes the task for lost, ends its try, and says so in its log of events. The worker that is already
+    on its way to the task then ends the next try too, so each such event counts twice. Airflow says the same of a try
+    whose process was killed, which is none of these: that try's own log tells.
+
+    :param log_of: Gives the log of a try, by task, map index and number.
     """
     tries = {
         (event["task_id"], -1 if event["map_index"] is None else event["map_index"], event["try_number"])
         for event in events
         if event["event"] == STATE_MISMATCH and WORKER_ENDED_WELL.search(event["extra"] or "")
     }
-    return Counter((task_id, map_index) for task_id, map_index, _ in tries)
+    ended = Counter((each[0], each[1]) for each in tries if KILLED not in log_of(*each))
+    return ended + ended
 
 
 class AirflowApi:
@@ -56,7 +64,7 @@ class AirflowApi:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=API_SECONDS, trust_env=False)
         self._token: str | None = None
 
     def _headers(self) -> dict[str, str]:
@@ -76,7 +84,7 @@ class AirflowApi:
 
     # Runs
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> Record:
+    def wait_for_dag(self, dag_id: str, timeout: float = 120.0) -> Record:
         """Wait until the DAG is parsed; an import error of any file ends the wait when the DAG does not come."""
         deadline = time.monotonic() + timeout
         while True:
@@ -150,7 +158,7 @@ class AirflowApi:
         return self.run(dag_id, run_id)
 
     def wait_for_state(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 60.0
+        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 120.0
     ) -> Record:
         """Wait until a task instance is in one of the states and return its record."""
         deadline = time.monotonic() + timeout
@@ -234,10 +242,6 @@ class AirflowApi:
             found.extend(page["event_logs"])
             if not page["event_logs"] or len(found) >= page["total_entries"]:
                 return found
-
-    def ended_by_scheduler(self, dag_id: str, run_id: str) -> Counter[tuple[str, int]]:
-        """How many tries of each task instance the scheduler ended by itself, by task and map index."""
-        return ended_by_scheduler(self.events(dag_id, run_id, STATE_MISMATCH))
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, map_index: int | None = None, **options: Any) -> None:
         """Clear tasks of a run, so that they run again; without names, all of them."""

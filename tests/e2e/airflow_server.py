@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 import psutil
 
-from tests.e2e.airflow_api import FINISHED, AirflowApi, Record
+from tests.e2e.airflow_api import FINISHED, STATE_MISMATCH, AirflowApi, Record, ended_by_scheduler
 from tests.e2e.airflow_components import AirflowComponents, Imported
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
 from tests.e2e.postgres_server import PostgresServer
@@ -254,7 +254,7 @@ class AirflowServer(AirflowApi):
         return super().wait_for_run(dag_id, run_id, timeout, on_change)
 
     def wait_for_state(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 60.0
+        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 120.0
     ) -> Record:
         """Wait until a task instance is in one of the states and return its record."""
         if self._postgres is not None:
@@ -281,10 +281,19 @@ class AirflowServer(AirflowApi):
         )
         return {"state": state, "try_number": try_number, "pid": pid, "triggerer_job": triggerer and {"id": triggerer}}
 
-    def written_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """What worker and triggerer have written of one try of a task that is not mapped; cheaper than `log`."""
+    def written_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
+        """What worker and triggerer have written of one try of a task; cheaper than `log`."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index >= 0:
+            folder /= f"map_index={map_index}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
+
+    def ended_by_scheduler(self, dag_id: str, run_id: str) -> Counter[tuple[str, int]]:
+        """How many tries of each task instance the scheduler ended by itself at most, by task and map index."""
+        return ended_by_scheduler(
+            self.events(dag_id, run_id, STATE_MISMATCH),
+            lambda task_id, map_index, number: self.written_log(dag_id, run_id, task_id, number, map_index),
+        )
 
     def kept_of(self, dag_id: str) -> str:
         """Every log, XCom, rendered field, stored state, asset event and question that Airflow keeps of a DAG."""

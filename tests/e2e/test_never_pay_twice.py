@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 MODES = ("deferrable", "blocking")
-RUN_SECONDS = 300.0
+RUN_SECONDS = 600.0
 RECORD = "model_wan-2-2-t2v.json"
 
 HELD_AFTER = {"type": "hang", "when": "after"}
@@ -77,6 +77,9 @@ def lost_reply_cases(mode: str) -> list[Case]:
     ]
 
 
+SEARCHES_FOR_MINUTES = ("after-intent", "in-flight-not-accepted", "not-accepted", "without-a-seed")
+"""Only after minutes is it sure that Scenario has no job, or no other one: these begin first."""
+
 CRASHES = [case for mode in MODES for case in crash_cases(mode)]
 LOST_REPLIES = [case for mode in MODES for case in lost_reply_cases(mode)]
 
@@ -124,7 +127,7 @@ class Runs:
         return instances
 
     def ended_by_airflow(self, case: Case) -> int:
-        """How many tries Airflow's scheduler ended by itself, as its own log says; only a busy machine sees any."""
+        """How many tries Airflow's scheduler ended by itself at most, as its log says; an idle machine sees none."""
         return self.airflow.ended_by_scheduler(f"crash_{case.mode}", self.ids[case.id]).total()
 
     def paid(self, case: Case) -> list[dict[str, Any]]:
@@ -149,7 +152,7 @@ def begin(place: Place) -> Runs:
     started = Runs(place.airflow, place.sandbox, place.folder)
     for mode in MODES:
         place.airflow.wait_for_dag(f"crash_{mode}")
-    for case in (*CRASHES, *LOST_REPLIES):
+    for case in sorted((*CRASHES, *LOST_REPLIES), key=lambda case: case.name not in SEARCHES_FOR_MINUTES):
         started.start(case, record["model"])
     return started
 
@@ -176,10 +179,13 @@ def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:
 @pytest.mark.parametrize("case", CRASHES, ids=lambda case: case.id)
 def test_a_worker_dies(case: Case, runs: Runs) -> None:
     instances = runs.finished(case)
-    assert {mark.name for mark in runs.marks(case).iterdir()} == set(case.crashes)
-    needed = len(instances) + len(case.crashes)
+    happened, ended_by_airflow = {mark.name for mark in runs.marks(case).iterdir()}, runs.ended_by_airflow(case)
+    # A try that the scheduler ended may have been the one that was to die.
+    assert happened <= set(case.crashes)
+    assert len(case.crashes) - len(happened) <= ended_by_airflow, runs.logs(case, instances)
+    needed = len(instances) + len(happened)
     tries = sum(each["try_number"] for each in instances.values())
-    assert needed <= tries <= needed + runs.ended_by_airflow(case), runs.logs(case, instances)
+    assert needed <= tries <= needed + ended_by_airflow, runs.logs(case, instances)
     assert_paid_and_saved_once(runs, case)
 
 

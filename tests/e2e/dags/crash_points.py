@@ -117,7 +117,7 @@ for mode in ("deferrable", "blocking"):
             scenario_conn_id="{{ params.connection }}",
             deferrable=mode == "deferrable",
             poll_interval=1,
-            timeout=240,
+            timeout=600,
         )
         CrashingSaveOperator(
             task_id="save", asset_ids=bought.output["asset_ids"], destination="{{ params.destination }}"
