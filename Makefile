@@ -10,10 +10,13 @@ candidates := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check --no-input -qq
 
+drawn_at_random := $(addprefix tests/,operators/test_spent.py transfers/test_rough_cdn.py api/test_upload_replies.py \
+	polling/test_watcher_machine.py files/test_storage.py)
+
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
 	@echo 'make test    run every test, end to end ones included'
-	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait: the end-to-end tests at full load'
+	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
 	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
@@ -26,7 +29,8 @@ test: .venv/installed-for-tests
 	@$(python) -m pytest -n 3 --dist loadfile
 
 load: .venv/installed-for-tests
-	@FULL_LOAD=1 $(python) -m pytest tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py
+	@FULL_LOAD=1 $(python) -m pytest -n 2 --dist loadfile tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py \
+		$(drawn_at_random)
 
 chaos: .venv/installed-for-tests
 	@$(python) -m tests.submission.histories --seed $(or $(SEED),1) --histories $(or $(HISTORIES),50000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import resource
@@ -24,10 +25,14 @@ from tests.api.scripted_server import Answer, scripted
 ONCE = Patience(attempts=1)
 JOB = json.dumps({"job": {"jobId": "job_1", "status": "in-progress", "padding": "x" * 200}}).encode()
 SUBMIT = calls.submit("model_1", {"prompt": "a calm sea"})
+LONGEST_WAIT = 8.0
+"""Seconds, most of them for a busy machine; the replies would take fourteen."""
+
 MOST_MEMORY = 200_000
 """KiB that reading may take; the replies would take 400 MB and more."""
 
 
+@functools.cache
 def bomb(megabytes: int = 400) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(b" " * 2**20) for _ in range(megabytes)) + packer.flush()
@@ -65,7 +70,7 @@ def test_a_body_that_trickles_has_an_end(
         started = time.monotonic()
         with pytest.raises(ScenarioConnectionError, match="too slow") as caught:
             carry(Access("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=1), call, ONCE)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < LONGEST_WAIT
         assert caught.value.sent
 
 

@@ -12,6 +12,9 @@ from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.api.upload import Upload, UploadStatus
 from airflow_provider_scenario.exceptions import ScenarioError
+from tests.figures import figure
+
+REPLIES = figure(3_000, 30_000)
 
 GOOD: dict[str, Any] = {
     "upload": {
@@ -68,7 +71,7 @@ def mutated(chance: random.Random, value: Any) -> Any:
 def test_a_broken_reply_ends_in_our_own_error_or_in_right_types() -> None:
     chance = random.Random(5)
     call, read = calls.get_upload("upload_1"), 0
-    for _ in range(30_000):
+    for _ in range(REPLIES):
         content = json.dumps(mutated(chance, GOOD)).encode()
         if chance.random() < 0.1:
             content = content[: chance.randrange(len(content))]
@@ -87,7 +90,7 @@ def test_a_broken_reply_ends_in_our_own_error_or_in_right_types() -> None:
             assert part.number >= 1
             assert isinstance(part.url, str)
             assert part.url
-    assert read > 1000, "an odd fact that is not needed is left out"
+    assert read > REPLIES / 30, "an odd fact that is not needed is left out"
 
 
 def test_a_whole_reply() -> None:

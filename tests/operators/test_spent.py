@@ -17,6 +17,7 @@ from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOpe
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.outcome import amount
 from airflow_provider_scenario.spending import spent_in_run
+from tests.figures import figure
 from tests.task_run import TaskRun, deferral, resumed
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ TARIFFS = (
     {"discount_share": 0.15, "quality_gate_units": 0.1},
     {"price_factor": 1.01, "discount_share": 0.333, "quality_gate_units": 0.07},
 )
-RUNS_A_TARIFF = 50
+RUNS_A_TARIFF = figure(15, 50)
 ENDINGS = ("A boat", "A boat", "[fail]", "[fail no refund]")
 
 
@@ -258,7 +259,7 @@ def as_logged(text: str) -> str:
     return re.sub(r"eyJ[\w.-]*", "eyJ***", text)
 
 
-def test_log_xcoms_and_ledger_agree_in_two_hundred_runs(scenario: SandboxServer, xcoms: XComs, log: Log) -> None:
+def test_log_xcoms_and_ledger_agree_in_many_runs(scenario: SandboxServer, xcoms: XComs, log: Log) -> None:
     stories = []
     for number, tariff in enumerate(TARIFFS):
         scenario.configure(**{"price_factor": 1, "discount_share": 0, "quality_gate_units": 0, **tariff})
@@ -291,7 +292,7 @@ def test_log_xcoms_and_ledger_agree_in_two_hundred_runs(scenario: SandboxServer,
                 shown += 1
     endings = {entry["status"] for entry in entries.values()}
     assert endings >= {"success", "failure"}
-    assert shown > 150
+    assert shown > 0.75 * len(stories)
     assert totals["refunded"] > 0
     assert any("Scenario keeps its" in one for story in stories for one in story.said)
     assert any("more than max_cost=4 allows" in one for story in stories for one in story.said)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
+from tests.figures import figure
 from tests.virtual_time import START, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
@@ -222,7 +223,7 @@ class Watch:
             assert sixth - first >= 0.99, "more than five single reads a second"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=figure(25, 60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(weathers(), st.lists(waiters(may_be_unlisted=True), min_size=1, max_size=12), st.integers(0, 2**32))
 def test_everybody_hears_how_the_job_ended(weather: Weather, people: list[Waiter], seed: int) -> None:
     random.seed(seed)
@@ -231,7 +232,7 @@ def test_everybody_hears_how_the_job_ended(weather: Weather, people: list[Waiter
     watch.check()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=figure(15, 30), suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(waiters(may_be_unlisted=False), min_size=1, max_size=12),
     st.floats(-90.0, 90.0),

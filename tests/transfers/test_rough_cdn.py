@@ -1,4 +1,4 @@
-"""Three hundred downloads from a CDN that does everything wrong, each to three kinds of storage.
+"""A hundred downloads from a CDN that does everything wrong, each to three kinds of storage; `make load` has 300.
 
 Connections are cut at random bytes, URLs expire on the way, servers stumble, lengths lie, bytes trickle, pages
 answer, proxies compress. Every file is right or is not there and the task says so; never does a wrong one stand under
@@ -26,9 +26,10 @@ from airflow_provider_scenario.files import download
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+from tests.figures import figure
 from tests.transfers.conftest import TaskInstance, requests_to
 
-DOWNLOADS, TOGETHER = 300, 20
+DOWNLOADS, TOGETHER = figure(100, 300), 20
 TRICKLE = 1_000_000
 PAGE = "<!doctype html><title>Blocked</title>" + "Ask your administrator. " * 40
 REQUESTS_A_URL_LASTS = (40, 80)
