@@ -26,7 +26,7 @@ def client_threads() -> list[threading.Thread]:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while client_threads() and time.monotonic() < until:
         time.sleep(0.01)
     assert client_threads() == []
@@ -67,7 +67,7 @@ def test_a_reply_that_does_not_come_holds_up_no_later_call() -> None:
             return time.monotonic() - started
 
     with scripted(in_turn(Answer(stall=30), NO_MODELS)) as server:
-        assert asyncio.run(wait(access_to(server))) < 2
+        assert asyncio.run(wait(access_to(server))) < 20
         assert len(server.requests) == 2
 
 
@@ -83,7 +83,7 @@ def test_closing_waits_for_nothing() -> None:
         return time.monotonic() - started
 
     with scripted(Answer(stall=30)) as server:
-        assert asyncio.run(wait(access_to(server))) < 1
+        assert asyncio.run(wait(access_to(server))) < 10
 
 
 def test_neither_the_loops_threads_nor_airflows_are_used() -> None:
@@ -92,13 +92,16 @@ def test_neither_the_loops_threads_nor_airflows_are_used() -> None:
 
     async def wait(access: Access) -> None:
         loop = asyncio.get_running_loop()
-        busy = [asyncio.create_task(sync_to_async(time.sleep)(1.0))]
-        busy += [asyncio.ensure_future(loop.run_in_executor(None, time.sleep, 1.0)) for _ in range(40)]
-        async with ClientThread(access, ONCE) as client:
-            started = time.monotonic()
-            await client.send(calls.list_models())
-            assert time.monotonic() - started < 0.9
-        await asyncio.gather(*busy)
+        is_over = threading.Event()
+        busy = [asyncio.create_task(sync_to_async(is_over.wait)(30.0))]
+        busy += [asyncio.ensure_future(loop.run_in_executor(None, is_over.wait, 30.0)) for _ in range(40)]
+        try:
+            async with ClientThread(access, ONCE) as client:
+                await client.send(calls.list_models())
+                assert not any(one.done() for one in busy)
+        finally:
+            is_over.set()
+            await asyncio.gather(*busy)
 
     with scripted(NO_MODELS) as server:
         asyncio.run(wait(access_to(server)))

@@ -35,6 +35,8 @@ RECORD = "model_wan-2-2-t2v.json"
 STEP_SECONDS = 240.0
 SCENE_SECONDS = 600.0
 TASK = "buy"
+WORKER_HAS_ENDED = "Received executor event with state success"
+"""How the scheduler's log begins to tell of it."""
 
 
 @dataclass
@@ -132,6 +134,22 @@ class Stage:
     def end_job(self, job_id: str, status: str = "success", **details: object) -> None:
         self.sandbox.set_job(job_id, status, **details)
 
+    def end_job_of_parked(self, try_number: int, job_id: str, status: str = "success", **details: object) -> None:
+        """End the job of a try that waits in the triggerer, once the scheduler knows that its worker has ended.
+
+        Sooner, on a busy machine, the scheduler may take the worker's end for that of the resumed task, and fail it.
+        """
+        self.reaches("deferred", try_number)
+        known = f"run_id='{self.run_id}', try_number={try_number}, "
+        self.until(
+            lambda: any(
+                WORKER_HAS_ENDED in line and known in line
+                for line in self.airflow.component_log("scheduler").splitlines()
+            ),
+            f"The scheduler's knowing of the end of the worker of try {try_number}",
+        )
+        self.end_job(job_id, status, **details)
+
 
 def clear_while_deferred(stage: Stage) -> None:
     job_id = stage.start("deferred_purchase")
@@ -139,7 +157,7 @@ def clear_while_deferred(stage: Stage) -> None:
     stage.clear()
     stage.waits_in_the_triggerer(2)
     stage.takes_over(2, job_id)
-    stage.end_job(job_id)
+    stage.end_job_of_parked(2, job_id)
     stage.reaches("success", 2)
     assert stage.result()["job_id"] == job_id
     assert stage.paid() == [job_id]
@@ -160,12 +178,12 @@ def clear_while_blocking(stage: Stage) -> None:
 
 def buys_another(stage: Stage, first: str, **options: Any) -> None:
     """Clear a task that has succeeded, and see that this is a wish for one more take."""
-    stage.end_job(first)
+    stage.end_job_of_parked(1, first)
     stage.reaches("success", 1)
     made = stage.result()
     stage.clear(**options)
     second = stage.next_job()
-    stage.end_job(second)
+    stage.end_job_of_parked(2, second)
     stage.reaches("success", 2)
     assert stage.result()["job_id"] == second
     assert stage.result()["seed"] != made["seed"]
@@ -174,7 +192,7 @@ def buys_another(stage: Stage, first: str, **options: Any) -> None:
 
 def hands_on_again(stage: Stage, job_id: str) -> None:
     """Clear a task that has succeeded, and see that it hands the same result on."""
-    stage.end_job(job_id)
+    stage.end_job_of_parked(1, job_id)
     stage.reaches("success", 1)
     made = stage.result()
     stage.clear()
@@ -206,12 +224,12 @@ def clear_after_success_to_reuse(stage: Stage) -> None:
 
 def clear_after_a_failed_job(stage: Stage) -> None:
     first = stage.start("deferred_purchase")
-    stage.end_job(first, "failure", error="The model has stumbled.", hint="Try again later.")
+    stage.end_job_of_parked(1, first, "failure", error="The model has stumbled.", hint="Try again later.")
     stage.reaches("failed", 1)
     stage.says(1, "The model has stumbled. Try again later. Scenario refunds")
     stage.clear()
     second = stage.next_job()
-    stage.end_job(second)
+    stage.end_job_of_parked(2, second)
     stage.reaches("success", 2)
     assert stage.result()["job_id"] == second
     assert stage.paid() == [first, second]
@@ -225,7 +243,7 @@ def mark_failed_while_deferred(stage: Stage) -> None:
     assert stage.cancels() == 0
     stage.clear()
     stage.takes_over(2, job_id)
-    stage.end_job(job_id)
+    stage.end_job_of_parked(2, job_id)
     stage.reaches("success", 2)
     assert stage.result()["job_id"] == job_id
     assert stage.paid() == [job_id]
@@ -251,7 +269,7 @@ def mark_success_while_deferred(stage: Stage) -> None:
     assert stage.cancels() == 0
     stage.clear()  # The result was never handed on, so this is no wish for another.
     stage.takes_over(2, job_id)
-    stage.end_job(job_id)
+    stage.end_job_of_parked(2, job_id)
     stage.reaches("success", 2)
     assert stage.result()["job_id"] == job_id
     assert stage.paid() == [job_id]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("unseen_videos")]
 
 RECORD = "model_wan-2-2-t2v.json"
-STEP_SECONDS = 120.0
+STEP_SECONDS = 240.0
 DAG_ID, TASK = "deferred_purchase", "buy"
 
 

@@ -338,10 +338,10 @@ HOSTILE = {
 def test_no_head_costs_memory_or_time(tmp_path: Path, name: str) -> None:
     head, size = HOSTILE[name]
     path = sparse(tmp_path / "file.mp4", head, size)
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ScenarioFileError, match="Nothing was uploaded"):
         find_source(str(path))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
 
 

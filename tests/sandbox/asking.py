@@ -15,7 +15,7 @@ OUTPAINTING = "model_wan-2-2-vace-fun-a14b-outpainting"
 REFRAME = "model_wan-2-2-vace-fun-a14b-reframe"
 IMAGE_MODEL = "model_wan-2-2-i2v-a14b"
 SHORT = {"prompt": "a fox in the snow", "frameNum": 17}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 ENDED = ("success", "failure", "canceled")
 
 

@@ -134,7 +134,7 @@ def test_a_download_that_trickles(api: httpx.Client, quick: SandboxServer, clip:
     quick.add_fault({"type": "trickle", "bytes_per_second": clip.stat().st_size * 2}, path="/cdn/")
     started = time.monotonic()
     assert httpx.get(url).content == clip.read_bytes()
-    assert 0.4 < time.monotonic() - started < 3
+    assert time.monotonic() - started > 0.4
 
 
 def test_which_requests_a_rule_meets(api: httpx.Client, quick: SandboxServer) -> None:

@@ -57,7 +57,7 @@ def test_the_command_line_from_start_to_stop(tmp_path: Path, stop: signal.Signal
         assert httpx.get(f"{facts['base_url']}/jobs", auth=("api_k", "s")).json() == {"jobs": []}
         assert httpx.get(f"{facts['control_url']}/settings").json()["render"] == "tiny"
         process.send_signal(stop)
-        rest, said = process.communicate(timeout=10)
+        rest, said = process.communicate(timeout=60)
         assert (process.returncode, rest) == (0, "")
     assert list(tmp_path.iterdir()) == [kept], "no temporary files are left behind"
     line = next(line for line in said.splitlines() if "AIRFLOW_CONN_SCENARIO_DEFAULT=" in line)

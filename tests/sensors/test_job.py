@@ -291,7 +291,7 @@ def test_the_worker_that_takes_over_keeps_the_sensors_own_deadline(scenario: San
     started = time.monotonic()
     with pytest.raises(AirflowSensorTimeout):
         sensing(job_id, deferrable=True, timeout=1).execute_complete(run.context, event)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @every_way

@@ -64,7 +64,7 @@ def worker() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 def wait_until(what: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not what():
         assert process.poll() is None, process.communicate()[0].decode()
         assert time.monotonic() < deadline
@@ -73,7 +73,7 @@ def wait_until(what: Callable[[], object], process: subprocess.Popen[bytes]) -> 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def files_in(folder: Path) -> list[Path]:

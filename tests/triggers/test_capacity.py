@@ -63,7 +63,7 @@ def test_is_woken_when_a_job_ends(scenario: SandboxServer) -> None:
 
     events, seconds = asyncio.run(wait())
     assert events == [{"since": 123.0, "timed_out": False}]
-    assert seconds < 2
+    assert seconds < 8
 
 
 def test_first_come_first_served_with_one_look_a_tick(scenario: SandboxServer) -> None:
@@ -96,7 +96,7 @@ def test_a_cooldown_is_slept_through_without_a_request(
     monkeypatch.setattr(capacity.random, "uniform", lambda low, high: low)
     started = time.monotonic()
     events = asyncio.run(events_of(queueing(retry_after=0.6)))
-    assert 0.55 <= time.monotonic() - started < 3
+    assert 0.55 <= time.monotonic() - started < 10
     assert events[0]["timed_out"] is False
     assert scenario.requests()["counts"] == {}
 
@@ -105,7 +105,7 @@ def test_fires_at_the_deadline(scenario: SandboxServer) -> None:
     scenario.make_jobs(1)
     started = time.monotonic()
     (event,) = asyncio.run(events_of(queueing(since=1.0, seconds=0.5)))
-    assert 0.4 <= time.monotonic() - started < 3
+    assert 0.4 <= time.monotonic() - started < 10
     assert event == {"since": 1.0, "timed_out": True}
 
 
