@@ -16,6 +16,7 @@ from typing import Any
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
+from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, from_dict, to_dict
@@ -77,10 +78,11 @@ class Steps:
 
 
 class Memory:
-    """What Airflow keeps of a task's record, as JSON."""
+    """What Airflow keeps of a task's record, as JSON, and the job that it tells its siblings of."""
 
     def __init__(self) -> None:
         self.text: str | None = None
+        self.claimed: str | None = None
 
     @property
     def record(self) -> Record | None:
@@ -123,6 +125,9 @@ class Store:
 
     def jobs_of_others(self) -> Collection[str]:
         return self._others()
+
+    def claim(self, job_id: str | None) -> None:
+        self._memory.claimed = job_id
 
 
 def _kind_of(record: Record) -> str:
@@ -180,6 +185,7 @@ class LyingScenario:
     :param echo: How an input comes back.
     :param fate: Gives a new job ``(seconds until it ends or None, outcome, status until then)``.
     :param lacking: Gives what the row of a new job lacks, and whether for good.
+    :param largest_seed: The largest seed that its models take; 0 if they take none.
     :param on_accepted: Told of every job that is paid for, before it is there, and of the try that pays.
     """
 
@@ -193,6 +199,7 @@ class LyingScenario:
     echo: Callable[[dict[str, Any]], dict[str, Any]] = dict
     fate: Callable[[], tuple[float | None, str, str]] = lambda: (None, "success", "in-progress")
     lacking: Callable[[], tuple[frozenset[str], bool]] = lambda: (frozenset(), False)
+    largest_seed: int = LARGEST_SEED
     on_accepted: Callable[[PaidJob, int], None] = lambda job, try_number: None
     jobs: list[PaidJob] = field(default_factory=list)
     _numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
@@ -255,12 +262,18 @@ class LyingScenario:
         """Answer a GET."""
         if call.path == "/jobs":
             return self._list(call)
+        if call.path.startswith("/models/"):
+            return self.reply(200, {"model": self._model(call.path.removeprefix("/models/"))})
         job_id = call.path.removeprefix("/jobs/")
         now = self.clock.now
         for job in self.jobs:
             if job.id == job_id and now >= job.created_at + self.hidden_for:
                 return self.reply(200, {"job": self.row(job)})
         return self.reply(404, {"reason": f"Job {job_id} not found"})
+
+    def _model(self, model_id: str) -> dict[str, Any]:
+        seed = {"name": "seed", "type": "number", "max": self.largest_seed}
+        return {"id": model_id, "name": model_id, "inputs": [seed] if self.largest_seed else []}
 
     def _list(self, call: Call[Any]) -> Reply:
         assert call.query["types"] == "custom"
@@ -363,7 +376,7 @@ class Line:
 
     def send(self, call: Call[Any], /) -> Any:
         if call.method == "GET":
-            what = "LIST" if call.path == "/jobs" else "GET"
+            what = "LIST" if call.path == "/jobs" else "MODEL" if call.path.startswith("/models/") else "GET"
             self._steps(f"before {what}")
             reply = self._fault(self.faults.pop(0)) if what == "GET" and self.faults else self.scenario.read(call)
             self._steps(f"after {what}")

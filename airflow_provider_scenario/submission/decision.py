@@ -14,11 +14,14 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted, changed_inputs
 from airflow_provider_scenario.submission.recovery import SearchResult
 
-HOW_TO_SETTLE = (
+_SETTLE_IN_THE_STORE = (
     'Look at them in Scenario. If one is this task\'s, write its id as job_id, and "submitted" as state, into the '
     "entry scenario_submission of the task's Task State Store; if none is, delete the entry. Then clear the task."
 )
-"""What a person can do where Airflow keeps a record."""
+_SETTLE_WITHOUT_A_STORE = (
+    "Look at them in Scenario. If one is this task's, hand it on by its id with ScenarioJobSensor. To buy another, "
+    "change an input, such as the seed or a word of the prompt, and clear the task."
+)
 
 
 class OnLostSubmission(enum.StrEnum):
@@ -105,6 +108,7 @@ def decide(
     max_tries: int,
     policy: SubmissionPolicy,
     same_try: bool = False,
+    is_recorded: bool = True,
 ) -> Decision:
     """Say what to do next. Pure.
 
@@ -115,6 +119,7 @@ def decide(
     :param policy: The author's wishes.
     :param same_try: Whether the record's submission was made by this very try. Then a job of it that has failed is this
         try's own failure, and buying another is for the next one.
+    :param is_recorded: Whether Airflow keeps the record, so that a person can set it right.
     """
     match record, seen:
         case None, _:
@@ -122,6 +127,9 @@ def decide(
         case NotAccepted(), _:
             return Submit(record.generation, "the last submission was not accepted")
         case Intent(), SearchResult():
+            doubt = _doubt(seen, is_recorded=is_recorded)
+            if doubt is not None:
+                return Refuse(doubt)
             return _after_search(record, wanted, seen, max_tries=max_tries, policy=policy, same_try=same_try)
         case Submitted(), Job():
             return _after_read(record, wanted, seen, max_tries=max_tries, policy=policy, same_try=same_try)
@@ -134,28 +142,32 @@ def _after_search(
 ) -> Decision:
     if not found.is_conclusive:
         return Search()
-    if found.jobs and (found.is_proof or len(found.jobs) == 1):
+    if found.jobs:
         job = found.jobs[0]
         submitted = submitted_from(record, job)
         return _after_read(submitted, wanted, job, max_tries=max_tries, policy=policy, same_try=same_try)
-    unsure = [job.id for job in (*found.jobs, *found.doubts)]
-    if unsure:
-        one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"
-        return Refuse(
-            f"A submission of this task was cut off, and {one}: {', '.join(unsure)}.\nNothing further was bought. "
-            f"{HOW_TO_SETTLE}"
-        )
-    if found.unreadable:
-        return Refuse(
-            f"A submission of this task was cut off, and {found.unreadable} rows of Scenario's job list can't be read: "
-            f"one may be it.\nNothing further was bought. {HOW_TO_SETTLE}"
-        )
     if policy.on_lost_submission is OnLostSubmission.FAIL and record.max_tries == max_tries:
         return Refuse(
             "A submission of this task was cut off and no job of it shows up at Scenario.\n"
             "on_lost_submission='fail' forbids to buy again by itself. Clear the task to buy it."
         )
     return Submit(record.generation, "the last submission was cut off and no job of it shows up at Scenario")
+
+
+def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
+    """Return why it can't be told which job is the task's; ``None`` if it can, or if the search goes on."""
+    if not found.is_conclusive or (found.jobs and (found.is_proof or len(found.jobs) == 1)):
+        return None
+    unsure = [job.id for job in (*found.jobs, *found.doubts)]
+    if unsure:
+        one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"
+        what = f"{one}: {', '.join(unsure)}."
+    elif found.unreadable:
+        what = f"{found.unreadable} rows of Scenario's job list can't be read: one may be it."
+    else:
+        return None
+    how = _SETTLE_IN_THE_STORE if is_recorded else _SETTLE_WITHOUT_A_STORE
+    return f"A submission of this task may be lost, and {what}\nNothing further was bought. {how}"
 
 
 def _after_read(

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, whole_number
-from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
-from airflow_provider_scenario.submission.seed import TaskKey
+from airflow_provider_scenario.api.values import is_no_value
+from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted, Wanted
+from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
 SETTLE_SECONDS = 180.0
 """Seconds that a search may take until a job would surely be listed: Scenario's gateway gives up on a request after
@@ -101,17 +102,44 @@ def find_submission(
     return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
 
 
-def find_earlier(
-    key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False
-) -> list[tuple[Job, int, bool]]:
-    """Return the jobs that earlier tries bought, where Airflow keeps no record: by their seeds.
+def recall(
+    key: TaskKey,
+    wanted: Wanted,
+    jobs: Iterable[Job],
+    *,
+    now: float,
+    changed_too: bool = False,
+    regenerates: bool = False,
+) -> Submitted | None:
+    """Return the record that earlier tries would have left, as far as the seeds of their jobs tell.
 
     :param key: The task instance.
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
+    :param now: Stands for the time of a job that tells none, in seconds of the epoch.
     :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others.
-    :return: Each with its generation and whether it was bought since the last clear; the last generation comes last.
+    :param regenerates: Whether a job that finished before a clear counts as returned.
     """
+    found = _earlier(key, wanted, jobs, changed_too=changed_too)
+    if not found:
+        return None
+    job, match = found[-1]
+    changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Echo.DIFFERENT]
+    return Submitted(
+        generation=match.generation,
+        digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
+        seed=job.seed,
+        seed_is_ours=True,
+        max_tries=key.max_tries if match.since_clear else -1,
+        earlier_jobs=tuple(dict.fromkeys(one.id for one, _ in found[:-1] if one.id != job.id)),
+        job_id=job.id,
+        submitted_at=job.created_at.timestamp() if job.created_at else now,
+        returned=not match.since_clear and regenerates,
+    )
+
+
+def _earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool) -> list[tuple[Job, SeedMatch]]:
+    """Return the jobs that earlier tries bought with what their seeds tell; the last generation comes last."""
     sure, likely, changed = [], [], []
     for job in jobs:
         match = key.match(job.seed) if job.model_id in (None, wanted.model_id) else None
@@ -119,49 +147,60 @@ def find_earlier(
             continue
         # The upper part alone is no proof: a stranger's seed may share it by chance.
         if match.is_sure:
-            sure.append((job, match.generation, match.since_clear))
+            sure.append((job, match))
         elif compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
-            likely.append((job, match.generation, match.since_clear))
+            likely.append((job, match))
         elif changed_too:
-            changed.append((job, match.generation, match.since_clear))
+            changed.append((job, match))
     # Of those that only are likely, one that failed may be another Airflow's: it is no reason to buy.
     found = sure or [one for one in likely if not one[0].has_ended_badly] or likely or changed
-    return sorted(found, key=lambda one: (one[1], one[2], _made_at(one[0])))
+    return sorted(found, key=lambda one: (one[1].generation, one[1].since_clear, _made_at(one[0])))
 
 
-def find_equal(wanted: Wanted, jobs: Iterable[Job], *, since: float | None, claimed: Collection[str]) -> list[Job]:
-    """Return the jobs with the author's own seed and inputs, the first made comes first.
-
-    Where Airflow keeps no record and no seed of ours tells, nothing else shows what earlier tries bought.
+def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False) -> list[Job]:
+    """Return the jobs whose rows lack the seed that would tell whether they are this task's.
 
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
-    :param since: Before which none of them can be this task's, in seconds of the epoch; ``None`` if unknown.
-    :param claimed: Ids of jobs known to be other tasks'.
+    :param changed_too: Whether jobs count that ran with other inputs.
     """
-    seed = whole_number(wanted.inputs.get("seed"))
-    equal = [
-        job
-        for job in jobs
-        if seed is not None
-        and job.seed == seed
-        and job.model_id in (None, wanted.model_id)
-        and job.id not in claimed
-        and compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT
-        and (since is None or job.created_at is None or job.created_at.timestamp() >= since - CLOCK_TOLERANCE)
-    ]
-    return sorted(equal, key=_made_at)
-
-
-def lacking_seeds(wanted: Wanted, jobs: Iterable[Job]) -> list[Job]:
-    """Return the jobs whose rows lack a seed, and that may be what is wanted now: they prove nothing either way."""
     return [
         job
         for job in jobs
         if job.seed is None
         and job.model_id in (None, wanted.model_id)
-        and compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT
+        and (changed_too or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT)
     ]
+
+
+def find_equal(
+    wanted: Wanted, jobs: Iterable[Job], *, since: float | None, claimed: Collection[str], unreadable: int = 0
+) -> SearchResult:
+    """Return the jobs that what earlier tries bought would look like, where neither a record nor a seed of ours tells.
+
+    A job that has ended badly counts only if there is no other: it is no reason to refuse, for a retry buys anew.
+
+    :param wanted: What is wanted now.
+    :param jobs: The listed jobs.
+    :param since: Before which none of them can be this task's, in seconds of the epoch; ``None`` if unknown.
+    :param claimed: Ids of jobs known to be other tasks'.
+    :param unreadable: How many rows of the list could not be read.
+    """
+    has_seed = not is_no_value(wanted.inputs.get("seed"))
+    equal: list[Job] = []
+    doubts: list[Job] = []
+    for job in sorted(jobs, key=_made_at):
+        if job.id in claimed or job.model_id not in (None, wanted.model_id):
+            continue
+        if since is not None and job.created_at is not None and job.created_at.timestamp() < since - CLOCK_TOLERANCE:
+            continue
+        match compare_inputs(wanted.inputs, job):
+            case Echo.SAME if job.seed is not None or not has_seed:
+                equal.append(job)
+            case Echo.SAME | Echo.UNCLEAR if not job.has_ended_badly:
+                doubts.append(job)
+    alive = [job for job in equal if not job.has_ended_badly]
+    return SearchResult(tuple(alive or equal[-1:]), tuple(doubts), settled=True, unreadable=unreadable)
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:
@@ -173,11 +212,6 @@ def list_from(intent: Intent) -> datetime.datetime | None:
     return datetime.datetime.fromtimestamp(max(0.0, intent.baseline.newest), datetime.UTC) - _LISTED_EARLIER
 
 
-def differing_inputs(sent: Mapping[str, Any], job: Job) -> list[str]:
-    """Return the names of the inputs that a job surely ran with another value."""
-    return [name for name, value in sent.items() if _compare(value, job.inputs.get(name)) is Echo.DIFFERENT]
-
-
 def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
     """Return whether a job's echo is that of what was sent.
 
@@ -185,7 +219,10 @@ def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
     :param job: The job.
     """
     # Scenario does not echo an input that it does not use, so a missing one says nothing.
-    grades = [_compare(value, job.inputs[name]) for name, value in sent.items() if job.inputs.get(name) is not None]
+    echoed = {name: value for name, value in job.inputs.items() if value is not None}
+    grades = [
+        _compare(value, echoed[name]) for name, value in sent.items() if name in echoed and not is_no_value(value)
+    ]
     if Echo.DIFFERENT in grades:
         return Echo.DIFFERENT
     return Echo.UNCLEAR if Echo.UNCLEAR in grades or Echo.SAME not in grades else Echo.SAME

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases
 from airflow_provider_scenario.submission.record import Record, Submitted, all_jobs, from_dict, to_dict
 
 STATE_KEY = "scenario_submission"
 """The one key in a task's state store. Renaming it would lose sight of every job that is waited for."""
+
+
+class RecordStore(Protocol):
+    """Where the record is kept."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the next try finds what is saved, unless a clear throws it away."""
+
+    def load(self) -> Record | None:
+        """Return the record, or ``None``."""
+
+    def save(self, record: Record) -> None:
+        """Keep the record. Returns only once it is safe."""
+
+    def jobs_of_others(self) -> Collection[str]:
+        """Return the ids of jobs known to be bought by other task instances of the DAG run."""
+
+    def claim(self, job_id: str | None) -> None:
+        """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
 
 
 class SubmissionStore:
@@ -61,6 +81,10 @@ class SubmissionStore:
         for task_id in task_ids:
             jobs.update(_texts(ti.xcom_pull(task_ids=task_id, key="job_id")))
         return jobs
+
+    def claim(self, job_id: str | None) -> None:
+        """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
+        self._context["ti"].xcom_push(key="job_id", value=job_id)
 
     def show(self, record: Record, scenario_conn_id: str, project_id: str | None) -> None:
         """Show what this task instance bought as an XCom, which a report can read.

@@ -7,20 +7,17 @@ import datetime
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
-from airflow_provider_scenario.exceptions import (
-    ScenarioError,
-    ScenarioSubmissionError,
-    ScenarioTransientError,
-)
-from airflow_provider_scenario.outcome import amount, creative_units, unreadable_error
+from airflow_provider_scenario.api.job import Job, whole_number
+from airflow_provider_scenario.api.job_search import Client
+from airflow_provider_scenario.api.values import is_no_value
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
+from airflow_provider_scenario.outcome import amount, creative_units
 from airflow_provider_scenario.submission.decision import (
     OnClear,
     OnStale,
@@ -32,8 +29,15 @@ from airflow_provider_scenario.submission.decision import (
     decide,
     submitted_from,
 )
+from airflow_provider_scenario.submission.prepare import read_model
+from airflow_provider_scenario.submission.reading import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    PATIENCE_SECONDS,
+    SLOWER,
+    JobReader,
+)
 from airflow_provider_scenario.submission.record import (
-    Baseline,
     Intent,
     NotAccepted,
     Record,
@@ -48,14 +52,14 @@ from airflow_provider_scenario.submission.recovery import (
     FRESH_SECONDS,
     SETTLE_SECONDS,
     SearchResult,
-    differing_inputs,
-    find_earlier,
     find_equal,
     find_submission,
     lacking_seeds,
     list_from,
+    recall,
 )
 from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
+from airflow_provider_scenario.submission.store import RecordStore
 
 MAX_SUBMISSIONS = 3
 """POSTs whose end was ambiguous that one try may send."""
@@ -63,29 +67,6 @@ MAX_SUBMISSIONS = 3
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store tells of other tries. Airflow
 takes a silent worker for dead after minutes only."""
-
-PATIENCE_SECONDS = 60.0
-"""Seconds for which a job, or the job list, may be refused or out before a try gives up."""
-
-_MAX_SINGLE_READS = 20
-"""Rows that lack a seed to read one by one after a search."""
-
-
-class RecordStore(Protocol):
-    """Where the record is kept."""
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether the next try finds what is saved, unless a clear throws it away."""
-
-    def load(self) -> Record | None:
-        """Return the record, or ``None``."""
-
-    def save(self, record: Record) -> None:
-        """Keep the record. Returns only once it is safe."""
-
-    def jobs_of_others(self) -> Collection[str]:
-        """Return the ids of jobs known to be bought by other task instances of the DAG run."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +136,7 @@ class Submitter:
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
+        self._reader = JobReader(client, self._log, monotonic, sleep)
         self._looked_at = monotonic()
 
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
@@ -235,17 +217,30 @@ class Submitter:
             submitted_at=self._clock(),
         )
         self._save_job(record)
-        return SubmittedJob(self._read_job(record), record, is_new=True)
+        return SubmittedJob(self._reader.bought(record), record, is_new=True)
 
     # Deciding
 
     def _decide(
-        self, record: Record | None, wanted: Wanted, stored: Record | None, *, same_try: bool = False
+        self,
+        record: Record | None,
+        wanted: Wanted,
+        stored: Record | None,
+        *,
+        found: Job | SearchResult | None = None,
+        same_try: bool = False,
     ) -> SubmittedJob | Order:
-        found: Job | SearchResult | None = self._read_job(record) if isinstance(record, Submitted) else None
+        if isinstance(record, Submitted):
+            found = self._reader.bought(record)
         while True:
             decision = decide(
-                record, wanted, found, max_tries=self._key.max_tries, policy=self._policy, same_try=same_try
+                record,
+                wanted,
+                found,
+                max_tries=self._key.max_tries,
+                policy=self._policy,
+                same_try=same_try,
+                is_recorded=self._store.is_durable and stored is not None,
             )
             match decision:
                 case Refuse(reason):
@@ -259,6 +254,8 @@ class Submitter:
                     found = self._search(record)
 
     def _rejoin(self, record: Record | None, job: Job, *, same_try: bool) -> SubmittedJob:
+        if isinstance(record, Intent) and not record.seed_is_ours:
+            self._claim(job)
         submitted = submitted_from(record, job) if isinstance(record, Intent) else record
         if not isinstance(submitted, Submitted):
             raise TypeError("only a job that was bought is rejoined")
@@ -271,43 +268,52 @@ class Submitter:
             self._save_job(rejoined)
         return SubmittedJob(job, rejoined, is_new=same_try)
 
-    # Asking Scenario
+    def _claim(self, job: Job) -> None:
+        """Take a job that only looks like ours, unless another task of the DAG run takes it at the same time."""
+        self._store.claim(job.id)
+        if job.id in self._store.jobs_of_others():
+            self._store.claim(None)
+            raise ScenarioSubmissionError(
+                f"Job {job.id} looks like the one that this task lost, but another task of this DAG run with the same "
+                "inputs takes it too.\nNothing further was bought. Clear one of the two tasks. Once it has a job, clear "
+                "the other.",
+                job_id=job.id,
+            )
 
-    def _read_job(self, record: Submitted) -> Job:
-        """Read a bought job. A refusal is no verdict: it must last a minute, and the job list must confirm it."""
-        since = self._monotonic()
-        pause = 2.0
+    def _looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
+        """Yield at each look at the job list whether a job of an earlier POST would surely be listed."""
+        started, pause = self._monotonic(), FIRST_PAUSE
         while True:
-            try:
-                return self._client.send(calls.get_job(record.job_id))
-            except ScenarioTransientError as error:
-                if self._monotonic() - since < PATIENCE_SECONDS and error.retry_after is None:
-                    refusal: ScenarioError = error
-                else:
-                    raise ScenarioTransientError(
-                        f"Job {record.job_id} can't be read just now.\n{error} The job was bought and is paid for: a "
-                        "retry looks at it again and pays nothing.",
-                        job_id=record.job_id,
-                        retry_after=error.retry_after,
-                    ) from None
-            except ScenarioError as error:
-                refusal = error
-                if self._monotonic() - since >= PATIENCE_SECONDS:
-                    return self._listed(record, error, self._monotonic() - since)
-            self._log.warning("Job %s could not be read, which is no verdict on it: %s", record.job_id, refusal)
-            self._sleep(pause)
-            pause = min(10.0, pause * 1.5)
+            self._looked_at = self._monotonic()
+            left = SETTLE_SECONDS - (self._looked_at - started) if waits else 0.0
+            yield left <= 0
+            if left <= 0:
+                return
+            left = SETTLE_SECONDS - (self._monotonic() - started)
+            wait = min(pause, max(0.1, left))
+            self._log.info("%s; looking again in %.0f s.", why, wait)
+            self._sleep(wait)
+            pause = min(LONGEST_PAUSE, pause * SLOWER)
 
-    def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
-        """Return a job that its own address refuses as the job list shows it."""
-        start = datetime.datetime.fromtimestamp(max(0.0, record.submitted_at - CLOCK_TOLERANCE), datetime.UTC)
-        try:
-            job = find_in_list(self._client, record.job_id, start)
-        except ScenarioError:
-            job = None
-        if job is None:
-            raise unreadable_error(record.job_id, refusal, seconds)
-        return job
+    # Looking for a lost submission, of which a record tells
+
+    def _search(self, record: Record | None) -> SearchResult:
+        """Look for a lost submission until it is surely found or would surely be listed."""
+        if not isinstance(record, Intent):
+            raise TypeError("only an intent is searched for")
+        found = SearchResult()
+        for settled in self._looks("It is not sure yet what became of the submission"):
+            jobs, unreadable = self._reader.all(list_from(record))
+            claimed = {*record.earlier_jobs, *(() if record.seed_is_ours else self._store.jobs_of_others())}
+            found = find_submission(record, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
+            if settled and not found.jobs and found.doubts:
+                whole = {**{job.id: job for job in found.doubts}, **self._reader.singly(found.doubts)}.values()
+                found = find_submission(record, whole, claimed=claimed, settled=True, unreadable=unreadable)
+            if found.is_conclusive:
+                break
+        return found
+
+    # Looking for what earlier tries bought, where no record tells
 
     def _recall(self, wanted: Wanted) -> SubmittedJob | Order:
         """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
@@ -316,48 +322,24 @@ class Submitter:
         bought before a job of an earlier try would surely be listed.
         """
         # A durable store without a record tells that nothing was bought since the last clear.
-        waits = (not self._store.is_durable or self._key.was_cleared) and self._key.may_have_submitted
-        started = self._monotonic()
-        pause = 2.0
-        while True:
-            self._looked_at = self._monotonic()
-            settled = not waits or self._has_settled or self._looked_at - started >= SETTLE_SECONDS
-            jobs, unreadable = self._patiently(lambda: self._list(self._recall_from()))
-            doubts: list[Job] = []
+        may_have_bought = not self._store.is_durable or self._key.was_cleared
+        waits = may_have_bought and self._key.may_have_submitted and not self._has_settled
+        jobs, unreadable, record = list[Job](), 0, None
+        decided: SubmittedJob | Order = Order(1, "nothing was bought yet", None)
+        for settled in self._looks("Airflow keeps no record of this task, which may have a job", waits=waits):
+            jobs, unreadable = self._reader.all(self._recall_from())
             if settled:
-                jobs, doubts = self._with_seeds(wanted, jobs)
-            decided = self._decide(self._record_of(wanted, jobs), wanted, None)
+                jobs = self._with_seeds(wanted, jobs)
+            record = self._recalled(wanted, jobs)
+            decided = self._decide(record, wanted, None)
             if isinstance(decided, SubmittedJob):
                 return decided
-            if settled:
-                break
-            pause = min(pause, max(0.1, SETTLE_SECONDS - (self._monotonic() - started)))
-            self._log.info("Airflow keeps no record of this task; looking for its job again in %.0f s.", pause)
-            self._sleep(pause)
-            pause = min(10.0, pause * 1.5)
-        if waits and (doubts or unreadable):
-            named = ", ".join(job.id for job in doubts) or f"{unreadable} rows that can't be read"
-            raise ScenarioSubmissionError(
-                f"An earlier try of this task may have bought a job that Scenario's job list does not show whole: "
-                f"{named}.\nNothing further was bought. Look at it in Scenario. Once the list shows its seed, clear "
-                "the task."
-            )
+        if may_have_bought and record is None and not self._seed_would_tell(wanted):
+            decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
+        elif may_have_bought:
+            self._refuse_doubts(wanted, jobs, unreadable)
         self._has_settled = True
         return decided
-
-    def _bought_next(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
-        """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
-        if not stored.seed_is_ours:
-            return None
-        jobs, _ = self._patiently(lambda: self._list(self._recall_from()))
-        later = self._record_of(wanted, jobs)
-        if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
-            return None
-        earlier = (*order.earlier_jobs, *later.earlier_jobs)
-        later = dataclasses.replace(
-            later, earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id))
-        )
-        return self._decide(later, wanted, stored)
 
     def _recall_from(self) -> datetime.datetime | None:
         """Return from when on the job list shows all that this task has bought; ``None`` for all of it."""
@@ -366,69 +348,74 @@ class Submitter:
             return None
         return datetime.datetime.fromtimestamp(max(0.0, self._key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
 
-    def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> tuple[list[Job], list[Job]]:
-        """Read singly the rows that lack a seed. Return all jobs, and those of them that still lack it."""
-        doubts = lacking_seeds(wanted, jobs)
-        read = {job.id: self._read_row(job) for job in doubts[:_MAX_SINGLE_READS]}
-        whole = [read.get(job.id, job) for job in jobs]
-        return whole, lacking_seeds(wanted, whole)
+    def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
+        """Return the record that earlier tries would have left, as far as the seeds of their jobs tell."""
+        regenerates = self._policy.on_clear is OnClear.REGENERATE
+        changed_too = self._policy.on_stale is OnStale.FAIL
+        return recall(self._key, wanted, jobs, now=self._clock(), changed_too=changed_too, regenerates=regenerates)
 
-    def _read_row(self, row: Job) -> Job:
-        """Return the job of a row of the list as its own address shows it; the row itself if that fails."""
-        try:
-            return self._client.send(calls.get_job(row.id))
-        except ScenarioError:
-            return row
+    def _lacking_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
+        return lacking_seeds(wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
 
-    def _record_of(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
-        """Return the record that earlier tries would have left, as far as their jobs tell."""
-        found = find_earlier(self._key, wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
-        if not found:
-            return self._equal_record(wanted, jobs)
-        job, generation, since_clear = found[-1]
-        changed = differing_inputs(wanted.inputs, job)
-        self._log.info("Airflow keeps no record of this task. Scenario's job list shows its job %s.", job.id)
-        return Submitted(
-            generation=generation,
-            digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
-            seed=job.seed,
-            seed_is_ours=True,
-            max_tries=self._key.max_tries if since_clear else -1,
-            earlier_jobs=tuple(dict.fromkeys(one.id for one, *_ in found[:-1] if one.id != job.id)),
-            job_id=job.id,
-            submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
-            returned=not since_clear and self._policy.on_clear is OnClear.REGENERATE,
-        )
+    def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
+        """Return the jobs, of which those that lack their seeds are read singly."""
+        whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
+        return [whole.get(job.id, job) for job in jobs]
 
-    def _equal_record(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
-        """Return the record of a job with the author's own seed and inputs, where nothing else can tell."""
-        if self._store.is_durable and not self._key.was_cleared:
-            return None  # The store tells that nothing was bought.
-        since = self._key.run_after if self._key.was_cleared else self._key.run_started_at
-        equal = find_equal(wanted, jobs, since=since, claimed=())
-        if not equal:
-            return None
-        others = self._store.jobs_of_others()
-        equal = [job for job in equal if job.id not in others]
-        alive = [job for job in equal if not job.has_ended_badly]
-        if len(alive) > 1:
+    def _refuse_doubts(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> None:
+        """Refuse to buy while a job may be this task's that does not show its seed."""
+        doubts = self._lacking_seeds(wanted, jobs)
+        if doubts or unreadable:
+            named = ", ".join(job.id for job in doubts) or f"{unreadable} rows that can't be read"
             raise ScenarioSubmissionError(
-                f"Airflow keeps no record of this task, and {len(alive)} jobs at Scenario may be its own: "
-                f"{', '.join(job.id for job in alive)}.\nNothing further was bought. Take the one you want by its id "
-                "with ScenarioJobSensor, or give another seed."
+                "This task may have bought a job that Scenario's job list does not show whole: "
+                f"{named}.\nNothing further was bought. Look at it in Scenario. Once the list shows its seed, clear "
+                "the task."
             )
-        if not equal:
+
+    def _seed_would_tell(self, wanted: Wanted) -> bool:
+        """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
+        if not is_no_value(wanted.inputs.get("seed")):
+            return False
+        return read_model(self._client, wanted.model_id, self._log, is_bought=False).largest_seed >= PROVING_SEEDS
+
+    def _recall_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
+        """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""
+        # A clear sets the start of a finished run anew.
+        since = self._key.run_after if self._key.was_cleared else self._key.run_started_at
+        others = self._store.jobs_of_others()
+        found = find_equal(wanted, jobs, since=since, claimed=others)
+        whole = self._reader.singly(found.doubts)
+        jobs = [whole.get(job.id, job) for job in jobs]
+        found = find_equal(wanted, jobs, since=since, claimed=others, unreadable=unreadable)
+        if not (found.jobs or found.doubts or found.unreadable):
             return None
-        job = (alive or equal)[-1]
-        return Submitted(
-            generation=len(equal),
+        made_at = found.jobs[0].created_at if found.jobs else None
+        lost = Intent(
+            generation=1,
             digests=wanted.digests,
-            seed=job.seed,
+            seed=whole_number(wanted.inputs.get("seed")),
             max_tries=self._key.max_tries,
-            earlier_jobs=tuple(one.id for one in equal if one.id != job.id),
-            job_id=job.id,
-            submitted_at=job.created_at.timestamp() if job.created_at else self._clock(),
+            model_id=wanted.model_id,
+            inputs=wanted.inputs,
+            intended_at=self._clock() if made_at is None else made_at.timestamp(),
+            token="",
         )
+        return self._decide(lost, wanted, None, found=found)
+
+    def _bought_next(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
+        """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
+        if not stored.seed_is_ours:
+            return None
+        jobs, _ = self._reader.all(self._recall_from())
+        later = self._recalled(wanted, self._with_seeds(wanted, jobs))
+        if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
+            return None
+        earlier = (*order.earlier_jobs, *later.earlier_jobs)
+        later = dataclasses.replace(
+            later, earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id))
+        )
+        return self._decide(later, wanted, stored)
 
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
         """Return the seed of ours that an order is to be sent with; ``None`` if none of ours can tell.
@@ -441,72 +428,6 @@ class Submitter:
             return None
         return self._key.seed(order.generation, largest_seed)
 
-    def _search(self, record: Record | None) -> SearchResult:
-        """Look for a lost submission until it is surely found or would surely be listed."""
-        if not isinstance(record, Intent):
-            raise TypeError("only an intent is searched for")
-        started = self._monotonic()
-        pause = 2.0
-        while True:
-            looked_at = self._looked_at = self._monotonic()
-            jobs, unreadable = self._patiently(lambda: self._list(list_from(record)))
-            claimed = set(record.earlier_jobs)
-            if not record.seed_is_ours:
-                claimed.update(self._store.jobs_of_others())
-            settled = looked_at - started >= SETTLE_SECONDS
-            found = find_submission(record, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
-            if settled and not found.jobs and found.doubts:
-                found = self._read_doubts(record, found, claimed)
-            if found.is_conclusive:
-                return found
-            left = SETTLE_SECONDS - (self._monotonic() - started)
-            pause = min(pause, max(0.1, left))
-            self._log.info("It is not sure yet what became of the submission; looking again in %.0f s.", pause)
-            self._sleep(pause)
-            pause = min(10.0, pause * 1.5)
-
-    def _read_doubts(self, record: Intent, found: SearchResult, claimed: Collection[str]) -> SearchResult:
-        """Read singly what the list shows too little of."""
-        jobs = [self._read_row(job) for job in found.doubts[:_MAX_SINGLE_READS]]
-        jobs += found.doubts[_MAX_SINGLE_READS:]
-        return find_submission(record, jobs, claimed=claimed, settled=True, unreadable=found.unreadable)
-
-    def _list(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
-        """Return all jobs changed since a time, and how many rows could not be read."""
-        jobs: dict[str, Job] = {}
-        unreadable = 0
-        token: str | None = None
-        for page in read_pages(self._client, updated_after):
-            jobs.update((job.id, job) for job in page.jobs)
-            unreadable += page.unreadable
-            token = page.next_token
-        if token is not None:
-            raise ScenarioSubmissionError(
-                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this "
-                "task's last submission was accepted.\nNothing further was bought. Look for its job in Scenario."
-            )
-        return list(jobs.values()), unreadable
-
-    def _patiently(self, read: Callable[[], tuple[list[Job], int]]) -> tuple[list[Job], int]:
-        """Read the job list; if that fails, again for a minute: nothing is bought while it can't be read."""
-        since = self._monotonic()
-        pause = 2.0
-        while True:
-            try:
-                return read()
-            except ScenarioSubmissionError:
-                raise
-            except ScenarioError as error:
-                if self._monotonic() - since >= PATIENCE_SECONDS:
-                    raise ScenarioTransientError(
-                        f"Scenario's job list can't be read, so it can't be told whether this task has a job.\n{error} "
-                        "Nothing further was bought: a retry looks again.",
-                        retry_after=error.retry_after,
-                    ) from None
-                self._log.warning("Scenario's job list could not be read; trying again in %.0f s. %s", pause, error)
-            self._sleep(pause)
-            pause = min(10.0, pause * 1.5)
-
     # Buying
 
     def _intend(
@@ -516,7 +437,7 @@ class Submitter:
         ours = self.seed_of(order, inputs, largest_seed)
         given = inputs.get("seed")
         baseline_at = self._monotonic()
-        baseline = None if ours is not None else self._baseline()
+        baseline = None if ours is not None else self._reader.baseline()
         intent = Intent(
             generation=order.generation,
             digests=wanted.digests,
@@ -547,17 +468,6 @@ class Submitter:
                 f"{self._stale} times.\nNothing was bought by this try. A retry looks for a job before it buys."
             )
         return None
-
-    def _baseline(self) -> Baseline:
-        """Read the newest page of the job list, where no seed of ours will tell whose a job is."""
-        try:
-            return Baseline.of(self._client.send(calls.list_jobs()))
-        except ScenarioError as error:
-            raise ScenarioTransientError(
-                f"Scenario's job list can't be read, so a lost reply could not be made good.\n{error} Nothing was "
-                "bought by this try.",
-                retry_after=error.retry_after,
-            ) from None
 
     def _post(self, intent: Intent) -> SubmittedJob:
         """Send the paid POST, once."""

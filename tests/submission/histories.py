@@ -8,13 +8,15 @@ A task instance may buy only if it has no such job. A job ceases to be one when
   away, nobody knows what was returned: there every job that has finished counts as returned;
 - a try began with other inputs than the try before it, with ``on_stale="resubmit"``.
 
-Four worlds: what proves whose a job is, and who remembers it.
+Five worlds: what proves whose a job is, and who remembers it.
 
 - ``SeedAndStore``: a seed of ours, and a store that clears do not touch, as in Airflow 3.3.
 - ``SeedOnly``: a seed of ours, and no store, as in Airflow 3.1 and 3.2.
 - ``SeedAndClearedStore``: a seed of ours, and a store that each clear empties, as in Airflow 3.4.
 - ``StoreOnly``: no seed of ours, since the author gave one or the model takes none, and a store. There a task may take
   a job that looks like its own, and may refuse, naming the jobs. Paying twice never follows.
+- ``InputsOnly``: no seed of ours and no store, so that nothing but inputs and time tells. There inputs that changed
+  can't be noticed, and a job that was there before a clear is returned again.
 
 What nobody can help, and so is left out:
 
@@ -183,6 +185,7 @@ class TaskInstance:
     succeeded: bool = False
     prompt: str = PROMPTS[0]
     tried_prompt: str | None = None
+    shown_job: str | None = None
     returned: list[str] = field(default_factory=list)
     bought_in_try: dict[str, int] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
@@ -201,6 +204,7 @@ class Histories(RuleBasedStateMachine):
     seed_is_ours = True
     has_store = True
     clear_empties = False
+    changes_are_seen = True
 
     @initialize(
         policy=st.builds(
@@ -238,7 +242,10 @@ class Histories(RuleBasedStateMachine):
         self.echo_as = echo
         self.lacks_for_good = lacks_for_good
         self.author_gives_seed = author_gives_seed and not self.seed_is_ours
-        self.largest_seed = (2**24 if small_seeds else LARGEST_SEED) if self.seed_is_ours else 0
+        if self.seed_is_ours:
+            self.largest_seed = 2**24 if small_seeds else LARGEST_SEED
+        else:
+            self.largest_seed = 2**10 if small_seeds else 0
         self.trouble = Trouble()
         self.scenario = LyingScenario(
             self.clock,
@@ -250,6 +257,7 @@ class Histories(RuleBasedStateMachine):
             echo=self.echo,
             fate=lambda: self.trouble.fate,
             lacking=self.lacking,
+            largest_seed=LARGEST_SEED if self.author_gives_seed else self.largest_seed,
             on_accepted=self.check_payment,
         )
         self.unprovable = False
@@ -383,9 +391,11 @@ class Histories(RuleBasedStateMachine):
     def run(self, ti: TaskInstance, trouble: Trouble) -> ScenarioError | None:
         ti.tries += 1
         try_number = ti.tries
-        if ti.tried_prompt not in (None, ti.prompt) and self.policy.on_stale is OnStale.RESUBMIT:
+        buys_changed = self.policy.on_stale is OnStale.RESUBMIT or not self.changes_are_seen
+        if ti.tried_prompt not in (None, ti.prompt) and buys_changed:
             self.let_go(ti)
         ti.tried_prompt = ti.prompt
+        ti.shown_job = None
         self.scenario.list_out_until = self.clock.now + trouble.list_out
         steps = Steps(lambda: self.freeze(ti, trouble))
         steps.die_when = trouble.crash
@@ -414,6 +424,8 @@ class Histories(RuleBasedStateMachine):
         finally:
             if line.may_have_bought:
                 self.posted.add(ti.name)
+        if try_number == ti.tries:
+            ti.shown_job = submitted.job.id
         self.look(ti, submitted.job.id, trouble.crash, store=store, is_zombie=try_number != ti.tries)
         return None
 
@@ -513,8 +525,10 @@ class Histories(RuleBasedStateMachine):
         ti.succeeded, ti.waits_for = False, None
 
     def claims_of_others(self, ti: TaskInstance) -> list[str]:
-        others = (other.memory.record for other in self.tasks.values() if other is not ti)
-        return [record.job_id for record in others if isinstance(record, Submitted)]
+        others = [other for other in self.tasks.values() if other is not ti]
+        records = (other.memory.record for other in others)
+        stored = [record.job_id for record in records if isinstance(record, Submitted)]
+        return [*stored, *(other.shown_job for other in others if other.shown_job is not None)]
 
     # What always holds.
 
@@ -531,7 +545,8 @@ class Histories(RuleBasedStateMachine):
         assert job.model_id == "model_1"
         if self.seed_is_ours:
             assert job.payer == ti.name or self.is_indistinct(ti, job), f"{ti.name} returns a job of the {job.payer}"
-        is_told = (self.has_store and not self.clear_empties) or (self.echo_as != "asset" and not job.lacks)
+        has_record = self.has_store and not self.clear_empties and not ti.recalled
+        is_told = has_record or (self.echo_as != "asset" and not job.lacks)
         if self.seed_is_ours and is_told:
             assert job.inputs["prompt"] == ti.tried_prompt, "it was made of inputs that were changed since"
 
@@ -643,7 +658,25 @@ class StoreOnly(Histories):
                 assert alike, f"{ti.name} is stuck although nothing can be mistaken: {error}"
 
 
-WORLDS = (SeedAndStore, SeedOnly, SeedAndClearedStore, StoreOnly)
+class InputsOnly(StoreOnly):
+    """No seed of ours, and Airflow keeps no record."""
+
+    has_store = False
+    changes_are_seen = False
+
+    @invariant()
+    def no_job_belongs_to_two(self) -> None:
+        """What was returned before a clear may be another's now: nothing tells whose it was."""
+        held = [ti.returned[-1] for ti in getattr(self, "tasks", {}).values() if ti.succeeded]
+        assert len(held) == len({*held}), f"two tasks return one job: {held}"
+
+    def judge_return(self, ti: TaskInstance, job: PaidJob) -> None:
+        super().judge_return(ti, job)
+        if self.echo_as != "asset" and not job.lacks:
+            assert job.inputs["prompt"] == ti.tried_prompt, "it was made of other inputs"
+
+
+WORLDS = (SeedAndStore, SeedOnly, SeedAndClearedStore, StoreOnly, InputsOnly)
 
 _SILENT = logging.getLogger("tests.submission.histories")
 _SILENT.setLevel(logging.CRITICAL)

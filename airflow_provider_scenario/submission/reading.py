@@ -1,0 +1,153 @@
+"""Read what Scenario tells of bought jobs, with patience: one refusal, or an outage of a minute, is no verdict."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
+from airflow_provider_scenario.outcome import unreadable_error
+from airflow_provider_scenario.submission.record import Baseline, Submitted
+from airflow_provider_scenario.submission.recovery import CLOCK_TOLERANCE
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 60.0
+"""Seconds for which a job, or the job list, may be refused or out before a try gives up."""
+
+MAX_SINGLE_READS = 20
+"""Rows that lack a seed to read one by one after a search."""
+
+FIRST_PAUSE, LONGEST_PAUSE, SLOWER = 2.0, 10.0, 1.5
+"""Seconds between two looks: the first pause, the longest, and how much longer each is than the one before."""
+
+
+class JobReader:
+    """Reads jobs and the job list for one try.
+
+    :param client: Sends the calls.
+    :param log: Where to say that a read failed.
+    :param monotonic: Returns seconds that no change of the clock moves.
+    :param sleep: Waits for seconds.
+    """
+
+    def __init__(
+        self, client: Client, log: Any, monotonic: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._client = client
+        self._log = log
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def bought(self, record: Submitted) -> Job:
+        """Return a job that was bought. A refusal must last a minute, and the job list must confirm it.
+
+        :param record: Its record.
+        :raises ScenarioTransientError: if it can't be read.
+        """
+
+        def give_up(error: ScenarioError, seconds: float) -> Job:
+            if not isinstance(error, ScenarioTransientError):
+                return self._listed(record, error, seconds)
+            raise ScenarioTransientError(
+                f"Job {record.job_id} can't be read just now.\n{error} The job was bought and is paid for: a retry "
+                "looks at it again and pays nothing.",
+                job_id=record.job_id,
+                retry_after=error.retry_after,
+            ) from None
+
+        what = f"Job {record.job_id} could not be read, which is no verdict on it"
+        return self._patiently(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
+
+    def all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
+        """Return all jobs of the list that changed since a time, and how many rows could not be read.
+
+        :param updated_after: The time, by Scenario's clock; ``None`` for all there are.
+        :raises ScenarioTransientError: if the list can't be read for a minute.
+        :raises ScenarioSubmissionError: if it does not end.
+        """
+
+        def give_up(error: ScenarioError, _: float) -> tuple[list[Job], int]:
+            raise ScenarioTransientError(
+                f"Scenario's job list can't be read, so it can't be told whether this task has a job.\n{error} "
+                "Nothing further was bought: a retry looks again.",
+                retry_after=error.retry_after,
+            ) from None
+
+        return self._patiently(lambda: self._all(updated_after), "Scenario's job list could not be read", give_up)
+
+    def baseline(self) -> Baseline:
+        """Return what the newest page of the job list shows, where no seed of ours will tell whose a job is.
+
+        :raises ScenarioTransientError: if it can't be read.
+        """
+        try:
+            return Baseline.of(self._client.send(calls.list_jobs()))
+        except ScenarioError as error:
+            raise ScenarioTransientError(
+                f"Scenario's job list can't be read, so a lost reply could not be made good.\n{error} Nothing was "
+                "bought by this try.",
+                retry_after=error.retry_after,
+            ) from None
+
+    def singly(self, rows: Sequence[Job]) -> dict[str, Job]:
+        """Return the jobs of rows that show too little, as their own addresses show them; of many only the first.
+
+        :param rows: The rows. One whose address can't be read stays as it is.
+        """
+        return {row.id: self._own(row) for row in rows[:MAX_SINGLE_READS]}
+
+    def _own(self, row: Job) -> Job:
+        try:
+            return self._client.send(calls.get_job(row.id))
+        except ScenarioError:
+            return row
+
+    def _all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
+        jobs: dict[str, Job] = {}
+        unreadable = 0
+        token: str | None = None
+        for page in read_pages(self._client, updated_after):
+            jobs.update((job.id, job) for job in page.jobs)
+            unreadable += page.unreadable
+            token = page.next_token
+        if token is not None:
+            raise ScenarioSubmissionError(
+                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this "
+                "task's last submission was accepted.\nNothing further was bought. Look for its job in Scenario."
+            )
+        return list(jobs.values()), unreadable
+
+    def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
+        """Return a job that its own address refuses as the job list shows it."""
+        start = datetime.datetime.fromtimestamp(max(0.0, record.submitted_at - CLOCK_TOLERANCE), datetime.UTC)
+        try:
+            job = find_in_list(self._client, record.job_id, start)
+        except ScenarioError:
+            job = None
+        if job is None:
+            raise unreadable_error(record.job_id, refusal, seconds)
+        return job
+
+    def _patiently(self, read: Callable[[], T], what: str, give_up: Callable[[ScenarioError, float], T]) -> T:
+        """Read; if that fails, again for a minute, or as long as Scenario asks to wait if that is within it."""
+        since = self._monotonic()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return read()
+            except ScenarioSubmissionError:
+                raise
+            except ScenarioError as error:
+                seconds = self._monotonic() - since
+                asked = error.retry_after or 0.0
+                if seconds >= PATIENCE_SECONDS or asked > PATIENCE_SECONDS - seconds:
+                    return give_up(error, seconds)
+                wait = max(pause, asked)
+                self._log.warning("%s; trying again in %.0f s. %s", what, wait, error)
+            self._sleep(wait)
+            pause = min(LONGEST_PAUSE, pause * SLOWER)
