@@ -7,6 +7,7 @@ it was bought since the last clear. Another Airflow whose DAG, run and task have
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,18 +109,31 @@ class TaskKey:
         """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
-        for generation in range(1, max(1, self.try_number) + _LATER_TRIES + 1):
-            for bits in range(_MIN_BITS, _MAX_BITS + 1):
-                ours = self._seed(generation, bits)
-                if seed == ours:
-                    return SeedMatch(generation, since_clear=True)
-                # A clear may have changed the lower part. Without one, another part means another Airflow.
-                if self.was_cleared and seed >> _EPOCH_BITS == ours >> _EPOCH_BITS:
-                    # The clear of a task in a run that goes on leaves the start, and only raises the count.
-                    lower = seed % 2**_EPOCH_BITS
-                    is_sure = any(lower == self._lower(generation, tries) for tries in range(self.max_tries))
-                    return SeedMatch(generation, since_clear=False, is_sure=is_sure)
-        return None
+        if (generation := self._whole_seeds.get(seed)) is not None:
+            return SeedMatch(generation, since_clear=True)
+        # A clear may have changed the lower part. Without one, another part means another Airflow.
+        if not self.was_cleared or (generation := self._upper_parts.get(seed >> _EPOCH_BITS)) is None:
+            return None
+        # The clear of a task in a run that goes on leaves the start, and only raises the count.
+        lower = seed % 2**_EPOCH_BITS
+        is_sure = any(lower == self._lower(generation, tries) for tries in range(self.max_tries))
+        return SeedMatch(generation, since_clear=False, is_sure=is_sure)
+
+    @functools.cached_property
+    def _whole_seeds(self) -> Mapping[int, int]:
+        """The generations by the seeds they may have, for any model. Thousands of listed jobs are looked up."""
+        return {self._seed(generation, bits): generation for generation, bits in self._reversed}
+
+    @functools.cached_property
+    def _upper_parts(self) -> Mapping[int, int]:
+        """The generations by the upper parts of their seeds."""
+        return {self._seed(generation, bits) >> _EPOCH_BITS: generation for generation, bits in self._reversed}
+
+    @property
+    def _reversed(self) -> list[tuple[int, int]]:
+        """All generations and lengths of a seed; the first one comes last, so that it counts where two are alike."""
+        most = max(1, self.try_number) + _LATER_TRIES
+        return [(one, bits) for one in range(most, 0, -1) for bits in range(_MAX_BITS, _MIN_BITS - 1, -1)]
 
     def _seed(self, generation: int, bits: int) -> int:
         upper = _hash(self.dag_id, self.run_id, self.task_id, self.index, generation) % 2 ** (bits - _EPOCH_BITS)
@@ -131,6 +145,7 @@ class TaskKey:
         return _hash("since clear", *task, self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
 
 
+@functools.lru_cache(maxsize=1024)
 def _hash(*parts: object) -> int:
     text = "\n".join(repr(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
