@@ -372,21 +372,21 @@ class Line:
         self.bodies: list[dict[str, Any]] = []
         self.may_have_bought = False
         self._try_number = try_number
-        self._steps = steps
+        self.steps = steps
 
     def send(self, call: Call[Any], /) -> Any:
         if call.method == "GET":
             what = "LIST" if call.path == "/jobs" else "MODEL" if call.path.startswith("/models/") else "GET"
-            self._steps(f"before {what}")
+            self.steps(f"before {what}")
             reply = self._fault(self.faults.pop(0)) if what == "GET" and self.faults else self.scenario.read(call)
-            self._steps(f"after {what}")
+            self.steps(f"after {what}")
             return result_of(call, reply)
         assert call.path.startswith("/generate/custom/"), call.path
         assert not call.repeatable
-        self._steps("before POST")
+        self.steps("before POST")
         self.bodies.append(dict(call.body or {}))
         reply = self._post(call, self.ends.pop(0) if self.ends else End())
-        self._steps("after POST")
+        self.steps("after POST")
         return result_of(call, reply)
 
     def _fault(self, status: int) -> Reply:

@@ -74,13 +74,15 @@ class SubmissionStore:
         """Return the jobs that other task instances of this DAG run are known to have bought."""
         ti, dag = self._context["ti"], self._context.get("dag")
         task_ids = [task_id for task_id in getattr(dag, "task_ids", ()) if task_id != ti.task_id]
-        jobs: set[str] = set()
         if ti.map_index is not None and ti.map_index >= 0:
-            # Without map_indexes, not even None, Airflow gives those of all instances; a single one it gives bare.
-            jobs.update(_texts(ti.xcom_pull(task_ids=ti.task_id, key="job_id")))
-        for task_id in task_ids:
-            jobs.update(_texts(ti.xcom_pull(task_ids=task_id, key="job_id")))
-        return jobs
+            task_ids.append(ti.task_id)
+        # Without map_indexes, not even None, Airflow gives those of all instances; a single one it gives bare.
+        return {
+            job_id
+            for task_id in task_ids
+            for key in ("job_id", PURCHASES_KEY)  # Earlier generations are in the purchases alone.
+            for job_id in _jobs_in(ti.xcom_pull(task_ids=task_id, key=key))
+        }
 
     def claim(self, job_id: str | None) -> None:
         """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
@@ -120,6 +122,11 @@ def show_purchases(
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 
-def _texts(pulled: object) -> list[str]:
+def _jobs_in(pulled: object) -> list[str]:
+    """Return the ids in one XCom or in a list of them: each an id, or what :class:`Purchases` makes."""
     found = pulled if isinstance(pulled, list | tuple) else [pulled]
-    return [one for one in found if isinstance(one, str) and one]
+    jobs = [one for one in found if isinstance(one, str) and one]
+    for one in found:
+        if isinstance(one, Mapping) and isinstance(one.get("job_ids"), list | tuple):
+            jobs += [job_id for job_id in one["job_ids"] if isinstance(job_id, str)]
+    return jobs

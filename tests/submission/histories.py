@@ -56,7 +56,7 @@ from hypothesis.stateful import (
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
 from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, SubmissionPolicy
-from airflow_provider_scenario.submission.record import Submitted, Wanted
+from airflow_provider_scenario.submission.record import Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
 from tests.lying_scenario import (
@@ -527,7 +527,7 @@ class Histories(RuleBasedStateMachine):
     def claims_of_others(self, ti: TaskInstance) -> list[str]:
         others = [other for other in self.tasks.values() if other is not ti]
         records = (other.memory.record for other in others)
-        stored = [record.job_id for record in records if isinstance(record, Submitted)]
+        stored = [job_id for record in records if record is not None for job_id in all_jobs(record)]
         return [*stored, *(other.shown_job for other in others if other.shown_job is not None)]
 
     # What always holds.

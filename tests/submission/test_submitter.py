@@ -1,0 +1,588 @@
+"""One purchase from its beginning to its end: paid once, whatever breaks between the worker and Scenario."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import logging
+import unicodedata
+from collections.abc import Callable, Collection, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.exceptions import (
+    ScenarioError,
+    ScenarioPermanentError,
+    ScenarioServerError,
+    ScenarioSubmissionError,
+    ScenarioTransientError,
+)
+from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, SubmissionPolicy
+from airflow_provider_scenario.submission.reading import PATIENCE_SECONDS
+from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
+from airflow_provider_scenario.submission.recovery import SETTLE_SECONDS
+from airflow_provider_scenario.submission.seed import TaskKey
+from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, SubmittedJob, Submitter
+from tests.lying_scenario import (
+    GATEWAYS,
+    REFUSALS,
+    START,
+    Clock,
+    Crash,
+    End,
+    Line,
+    LyingScenario,
+    Memory,
+    Steps,
+    Store,
+    WorkerClock,
+)
+
+PROMPT = 'a "grey" cat in a café, asleep'
+INPUTS = {"prompt": PROMPT, "strength": 0.5, "numFrames": 81}
+MODELS = pytest.mark.parametrize("largest_seed", [LARGEST_SEED, 0], ids=["with a seed", "without a seed"])
+STORES = pytest.mark.parametrize("has_store", [True, False], ids=["with a store", "without a store"])
+
+
+class Worker:
+    """One task instance over its tries, with a Scenario of its own unless told otherwise."""
+
+    def __init__(
+        self,
+        *,
+        scenario: LyingScenario | None = None,
+        task: str = "generate",
+        largest_seed: int = LARGEST_SEED,
+        has_store: bool = True,
+        ends: Iterable[str | End] = (),
+        faults: Iterable[int] = (),
+        inputs: dict[str, Any] | None = None,
+        policy: SubmissionPolicy | None = None,
+    ) -> None:
+        self.scenario = scenario or LyingScenario(Clock())
+        self.scenario.largest_seed = largest_seed
+        self.clock = self.scenario.clock
+        self.task = task
+        self.largest_seed = largest_seed
+        self.has_store = has_store
+        self.inputs = dict(INPUTS) if inputs is None else inputs
+        self.policy = policy or SubmissionPolicy()
+        self.ahead: tuple[float, ...] = (0.0,)
+        self.memory = Memory()
+        self.others: Callable[[], Collection[str]] = tuple
+        self.log = logging.getLogger("tests.submission")
+        self.tries, self.max_tries, self.was_cleared = 0, 2, False
+        self.run_started_at = START - 60.0
+        self.steps = Steps()
+        self.line = Line(self.scenario, task, self.steps, [End(one) if isinstance(one, str) else one for one in ends])
+        self.line.faults = list(faults)
+
+    def go(self) -> SubmittedJob:
+        """Make one try."""
+        self.tries += 1
+        self.steps.taken = []
+        if not self.has_store:
+            self.memory.text = None
+        store = Store(self.steps, self.memory, lambda: self.others(), is_durable=self.has_store)
+        key = TaskKey(
+            "dag", "run", self.task, "", self.run_started_at, self.tries, self.max_tries, self.was_cleared, START - 60.0
+        )
+        submitter = Submitter(
+            self.line,
+            store,
+            key,
+            self.policy,
+            log=self.log,
+            clock=WorkerClock(self.clock, self.ahead),
+            monotonic=self.clock,
+            sleep=self.clock.sleep,
+        )
+        wanted = Wanted("model_1", self.inputs)
+        for _ in range(5):
+            found = submitter.rejoin_or_order(wanted)
+            if isinstance(found, SubmittedJob):
+                return found
+            bought = submitter.buy(found, wanted, "model_1", self.inputs, largest_seed=self.largest_seed)
+            if bought is not None:
+                return bought
+        raise AssertionError("it neither buys nor fails")
+
+    def clear(self) -> None:
+        self.max_tries = self.tries + 2
+        self.was_cleared = True
+
+    def dies(self, when: str) -> None:
+        self.steps.die_when = (when, 1)
+        with pytest.raises(Crash):
+            self.go()
+        self.steps.die_when = None
+
+    @property
+    def paid(self) -> list[str]:
+        return [job.id for job in self.scenario.paid_by(self.task)]
+
+    @property
+    def record(self) -> Record:
+        assert self.memory.record is not None
+        return self.memory.record
+
+    @property
+    def searched(self) -> bool:
+        return "after LIST" in self.steps.taken
+
+
+def loosely(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Echo whole numbers as floats, and what nobody gave."""
+    echoed = {name: float(value) if isinstance(value, int) else value for name, value in inputs.items()}
+    return {"seed": 1234.0, "guidanceScale": 5, **echoed}
+
+
+# In which order
+
+
+def test_the_intent_is_stored_before_the_post_and_the_job_after_it() -> None:
+    worker = Worker()
+    bought = worker.go()
+    order = [step for step in worker.steps.taken if "saving" in step or "POST" in step]
+    assert order == [
+        f"{when} {what}" for what in ("saving intent", "POST", "saving job") for when in ("before", "after")
+    ]
+    assert isinstance(worker.record, Submitted)
+    assert worker.paid == [bought.job.id] == [worker.record.job_id]
+    assert worker.line.bodies == [{**INPUTS, "seed": worker.record.seed}]
+
+
+def test_a_retry_reads_the_job_and_nothing_else() -> None:
+    worker = Worker()
+    worker.go()
+    again = worker.go()
+    assert worker.steps.taken == ["before load", "after load", "before GET", "after GET"]
+    assert [again.job.id] == worker.paid
+
+
+def test_the_log_names_the_job_and_not_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
+    for worker in (Worker(ends=["dropped"]), Worker(ends=["dropped"], largest_seed=0, has_store=False)):
+        with caplog.at_level(logging.DEBUG):
+            job_id = worker.go().job.id
+            worker.go()
+        assert job_id in caplog.text
+        assert "grey" not in caplog.text
+        assert PROMPT not in repr(worker.memory.record)
+        caplog.clear()
+
+
+# What the end of a POST means
+
+
+@MODELS
+@STORES
+@pytest.mark.parametrize(
+    ("end", "accepted"),
+    [
+        *[(end, accepted) for end in ("dropped", "timed out", "own 500", "empty 502") for accepted in (True, False)],
+        ("cut", True),
+        ("without a job", True),
+        ("html 403", True),
+        ("html 403", False),
+    ],
+)
+def test_a_lost_reply_is_searched_for_before_anything_is_sent_again(
+    end: str, accepted: bool, has_store: bool, largest_seed: int
+) -> None:
+    lies = LyingScenario(Clock(), list_lag=40.0, hidden_for=20.0, echo=loosely, page_size=1, clock_ahead=600.0)
+    ends = [End(end, 0.0 if accepted else None)]
+    worker = Worker(scenario=lies, ends=ends, has_store=has_store, largest_seed=largest_seed)
+    bought = worker.go()
+    assert worker.searched
+    assert worker.paid == [bought.job.id]
+    assert len(worker.line.bodies) == (1 if accepted else 2)
+
+
+@pytest.mark.parametrize("end", [*REFUSALS, "refused connection"])
+def test_a_refusal_is_bought_by_the_next_try_without_a_search(end: str) -> None:
+    worker = Worker(ends=[end])
+    with pytest.raises(ScenarioError):
+        worker.go()
+    assert isinstance(worker.record, NotAccepted)
+    assert worker.paid == []
+    bought = worker.go()
+    assert not worker.searched
+    assert worker.paid == [bought.job.id]
+
+
+@pytest.mark.parametrize("status", [status for status in GATEWAYS if status != "200"])
+def test_a_gateways_answer_is_no_refusal(status: str) -> None:
+    worker = Worker(ends=[f"html {status}"])
+    worker.go()
+    assert worker.searched
+    assert len(worker.paid) == 1
+
+
+def test_refusals_for_want_of_a_slot_leave_all_submissions_to_a_lost_reply() -> None:
+    """A worker that waits for a slot asks again in the same try."""
+    worker = Worker(ends=["429", "429", "429", "dropped"])
+    for _ in range(3):
+        with pytest.raises(ScenarioTransientError):
+            worker.go()
+    assert [worker.go().job.id] == worker.paid
+
+
+@MODELS
+@STORES
+def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
+    has_store: bool, largest_seed: int
+) -> None:
+    ends = [*[End("empty 502", None)] * (MAX_SUBMISSIONS - 1), End("empty 502", 0.0)]
+    worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed)
+    with pytest.raises(ScenarioServerError):
+        worker.go()
+    assert len(worker.line.bodies) == MAX_SUBMISSIONS
+    assert [worker.go().job.id] == worker.paid
+    assert len(worker.line.bodies) == MAX_SUBMISSIONS
+
+
+@MODELS
+def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_again(largest_seed: int) -> None:
+    worker = Worker(ends=["dropped"], largest_seed=largest_seed)
+    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    assert worker.go().job.has_ended_badly
+    assert worker.paid == ["job_1"]
+    assert worker.go().record.earlier_jobs == ("job_1",)
+    assert worker.paid == ["job_1", "job_2"]
+
+
+def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clear() -> None:
+    policy = SubmissionPolicy(on_lost_submission=OnLostSubmission.FAIL)
+    worker = Worker(ends=[End("dropped", None)], policy=policy)
+    for _ in range(2):
+        with pytest.raises(ScenarioSubmissionError, match="Clear the task to buy it"):
+            worker.go()
+    assert worker.paid == []
+    worker.clear()
+    assert [worker.go().job.id] == worker.paid
+
+
+# A worker that dies
+
+
+@MODELS
+@STORES
+@pytest.mark.parametrize("when", ["saving intent", "POST", "saving job"])
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize(("list_lag", "ahead"), [(0.0, 0.0), (120.0, -600.0), (41.0, 600.0)])
+def test_who_dies_at_any_step_pays_once(
+    when: str, side: str, list_lag: float, ahead: float, has_store: bool, largest_seed: int
+) -> None:
+    lies = LyingScenario(Clock(), list_lag=list_lag, clock_ahead=-ahead, echo=loosely)
+    worker = Worker(scenario=lies, has_store=has_store, largest_seed=largest_seed)
+    worker.dies(f"{side} {when}")
+    worker.ahead = (ahead, 0.0)
+    worker.clock.sleep(5.0)
+    bought = worker.go()
+    assert worker.paid == [bought.job.id]
+
+
+def test_a_post_that_is_accepted_late_and_listed_late_is_found() -> None:
+    for late in (25.0, 30.0, 42.0):
+        lies = LyingScenario(Clock(), list_lag=120.0)
+        worker = Worker(scenario=lies, ends=[End("dropped", late)], largest_seed=0)
+        assert [worker.go().job.id] == worker.paid
+
+
+def test_a_frozen_worker_does_not_pay_after_its_retry_has() -> None:
+    """SIGSTOP between the intent and the POST; Airflow takes it for dead."""
+    frozen = Worker()
+    retry = Worker(scenario=frozen.scenario)
+    retry.memory = frozen.memory
+    retry.tries = 1
+
+    def meanwhile() -> None:
+        frozen.clock.sleep(400.0)
+        retry.go()
+
+    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("after saving intent", 1)
+    assert frozen.go().job.id == "job_1"
+    assert frozen.paid == ["job_1"]
+
+
+def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
+    worker = Worker()
+    worker.dies("after POST")
+    worker.inputs = {**INPUTS, "prompt": "two dogs run on a beach"}
+    refusing = SubmissionPolicy(on_stale=OnStale.FAIL)
+    worker.policy, anew = refusing, worker.policy
+    with pytest.raises(ScenarioSubmissionError, match=r"\(job job_1\): prompt\."):
+        worker.go()
+    assert worker.paid == ["job_1"]
+    worker.policy = anew
+    assert worker.go().record.earlier_jobs == ("job_1",)
+
+
+# The job list
+
+
+def test_a_job_beyond_many_pages_is_found() -> None:
+    worker = Worker(scenario=LyingScenario(Clock(), page_size=1))
+    worker.dies("after POST")
+    for number in range(40):
+        worker.clock.sleep(1.0)
+        worker.scenario.accept("stranger", "model_1", {**INPUTS, "seed": number})
+    assert worker.go().job.id == "job_1"
+
+
+@STORES
+def test_a_list_without_an_end_is_no_proof_that_nothing_was_accepted(has_store: bool) -> None:
+    worker = Worker(scenario=LyingScenario(Clock(), page_size=1), has_store=has_store)
+    worker.dies("before POST")
+    for number in range(101):
+        worker.scenario.accept("stranger", "model_1", {"seed": number})
+    with pytest.raises(ScenarioSubmissionError, match=r"did not end after 200 pages.*\nNothing further was bought"):
+        worker.go()
+    assert worker.line.bodies == []
+
+
+@STORES
+@pytest.mark.parametrize("seconds", [8.0, 50.0, 300.0])
+def test_an_outage_of_the_list_is_outlasted_for_a_minute(seconds: float, has_store: bool) -> None:
+    worker = Worker(has_store=has_store)
+    worker.dies("after POST")
+    worker.scenario.list_out_until = worker.clock.now + seconds
+    started = worker.clock.now
+    if seconds > PATIENCE_SECONDS:
+        with pytest.raises(ScenarioTransientError, match="Nothing further was bought: a retry looks again"):
+            worker.go()
+        assert worker.clock.now - started >= PATIENCE_SECONDS
+        worker.clock.now += seconds
+    assert [worker.go().job.id] == worker.paid == ["job_1"]
+
+
+# A bought job that can't be read
+
+
+@pytest.mark.parametrize("status", [0, 200, 302, 400, 401, 403, 404, 429, 503])
+def test_an_odd_reply_to_a_look_is_no_verdict(status: int) -> None:
+    worker = Worker(faults=[])
+    worker.go()
+    worker.clear()
+    worker.line.faults = [status, status]
+    assert [worker.go().job.id] == worker.paid == ["job_1"]
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refusal_that_lasts_is_checked_against_the_list(status: int) -> None:
+    worker = Worker()
+    worker.go()
+    worker.line.faults = [status] * 100
+    started = worker.clock.now
+    assert worker.go().job.id == "job_1"
+    assert PATIENCE_SECONDS <= worker.clock.now - started < 2 * PATIENCE_SECONDS
+    worker.scenario.list_out_until = worker.clock.now + 1000.0
+    worker.line.faults = [status] * 100
+    with pytest.raises(ScenarioError, match="Job job_1 can't be read") as raised:
+        worker.go()
+    assert not isinstance(raised.value, ScenarioPermanentError)
+    assert raised.value.job_id == "job_1"
+    assert worker.paid == ["job_1"]
+
+
+def asked_to_wait(line: Line, seconds: float) -> Callable[[Any], Any]:
+    """Answer the next look at a job with 503 and ``Retry-After``."""
+    send, looks = line.send, itertools.count()
+
+    def sent(call: calls.Call[Any]) -> Any:
+        if call.method == "GET" and next(looks) == 0:
+            raise ScenarioServerError("Scenario has trouble.", retry_after=seconds)
+        return send(call)
+
+    return sent
+
+
+def test_who_is_asked_to_wait_waits_as_long_and_asks_again() -> None:
+    worker = Worker()
+    worker.go()
+    worker.line.send = asked_to_wait(worker.line, 37.0)  # type: ignore[method-assign]
+    started = worker.clock.now
+    assert worker.go().job.id == "job_1"
+    assert worker.clock.now - started == 37.0
+
+
+def test_a_longer_wait_than_a_minute_is_left_to_the_retry() -> None:
+    worker = Worker()
+    worker.go()
+    worker.line.send = asked_to_wait(worker.line, 900.0)  # type: ignore[method-assign]
+    started = worker.clock.now
+    with pytest.raises(ScenarioTransientError, match="bought and is paid for") as raised:
+        worker.go()
+    assert (raised.value.retry_after, raised.value.job_id) == (900.0, "job_1")
+    assert worker.clock.now == started
+    assert worker.go().job.id == "job_1"
+
+
+# Whose a job is, where no seed of ours tells
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "quotes": lambda text: text.replace('"', "“"),
+    "escaped": lambda text: text.replace('"', '\\"'),
+    "cut": lambda text: text[:20],
+}
+
+
+@STORES
+@pytest.mark.parametrize("echo", ECHOES)
+def test_a_job_that_is_told_in_other_words_is_refused_and_named(echo: str, has_store: bool) -> None:
+    lies = LyingScenario(Clock(), echo=lambda inputs: {**inputs, "prompt": ECHOES[echo](inputs["prompt"])})
+    worker = Worker(scenario=lies, largest_seed=0, has_store=has_store)
+    worker.dies("after POST")
+    with pytest.raises(ScenarioSubmissionError, match="1 job at Scenario may be it: job_1") as raised:
+        worker.go()
+    assert worker.paid == ["job_1"]
+    assert ("Task State Store" in str(raised.value)) is has_store
+    assert ("ScenarioJobSensor" in str(raised.value)) is not has_store
+
+
+@STORES
+@pytest.mark.parametrize("inputs", [INPUTS, {**INPUTS, "seed": 42}], ids=["no seed", "the author's seed"])
+def test_a_strangers_double_makes_it_refuse_naming_both_even_if_ours_is_listed_last(
+    inputs: dict[str, Any], has_store: bool
+) -> None:
+    lies = LyingScenario(Clock(), list_lag=100.0)
+    worker = Worker(scenario=lies, largest_seed=0, inputs=inputs, has_store=has_store)
+
+    def meanwhile() -> None:
+        lies.accept("stranger", "model_1", inputs)
+
+    worker.steps = worker.line.steps = Steps(meanwhile)
+    worker.steps.freeze_when = ("before POST", 1)
+    worker.dies("after POST")
+    worker.clock.sleep(99.0)
+    with pytest.raises(ScenarioSubmissionError, match="2 jobs at Scenario may be it: job_1, job_2"):
+        worker.go()
+    assert worker.paid == ["job_2"]
+
+
+@STORES
+def test_a_failed_double_is_no_reason_to_refuse(has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store)
+    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.go()
+    worker.scenario.fate = lambda: (None, "success", "in-progress")
+    worker.dies("after POST")
+    assert worker.go().job.id == "job_2"
+    assert worker.paid == ["job_1", "job_2"]
+
+
+@STORES
+def test_a_sibling_that_tells_of_its_job_during_the_search_is_heard(has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store)
+    sibling = Worker(scenario=worker.scenario, task="sibling", largest_seed=0)
+    worker.dies("after POST")
+    sibling_job = sibling.go().job.id
+    half_way = worker.clock.now + SETTLE_SECONDS / 2
+    worker.others = lambda: [sibling_job] if worker.clock.now > half_way else []
+    assert worker.go().job.id == "job_1"
+    assert (worker.paid, sibling.paid) == (["job_1"], ["job_2"])
+
+
+@STORES
+def test_two_tasks_that_take_one_job_at_the_same_time_are_both_refused(has_store: bool) -> None:
+    """Both lost their replies, only one was accepted; each sees the other's claim only after its own."""
+    workers = [Worker(largest_seed=0, has_store=has_store)]
+    workers.append(Worker(scenario=workers[0].scenario, task="other", largest_seed=0, has_store=has_store))
+    workers[0].dies("after POST")
+    workers[1].dies("before POST")
+    for worker in workers:
+        worker.others = lambda worker=worker: ["job_1"] if worker.memory.claimed else []  # type: ignore[misc]
+        with pytest.raises(ScenarioSubmissionError, match=r"Job job_1 looks like .* another task of this DAG run"):
+            worker.go()
+        assert worker.memory.claimed is None
+    assert len(workers[0].scenario.jobs) == 1
+
+
+def test_where_neither_record_nor_seed_tells_only_this_runs_time_counts() -> None:
+    worker = Worker(largest_seed=0, has_store=False)
+    worker.scenario.accept("stranger", "model_1", INPUTS)
+    worker.clock.now += 86400.0
+    worker.run_started_at = worker.clock.now
+    worker.dies("before POST")
+    assert worker.go().job.id == "job_2"
+
+
+@pytest.mark.parametrize("on_stale", OnStale)
+@pytest.mark.parametrize("inputs", [INPUTS, {**INPUTS, "prompt": "two dogs run on a beach"}], ids=["same", "changed"])
+def test_without_a_store_a_row_that_never_tells_its_seed_is_not_bought_over(
+    inputs: dict[str, Any], on_stale: OnStale
+) -> None:
+    worker = Worker(has_store=False, policy=SubmissionPolicy(on_stale=on_stale))
+    worker.scenario.lacking = lambda: (frozenset(["seed"]), True)
+    worker.go()
+    worker.inputs = inputs
+    if inputs is not INPUTS and on_stale is OnStale.RESUBMIT:
+        assert worker.go().job.id == "job_2"
+        return
+    with pytest.raises(ScenarioSubmissionError, match="job_1") as raised:
+        worker.go()
+    assert "Nothing further was bought" in str(raised.value)
+    assert worker.paid == ["job_1"]
+
+
+def test_without_a_store_a_row_that_tells_its_seed_late_is_read_singly() -> None:
+    for on_stale in OnStale:
+        worker = Worker(has_store=False, policy=SubmissionPolicy(on_stale=on_stale))
+        worker.scenario.lacking = lambda: (frozenset(["seed"]), False)
+        worker.go()
+        assert worker.go().job.id == "job_1"
+        worker.clear()
+        assert worker.go().job.id == "job_1"
+
+
+@pytest.mark.parametrize("on_clear", [None, *OnClear])
+def test_without_a_store_a_finished_job_is_bought_anew_after_a_clear_only_on_demand(on_clear: OnClear | None) -> None:
+    worker = Worker(has_store=False, policy=SubmissionPolicy(on_clear=on_clear))
+    worker.scenario.fate = lambda: (1.0, "success", "queued")
+    worker.go()
+    worker.clock.sleep(60.0)
+    worker.clear()
+    assert worker.go().job.id == ("job_2" if on_clear is OnClear.REGENERATE else "job_1")
+
+
+def test_airflow_is_said_to_keep_no_record_only_where_that_is_so(caplog: pytest.LogCaptureFixture) -> None:
+    for has_store in (True, False):
+        worker = Worker(has_store=has_store)
+        worker.scenario.fate = lambda: (0.0, "failure", "queued")
+        with caplog.at_level(logging.INFO):
+            worker.go()
+            worker.go()
+        assert ("Airflow keeps no record" in caplog.text) is not has_store
+        caplog.clear()
+
+
+# Of whom a key is
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"map_index": 3},
+        {"map_index": -1, "region_id": "each_clip", "region_index": 0},
+        {"map_index": 3, "region_id": "each_clip", "region_index": 0},
+        {"map_index": 3, "region_id": "each_clip", "region_index": 1},
+        {"map_index": 3, "region_id": "each_still", "region_index": 1},
+    ],
+)
+def test_each_mapped_instance_and_each_iteration_has_a_key_of_its_own(places: dict[str, Any]) -> None:
+    started = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
+    facts = {"dag_id": "nightly", "run_id": "run_1", "task_id": "generate", "try_number": 1, "max_tries": 2}
+    run = SimpleNamespace(start_date=started, run_after=started, clear_number=0)
+
+    def seed(**where: Any) -> int:
+        return TaskKey.of({"ti": SimpleNamespace(**facts, **where), "dag_run": run}).seed(1, LARGEST_SEED)
+
+    assert seed(**places) == seed(**places)
+    assert seed(**places) not in {seed(map_index=index) for index in (-1, 0, 1, 2, 4)}
