@@ -274,9 +274,8 @@ class Submitter:
         if job.id in self._store.jobs_of_others():
             self._store.claim(None)
             raise ScenarioSubmissionError(
-                f"Job {job.id} looks like the one that this task lost, but another task of this DAG run with the same "
-                "inputs takes it too.\nNothing further was bought. Clear one of the two tasks. Once it has a job, clear "
-                "the other.",
+                f"Job {job.id} looks like the one that this task lost, but another task of this DAG run takes it too.\n"
+                "Nothing further was bought. Clear one of the two tasks; once it has a job, clear the other.",
                 job_id=job.id,
             )
 

@@ -114,7 +114,10 @@ def test_two_airflows_with_the_same_names_do_not_share_a_job(
 
 
 @pytest.mark.parametrize("again", ["retry", "clear"])
-def test_an_authors_seed_without_a_record_is_found_by_its_inputs(scenario: SandboxServer, again: str) -> None:
+def test_an_authors_seed_without_a_record_is_found_by_its_inputs(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    monkeypatch.setattr("airflow_provider_scenario.submission.submitter.SETTLE_SECONDS", 0.5)
     scenario.configure(job_seconds=60)
     run = run_without_a_store()
 

@@ -495,8 +495,8 @@ def test_two_tasks_that_take_one_job_at_the_same_time_are_both_refused(has_store
     """Both lost their replies, only one was accepted; each sees the other's claim only after its own."""
     workers = [Worker(largest_seed=0, has_store=has_store)]
     workers.append(Worker(scenario=workers[0].scenario, task="other", largest_seed=0, has_store=has_store))
-    workers[0].dies("after POST")
     workers[1].dies("before POST")
+    workers[0].dies("after POST")
     for worker in workers:
         worker.others = lambda worker=worker: ["job_1"] if worker.memory.claimed else []  # type: ignore[misc]
         with pytest.raises(ScenarioSubmissionError, match=r"Job job_1 looks like .* another task of this DAG run"):
