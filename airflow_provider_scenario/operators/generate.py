@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.submission.generation import Generation
+    from airflow_provider_scenario.submission.decision import SubmittedJob
     from airflow_provider_scenario.submission.record import Submitted
-    from airflow_provider_scenario.submission.submitter import SubmittedJob
 
 _TIMEOUT_MARGIN = 60.0
 _CAPACITY_PAUSE = 15.0

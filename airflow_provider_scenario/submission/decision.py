@@ -100,6 +100,36 @@ class Refuse:
 Decision = Submit | Search | Rejoin | Refuse
 
 
+@dataclass(frozen=True)
+class Order:
+    """A generation that is to be bought.
+
+    :param generation: Which one, from 1.
+    :param reason: Why, for the log.
+    :param stored: The record that was stored when it was decided.
+    :param earlier_jobs: The jobs of earlier generations.
+    """
+
+    generation: int
+    reason: str
+    stored: Record | None
+    earlier_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job that was bought.
+
+    :param job: The job, as last read.
+    :param record: Its record.
+    :param is_new: Whether this very try bought it.
+    """
+
+    job: Job
+    record: Submitted
+    is_new: bool
+
+
 def decide(
     record: Record | None,
     wanted: Wanted,
@@ -168,6 +198,21 @@ def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
         return None
     how = _SETTLE_IN_THE_STORE if is_recorded else _SETTLE_WITHOUT_A_STORE
     return f"A submission of this task may be lost, and {what}\nNothing further was bought. {how}"
+
+
+def doubt_without_seed(jobs: Sequence[Job], unreadable: int) -> str | None:
+    """Return why nothing may be bought although no job of this task was found by its seed; ``None`` if it may.
+
+    :param jobs: The listed jobs that lack their seeds.
+    :param unreadable: How many rows of the list can't be read.
+    """
+    if not jobs and not unreadable:
+        return None
+    named = ", ".join(job.id for job in jobs) or f"{unreadable} rows that can't be read"
+    return (
+        f"This task may have bought a job that Scenario's job list does not show whole: {named}.\nNothing further was "
+        "bought. Look at it in Scenario. Once the list shows its seed, clear the task."
+    )
 
 
 def _after_read(

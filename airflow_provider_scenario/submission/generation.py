@@ -18,14 +18,14 @@ from airflow_provider_scenario.outcome import amount, creative_units, job_page, 
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import spent_on, with_charge
-from airflow_provider_scenario.submission.decision import SubmissionPolicy
+from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
 from airflow_provider_scenario.submission.file_inputs import FileInputs
 from airflow_provider_scenario.submission.prepare import checked_request, read_model
 from airflow_provider_scenario.submission.pricing import check_price, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
-from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
+from airflow_provider_scenario.submission.submitter import Submitter
 from airflow_provider_scenario.triggers.progress import report_progress
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from airflow_provider_scenario.api import calls
@@ -11,18 +11,24 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
 from airflow_provider_scenario.outcome import unreadable_error
-from airflow_provider_scenario.submission.record import Baseline, Submitted
-from airflow_provider_scenario.submission.recovery import CLOCK_TOLERANCE
+from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted
+from airflow_provider_scenario.submission.recovery import (
+    CLOCK_TOLERANCE,
+    SETTLE_SECONDS,
+    SearchResult,
+    find_submission,
+    list_from,
+)
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
 """Seconds for which a job, or the job list, may be refused or out before a try gives up."""
 
-MAX_SINGLE_READS = 20
+_MAX_SINGLE_READS = 20
 """Rows that lack a seed to read one by one after a search."""
 
-FIRST_PAUSE, LONGEST_PAUSE, SLOWER = 2.0, 10.0, 1.5
+_FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 2.0, 10.0, 1.5
 """Seconds between two looks: the first pause, the longest, and how much longer each is than the one before."""
 
 
@@ -42,6 +48,8 @@ class JobReader:
         self._log = log
         self._monotonic = monotonic
         self._sleep = sleep
+        self.looked_at = monotonic()
+        """When the job list was last looked at for a job of this task."""
 
     def bought(self, record: Submitted) -> Job:
         """Return a job that was bought. A refusal must last a minute, and the job list must confirm it.
@@ -99,7 +107,43 @@ class JobReader:
 
         :param rows: The rows. One whose address can't be read stays as it is.
         """
-        return {row.id: self._own(row) for row in rows[:MAX_SINGLE_READS]}
+        return {row.id: self._own(row) for row in rows[:_MAX_SINGLE_READS]}
+
+    def looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
+        """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
+
+        :param why: What is looked for, for the log.
+        :param waits: Whether to look until then; else there is one look, which counts as enough.
+        """
+        started, pause = self._monotonic(), _FIRST_PAUSE
+        while True:
+            self.looked_at = self._monotonic()
+            settled = not waits or self.looked_at - started >= SETTLE_SECONDS
+            yield settled
+            if settled:
+                return
+            wait = min(pause, max(0.1, SETTLE_SECONDS - (self._monotonic() - started)))
+            self._log.info("%s; looking again in %.0f s.", why, wait)
+            self._sleep(wait)
+            pause = min(_LONGEST_PAUSE, pause * _SLOWER)
+
+    def search(self, lost: Intent, jobs_of_others: Callable[[], Collection[str]]) -> SearchResult:
+        """Look for a lost submission until it is surely found or would surely be listed.
+
+        :param lost: What was about to be sent.
+        :param jobs_of_others: Returns the jobs of other task instances. They may tell of them meanwhile.
+        """
+        found = SearchResult()
+        for settled in self.looks("It is not sure yet what became of the submission"):
+            jobs, unreadable = self.all(list_from(lost))
+            claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
+            found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
+            if settled and not found.jobs and found.doubts:
+                whole = {**{job.id: job for job in found.doubts}, **self.singly(found.doubts)}.values()
+                found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
+            if found.is_conclusive:
+                break
+        return found
 
     def _own(self, row: Job) -> Job:
         try:
@@ -136,7 +180,7 @@ class JobReader:
     def _patiently(self, read: Callable[[], T], what: str, give_up: Callable[[ScenarioError, float], T]) -> T:
         """Read; if that fails, again for a minute, or as long as Scenario asks to wait if that is within it."""
         since = self._monotonic()
-        pause = FIRST_PAUSE
+        pause = _FIRST_PAUSE
         while True:
             try:
                 return read()
@@ -150,4 +194,4 @@ class JobReader:
                 wait = max(pause, asked)
                 self._log.warning("%s; trying again in %.0f s. %s", what, wait, error)
             self._sleep(wait)
-            pause = min(LONGEST_PAUSE, pause * SLOWER)
+            pause = min(_LONGEST_PAUSE, pause * _SLOWER)

@@ -142,6 +142,11 @@ def to_dict(record: Record) -> dict[str, Any]:
     return {"state": state, **json.loads(json.dumps(dataclasses.asdict(record), default=str))}
 
 
+def is_same(one: Record | None, other: Record | None) -> bool:
+    """Return whether two records are the same once they are stored as JSON."""
+    return (one and to_dict(one)) == (other and to_dict(other))
+
+
 def from_dict(document: object) -> Record:
     """Return the record that :func:`to_dict` made; what a later version added is passed over.
 

@@ -102,6 +102,14 @@ def find_submission(
     return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
 
 
+def recall_from(key: TaskKey) -> datetime.datetime | None:
+    """Return from when on the job list shows all that a task instance has bought; ``None`` for all of it."""
+    # A clear sets the start of a finished run anew: its jobs are older.
+    if key.run_started_at is None or key.was_cleared:
+        return None
+    return datetime.datetime.fromtimestamp(max(0.0, key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
+
+
 def recall(
     key: TaskKey,
     wanted: Wanted,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -21,22 +19,19 @@ from airflow_provider_scenario.outcome import amount, creative_units
 from airflow_provider_scenario.submission.decision import (
     OnClear,
     OnStale,
+    Order,
     Refuse,
     Rejoin,
     Search,
     SubmissionPolicy,
     Submit,
+    SubmittedJob,
     decide,
+    doubt_without_seed,
     submitted_from,
 )
 from airflow_provider_scenario.submission.prepare import read_model
-from airflow_provider_scenario.submission.reading import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    PATIENCE_SECONDS,
-    SLOWER,
-    JobReader,
-)
+from airflow_provider_scenario.submission.reading import PATIENCE_SECONDS, JobReader
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -45,18 +40,15 @@ from airflow_provider_scenario.submission.record import (
     Wanted,
     all_jobs,
     facts_of,
-    to_dict,
+    is_same,
 )
 from airflow_provider_scenario.submission.recovery import (
-    CLOCK_TOLERANCE,
     FRESH_SECONDS,
-    SETTLE_SECONDS,
     SearchResult,
     find_equal,
-    find_submission,
     lacking_seeds,
-    list_from,
     recall,
+    recall_from,
 )
 from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
@@ -67,36 +59,6 @@ MAX_SUBMISSIONS = 3
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store tells of other tries. Airflow
 takes a silent worker for dead after minutes only."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A generation that is to be bought.
-
-    :param generation: Which one, from 1.
-    :param reason: Why, for the log.
-    :param stored: The record that was stored when it was decided.
-    :param earlier_jobs: The jobs of earlier generations.
-    """
-
-    generation: int
-    reason: str
-    stored: Record | None
-    earlier_jobs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SubmittedJob:
-    """A job that was bought.
-
-    :param job: The job, as last read.
-    :param record: Its record.
-    :param is_new: Whether this very try bought it.
-    """
-
-    job: Job
-    record: Submitted
-    is_new: bool
 
 
 class Submitter:
@@ -135,9 +97,7 @@ class Submitter:
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
         self._monotonic = monotonic
-        self._sleep = sleep
         self._reader = JobReader(client, self._log, monotonic, sleep)
-        self._looked_at = monotonic()
 
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
         """Return the job that was bought already, or the order for one that must be bought.
@@ -173,9 +133,9 @@ class Submitter:
         """
         while True:
             # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
-            if not _is_same(self._store.load(), order.stored):
+            if not is_same(self._store.load(), order.stored):
                 return None
-            if not self._store.is_durable and self._monotonic() - self._looked_at >= LATE_SECONDS:
+            if not self._store.is_durable and self._monotonic() - self._reader.looked_at >= LATE_SECONDS:
                 # No store shows what a retry bought while this worker was frozen, but the job list does.
                 self._is_late = True
                 return None
@@ -250,8 +210,10 @@ class Submitter:
                     return Order(generation, reason, stored, _jobs_so_far(record, found))
                 case Rejoin(job):
                     return self._rejoin(record, job, same_try=same_try)
-                case Search():
-                    found = self._search(record)
+                case Search() if isinstance(record, Intent):
+                    found = self._reader.search(record, self._store.jobs_of_others)
+                case _:
+                    raise TypeError("only an intent is searched for")
 
     def _rejoin(self, record: Record | None, job: Job, *, same_try: bool) -> SubmittedJob:
         if isinstance(record, Intent) and not record.seed_is_ours:
@@ -279,39 +241,6 @@ class Submitter:
                 job_id=job.id,
             )
 
-    def _looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
-        """Yield at each look at the job list whether a job of an earlier POST would surely be listed."""
-        started, pause = self._monotonic(), FIRST_PAUSE
-        while True:
-            self._looked_at = self._monotonic()
-            left = SETTLE_SECONDS - (self._looked_at - started) if waits else 0.0
-            yield left <= 0
-            if left <= 0:
-                return
-            left = SETTLE_SECONDS - (self._monotonic() - started)
-            wait = min(pause, max(0.1, left))
-            self._log.info("%s; looking again in %.0f s.", why, wait)
-            self._sleep(wait)
-            pause = min(LONGEST_PAUSE, pause * SLOWER)
-
-    # Looking for a lost submission, of which a record tells
-
-    def _search(self, record: Record | None) -> SearchResult:
-        """Look for a lost submission until it is surely found or would surely be listed."""
-        if not isinstance(record, Intent):
-            raise TypeError("only an intent is searched for")
-        found = SearchResult()
-        for settled in self._looks("It is not sure yet what became of the submission"):
-            jobs, unreadable = self._reader.all(list_from(record))
-            claimed = {*record.earlier_jobs, *(() if record.seed_is_ours else self._store.jobs_of_others())}
-            found = find_submission(record, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
-            if settled and not found.jobs and found.doubts:
-                whole = {**{job.id: job for job in found.doubts}, **self._reader.singly(found.doubts)}.values()
-                found = find_submission(record, whole, claimed=claimed, settled=True, unreadable=unreadable)
-            if found.is_conclusive:
-                break
-        return found
-
     # Looking for what earlier tries bought, where no record tells
 
     def _recall(self, wanted: Wanted) -> SubmittedJob | Order:
@@ -325,8 +254,8 @@ class Submitter:
         waits = may_have_bought and self._key.may_have_submitted and not self._has_settled
         jobs, unreadable, record = list[Job](), 0, None
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", None)
-        for settled in self._looks("Airflow keeps no record of this task, which may have a job", waits=waits):
-            jobs, unreadable = self._reader.all(self._recall_from())
+        for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
+            jobs, unreadable = self._reader.all(recall_from(self._key))
             if settled:
                 jobs = self._with_seeds(wanted, jobs)
             record = self._recalled(wanted, jobs)
@@ -335,17 +264,10 @@ class Submitter:
                 return decided
         if may_have_bought and record is None and not self._seed_would_tell(wanted):
             decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
-        elif may_have_bought:
-            self._refuse_doubts(wanted, jobs, unreadable)
+        elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
+            raise ScenarioSubmissionError(doubt)
         self._has_settled = True
         return decided
-
-    def _recall_from(self) -> datetime.datetime | None:
-        """Return from when on the job list shows all that this task has bought; ``None`` for all of it."""
-        # A clear sets the start of a finished run anew: its jobs are older.
-        if self._key.run_started_at is None or self._key.was_cleared:
-            return None
-        return datetime.datetime.fromtimestamp(max(0.0, self._key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
 
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs tell."""
@@ -360,17 +282,6 @@ class Submitter:
         """Return the jobs, of which those that lack their seeds are read singly."""
         whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
         return [whole.get(job.id, job) for job in jobs]
-
-    def _refuse_doubts(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> None:
-        """Refuse to buy while a job may be this task's that does not show its seed."""
-        doubts = self._lacking_seeds(wanted, jobs)
-        if doubts or unreadable:
-            named = ", ".join(job.id for job in doubts) or f"{unreadable} rows that can't be read"
-            raise ScenarioSubmissionError(
-                "This task may have bought a job that Scenario's job list does not show whole: "
-                f"{named}.\nNothing further was bought. Look at it in Scenario. Once the list shows its seed, clear "
-                "the task."
-            )
 
     def _seed_would_tell(self, wanted: Wanted) -> bool:
         """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
@@ -406,7 +317,7 @@ class Submitter:
         """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
         if not stored.seed_is_ours:
             return None
-        jobs, _ = self._reader.all(self._recall_from())
+        jobs, _ = self._reader.all(recall_from(self._key))
         later = self._recalled(wanted, self._with_seeds(wanted, jobs))
         if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
             return None
@@ -453,10 +364,10 @@ class Submitter:
         # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought. What it wrote over
         # is found again by a search, for which the baseline must be older than the look at the record.
         checked_at = self._monotonic()
-        if not _is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
+        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
             return None
         self._store.save(intent)
-        is_ours_still = _is_same(self._store.load(), intent)
+        is_ours_still = is_same(self._store.load(), intent)
         if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
             return intent
         self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
@@ -487,7 +398,7 @@ class Submitter:
     def _save_after(self, intent: Intent, record: Submitted | NotAccepted) -> None:
         """Keep what became of an intent, unless another try has found that out while this worker was frozen."""
         try:
-            is_current = _is_same(self._store.load(), intent)
+            is_current = is_same(self._store.load(), intent)
         except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
             is_current = True
         if not is_current:
@@ -532,11 +443,6 @@ def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tup
         return ()
     jobs = [job.id for job in found.jobs] if isinstance(found, SearchResult) else []
     return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
-
-
-def _is_same(one: Record | None, other: Record | None) -> bool:
-    """Return whether two records are the same once they are stored as JSON."""
-    return (one and to_dict(one)) == (other and to_dict(other))
 
 
 def _text(cost: Decimal | None) -> str | None:

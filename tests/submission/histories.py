@@ -55,10 +55,17 @@ from hypothesis.stateful import (
 
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
-from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, SubmissionPolicy
+from airflow_provider_scenario.submission.decision import (
+    OnClear,
+    OnLostSubmission,
+    OnStale,
+    Order,
+    SubmissionPolicy,
+    SubmittedJob,
+)
 from airflow_provider_scenario.submission.record import Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.submitter import Order, SubmittedJob, Submitter
+from airflow_provider_scenario.submission.submitter import Submitter
 from tests.lying_scenario import (
     ENDS,
     GATEWAYS,
