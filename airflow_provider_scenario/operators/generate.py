@@ -68,11 +68,14 @@ class ScenarioGenerateOperator(BaseOperator):
     :param on_lost_submission: What to do if it stays unknown whether Scenario accepted a submission and no job of it
         shows up: ``"resubmit"`` (default) or ``"fail"``.
     :param on_stale: What to do if the inputs changed since an earlier try bought a job: ``"resubmit"`` (default) or
-        ``"fail"``.
+        ``"fail"``. A mapped instance goes by its map index: if the list it is mapped over gets an item at its front, a
+        clear finds the inputs of all instances changed. Without a record and without a seed that this package draws, a
+        change can't be noticed.
     :param on_clear: What a clear means after the task had returned its result: ``"regenerate"`` buys a new generation,
         ``"reuse"`` returns the old one. Default: as ``"regenerate"`` where Airflow keeps the record of the purchase
         (3.3; 3.4 with *Keep task state*), else as ``"reuse"``: without a record nobody knows whether a finished job
-        was returned, and a clear by mistake must not pay again.
+        was returned, and a clear by mistake must not pay again. Where neither a record nor a seed that this package
+        draws tells what was bought before the clear, ``"regenerate"`` returns the old one too.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
     :raises ScenarioCostLimitError: if it would cost more than ``max_cost``. Nothing is paid.
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.

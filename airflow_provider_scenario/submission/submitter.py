@@ -117,68 +117,6 @@ class Submitter:
             return self._bought_next(stored, decided, wanted) or decided
         return decided
 
-    def buy(
-        self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
-    ) -> SubmittedJob | None:
-        """Send the paid POST of an order.
-
-        :param order: What is to be bought.
-        :param wanted: What the author asks for.
-        :param model_id: The model.
-        :param inputs: The checked inputs by the API's names, every file an asset.
-        :param largest_seed: The largest seed the model takes; 0 if it takes none.
-        :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
-        :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record tells
-            the next try to look for it.
-        """
-        while True:
-            # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
-            if not is_same(self._store.load(), order.stored):
-                return None
-            if not self._store.is_durable and self._monotonic() - self._reader.looked_at >= LATE_SECONDS:
-                # No store shows what a retry bought while this worker was frozen, but the job list does.
-                self._is_late = True
-                return None
-            self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
-            intent = self._intend(order, wanted, model_id, inputs, largest_seed)
-            if intent is None:
-                return None
-            try:
-                return self._post(intent)
-            except ScenarioError as error:
-                if not is_ambiguous(error):
-                    raise
-                self._ambiguous += 1
-                if self._ambiguous >= MAX_SUBMISSIONS:
-                    raise _ambiguous_error(error) from None
-                self._log.warning("%s It may have been accepted all the same: looking for it.", error)
-            found = self._decide(intent, wanted, intent, same_try=True)
-            if isinstance(found, SubmittedJob):
-                return found
-            order = found
-
-    def keep(self, order: Order, wanted: Wanted, job_id: str, *, seed: int | None, is_ours: bool) -> SubmittedJob:
-        """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job.
-
-        :param order: What was about to be bought.
-        :param wanted: What the author asks for.
-        :param job_id: The job.
-        :param seed: The seed it was asked for with, if there was one.
-        :param is_ours: Whether that seed is ours.
-        """
-        record = Submitted(
-            generation=order.generation,
-            digests=wanted.digests,
-            seed=seed,
-            seed_is_ours=is_ours,
-            max_tries=self._key.max_tries,
-            earlier_jobs=order.earlier_jobs,
-            job_id=job_id,
-            submitted_at=self._clock(),
-        )
-        self._save_job(record)
-        return SubmittedJob(self._reader.bought(record), record, is_new=True)
-
     # Deciding
 
     def _decide(
@@ -272,11 +210,16 @@ class Submitter:
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs tell."""
         regenerates = self._policy.on_clear is OnClear.REGENERATE
-        changed_too = self._policy.on_stale is OnStale.FAIL
-        return recall(self._key, wanted, jobs, now=self._clock(), changed_too=changed_too, regenerates=regenerates)
+        now = self._clock()
+        return recall(self._key, wanted, jobs, now=now, changed_too=self._minds_changes, regenerates=regenerates)
 
     def _lacking_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
-        return lacking_seeds(wanted, jobs, changed_too=self._policy.on_stale is OnStale.FAIL)
+        return lacking_seeds(wanted, jobs, changed_too=self._minds_changes)
+
+    @property
+    def _minds_changes(self) -> bool:
+        """Whether a job that ran with other inputs stands in the way of buying."""
+        return self._policy.on_stale is OnStale.FAIL
 
     def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
         """Return the jobs, of which those that lack their seeds are read singly."""
@@ -327,6 +270,70 @@ class Submitter:
         )
         return self._decide(later, wanted, stored)
 
+    # Buying
+
+    def buy(
+        self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
+    ) -> SubmittedJob | None:
+        """Send the paid POST of an order.
+
+        :param order: What is to be bought.
+        :param wanted: What the author asks for.
+        :param model_id: The model.
+        :param inputs: The checked inputs by the API's names, every file an asset.
+        :param largest_seed: The largest seed the model takes; 0 if it takes none.
+        :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
+        :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record tells
+            the next try to look for it.
+        """
+        while True:
+            # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
+            if not is_same(self._store.load(), order.stored):
+                return None
+            if not self._store.is_durable and self._monotonic() - self._reader.looked_at >= LATE_SECONDS:
+                # No store shows what a retry bought while this worker was frozen, but the job list does.
+                self._is_late = True
+                return None
+            self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
+            intent = self._intend(order, wanted, model_id, inputs, largest_seed)
+            if intent is None:
+                return None
+            try:
+                return self._post(intent)
+            except ScenarioError as error:
+                if not is_ambiguous(error):
+                    raise
+                self._ambiguous += 1
+                if self._ambiguous >= MAX_SUBMISSIONS:
+                    raise _ambiguous_error(error) from None
+                self._log.warning("%s It may have been accepted all the same: looking for it.", error)
+            found = self._decide(intent, wanted, intent, same_try=True)
+            if isinstance(found, SubmittedJob):
+                return found
+            order = found
+
+    def keep(self, order: Order, wanted: Wanted, job_id: str, *, seed: int | None, is_ours: bool) -> SubmittedJob:
+        """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job.
+
+        :param order: What was about to be bought.
+        :param wanted: What the author asks for.
+        :param job_id: The job.
+        :param seed: The seed it was asked for with, if there was one.
+        :param is_ours: Whether that seed is ours.
+        """
+        record = Submitted(
+            generation=order.generation,
+            digests=wanted.digests,
+            seed=seed,
+            seed_is_ours=is_ours,
+            max_tries=self._key.max_tries,
+            earlier_jobs=order.earlier_jobs,
+            job_id=job_id,
+            submitted_at=self._clock(),
+        )
+        self._save_job(record)
+        return SubmittedJob(self._reader.bought(record), record, is_new=True)
+
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
         """Return the seed of ours that an order is to be sent with; ``None`` if none of ours can tell.
 
@@ -337,8 +344,6 @@ class Submitter:
         if largest_seed < PROVING_SEEDS or "seed" in inputs:
             return None
         return self._key.seed(order.generation, largest_seed)
-
-    # Buying
 
     def _intend(
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], largest_seed: int
