@@ -186,8 +186,10 @@ def _after_search(
 
 def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
     """Return why it can't be told which job is the task's; ``None`` if it can, or if the search goes on."""
-    if not found.is_conclusive or (found.jobs and (found.is_proof or len(found.jobs) == 1)):
+    if not found.is_conclusive or (found.jobs and found.is_proof):
         return None
+    if len(found.jobs) == 1 and not (found.jobs[0].has_ended_badly and (found.doubts or found.unreadable)):
+        return None  # A failed one that only looks like ours would have us buy over the one that is.
     unsure = [job.id for job in (*found.jobs, *found.doubts)]
     if unsure:
         one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"

@@ -137,6 +137,23 @@ def test_nothing_is_bought_on_a_doubt(found: SearchResult) -> None:
         assert "Nothing further was bought." in refusal.reason
 
 
+def test_a_failed_job_that_looks_alike_is_no_reason_to_buy_over_a_doubt() -> None:
+    doubts = (job("queued", "job_7"),)
+    for found in (SearchResult((FAILED,), doubts, settled=True), SearchResult((FAILED,), settled=True, unreadable=1)):
+        assert isinstance(decided(INTENT, found), Refuse)
+    assert decided(INTENT, SearchResult((RUNNING,), doubts, settled=True)) == Rejoin(RUNNING)
+    assert isinstance(decided(INTENT, SearchResult((FAILED,), doubts, settled=True, is_proof=True)), Submit)
+
+
+def test_what_to_do_is_said_for_this_airflow() -> None:
+    doubt = SearchResult(doubts=(RUNNING,), settled=True)
+    for is_recorded in (True, False):
+        refusal = decide(INTENT, WANTED, doubt, max_tries=3, policy=SubmissionPolicy(), is_recorded=is_recorded)
+        assert isinstance(refusal, Refuse)
+        assert ("Task State Store" in refusal.reason) is is_recorded
+        assert ("ScenarioJobSensor" in refusal.reason) is not is_recorded
+
+
 def test_a_row_that_cannot_be_read_may_be_the_one() -> None:
     refusal = decided(INTENT, SearchResult(settled=True, unreadable=2))
     assert isinstance(refusal, Refuse)
