@@ -138,8 +138,9 @@ class JobReader:
             jobs, unreadable = self.all(list_from(lost))
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
             found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
-            if settled and not found.jobs and found.doubts:
-                whole = {**{job.id: job for job in found.doubts}, **self.singly(found.doubts)}.values()
+            if settled and found.doubts and not (found.jobs and found.is_proof):
+                rows = {job.id: job for job in (*found.jobs, *found.doubts)}
+                whole = {**rows, **self.singly(found.doubts)}.values()
                 found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
             if found.is_conclusive:
                 break

@@ -97,8 +97,9 @@ def find_submission(
     else:
         possible = [job for job in possible if _is_after(intent, job)]
         grades = {job.id: compare_inputs(_sent(intent), job) for job in possible}
-        found = [job for job in possible if grades[job.id] is Echo.SAME]
-        doubts = [job for job in possible if grades[job.id] is Echo.UNCLEAR]
+        # A row that lacks its model may be another model's: it is read singly before it counts.
+        found = [job for job in possible if grades[job.id] is Echo.SAME and job.model_id is not None]
+        doubts = [job for job in possible if grades[job.id] is not Echo.DIFFERENT and job not in found]
     return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
 
 
@@ -203,7 +204,7 @@ def find_equal(
         if since is not None and job.created_at is not None and job.created_at.timestamp() < since - CLOCK_TOLERANCE:
             continue
         match compare_inputs(wanted.inputs, job):
-            case Echo.SAME if job.seed is not None or not has_seed:
+            case Echo.SAME if job.model_id is not None and (job.seed is not None or not has_seed):
                 equal.append(job)
             case Echo.SAME | Echo.UNCLEAR if not job.has_ended_badly:
                 doubts.append(job)

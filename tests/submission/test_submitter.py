@@ -478,6 +478,17 @@ def test_a_strangers_double_makes_it_refuse_naming_both_even_if_ours_is_listed_l
 
 
 @STORES
+def test_a_row_that_lacks_its_model_is_read_before_it_counts(has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store)
+    worker.scenario.lacking = lambda: (frozenset(["model"]), False)
+    worker.dies("before POST")
+    worker.scenario.accept("stranger", "model_2", INPUTS)
+    worker.scenario.lacking = lambda: (frozenset(), False)
+    assert worker.go().job.id == "job_2"
+    assert worker.paid == ["job_2"]
+
+
+@STORES
 def test_a_failed_double_is_no_reason_to_refuse(has_store: bool) -> None:
     worker = Worker(largest_seed=0, has_store=has_store)
     worker.scenario.fate = lambda: (0.0, "failure", "queued")
