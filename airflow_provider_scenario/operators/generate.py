@@ -26,8 +26,8 @@ from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.submission.generation import Generation
     from airflow_provider_scenario.submission.decision import SubmittedJob
+    from airflow_provider_scenario.submission.generation import Generation
     from airflow_provider_scenario.submission.record import Submitted
 
 _TIMEOUT_MARGIN = 60.0

@@ -129,7 +129,7 @@ def recall(
     :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others.
     :param regenerates: Whether a job that finished before a clear counts as returned.
     """
-    found = _earlier(key, wanted, jobs, changed_too=changed_too)
+    found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
     if not found:
         return None
     job, match = found[-1]
@@ -147,7 +147,9 @@ def recall(
     )
 
 
-def _earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool) -> list[tuple[Job, SeedMatch]]:
+def _earlier(
+    key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool, regenerates: bool
+) -> list[tuple[Job, SeedMatch]]:
     """Return the jobs that earlier tries bought with what their seeds tell; the last generation comes last."""
     sure, likely, changed = [], [], []
     for job in jobs:
@@ -162,7 +164,11 @@ def _earlier(key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: 
         elif changed_too:
             changed.append((job, match))
     # Of those that only are likely, one that failed may be another Airflow's: it is no reason to buy.
-    found = sure or [one for one in likely if not one[0].has_ended_badly] or likely or changed
+    alive = [one for one in likely if not one[0].has_ended_badly]
+    if any(not job.is_finished or not (job.has_ended_badly or (regenerates and not m.since_clear)) for job, m in sure):
+        found = sure
+    else:  # Twelve bits may agree by chance: what is over must not hide a job that may be this task's.
+        found = [*sure, *alive] or likely or changed
     return sorted(found, key=lambda one: (one[1].generation, one[1].since_clear, _made_at(one[0])))
 
 

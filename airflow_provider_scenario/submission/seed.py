@@ -145,7 +145,7 @@ class TaskKey:
         return _hash("since clear", *task, self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)
 def _hash(*parts: object) -> int:
     text = "\n".join(repr(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
