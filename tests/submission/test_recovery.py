@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import unicodedata
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
-from airflow_provider_scenario.submission.record import Baseline, Intent
-from airflow_provider_scenario.submission.recovery import Echo, compare_inputs, find_submission
+from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
+from airflow_provider_scenario.submission.recovery import Echo, compare_inputs, find_submission, recall
+from airflow_provider_scenario.submission.seed import TaskKey
 
 NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
 PROMPT = 'A "grey" café at dusk, rain on the window, slow pan to the left'
@@ -113,3 +116,15 @@ def test_a_baseline_is_what_the_newest_page_showed() -> None:
     made = Baseline.of(page)
     assert made == Baseline(("job_1", "job_2", "job_3"), NOON.timestamp() + 9.0, NOON.timestamp())
     assert Baseline.of(JobPage(())) == Baseline()
+
+
+def test_a_failed_job_hides_no_running_one_that_is_less_sure() -> None:
+    key = TaskKey("dag", "run", "task", "", 900.0, try_number=4, max_tries=6, was_cleared=True)
+    failed = Job(
+        "job_1", JobStatus.FAILURE, model_id="model_1", seed=dataclasses.replace(key, max_tries=2).seed(1, LARGEST_SEED)
+    )
+    before = dataclasses.replace(key, max_tries=2, run_started_at=100.0)
+    running = job("job_2", seed=before.seed(2, LARGEST_SEED), inputs={"prompt": PROMPT})
+    found = recall(key, Wanted("model_1", {"prompt": PROMPT}), [failed, running], now=0.0)
+    assert found is not None
+    assert (found.job_id, found.earlier_jobs) == ("job_2", ("job_1",))
