@@ -18,7 +18,7 @@ import pytest
 from tests.scheduling import airflow_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -33,6 +33,7 @@ Begun = dict[str, Future[Any]]
 class Place:
     """Where something begins: an Airflow, its Scenario, a folder, and what is closed when all is over.
 
+    :param asked: The parameters of the file's tests that were asked for: what no test asks for need not begin.
     :param network: What leads to Scenario's other names, where the Airflow is behind a proxy.
     """
 
@@ -40,6 +41,7 @@ class Place:
     sandbox: SandboxServer
     folder: Path
     stack: ExitStack
+    asked: tuple[Any, ...]
     network: GuardedNetwork | None = None
 
 
@@ -60,13 +62,18 @@ def begin_all(
     modules = [module for module in dict.fromkeys(test.module for test in tests) if hasattr(module, "begin")]
     with ExitStack() as stack, ThreadPoolExecutor(len(modules)) as pool:
         try:
-            yield {
-                module.__name__: pool.submit(
-                    module.begin,
-                    Place(airflow, sandbox, folders.mktemp(module.__name__.rpartition(".")[2]), stack, network),
-                )
-                for module in modules
-            }
+            begun = {}
+            for module in modules:
+                asked = parameters(test for test in tests if test.module is module)
+                folder = folders.mktemp(module.__name__.rpartition(".")[2])
+                place = Place(airflow, sandbox, folder, stack, asked, network)
+                begun[module.__name__] = pool.submit(module.begin, place)
+            yield begun
         finally:
             # Nobody looks any more at what still goes on, and without an Airflow it soon ends.
             airflow.stop_all()
+
+
+def parameters(tests: Iterable[pytest.Function]) -> tuple[Any, ...]:
+    """Return the values of the parameters of tests."""
+    return tuple(value for test in tests if hasattr(test, "callspec") for value in test.callspec.params.values())
