@@ -367,7 +367,8 @@ class AirflowServer(AirflowApi):
         """Whether the component answers, or has a job that began after it was launched and beats."""
         try:
             if name == "api-server":
-                return bool(self.api("GET", "version"))
+                # Its routes for tasks are generated when the first is asked for, which a task may not have time for.
+                return bool(self.api("GET", "version")) and self._client.get("/execution/health").is_success
             job_type = JOB_TYPES.get(name, "TriggererJob")
             query = {"job_type": job_type, "start_date_gte": launched.isoformat(), "is_alive": True}
             return bool(self.api("GET", "jobs", **query)["jobs"])

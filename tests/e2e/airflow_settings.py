@@ -121,7 +121,8 @@ def settings(
             "colored_console_log": False,
         },
         # At a beat a running task learns that it was cleared or marked; Airflow's own five seconds are long to wait.
-        "workers": {"min_heartbeat_interval": 3},
+        # A busy machine's API server may take longer to answer than the five seconds that a worker allows it.
+        "workers": {"min_heartbeat_interval": 3, "execution_api_timeout": 30},
         "usage_data_collection": {"enabled": False},
     }
     flat = {

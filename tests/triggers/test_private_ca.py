@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import socket
 import ssl
@@ -14,10 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
@@ -30,44 +26,14 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _signed(
-    subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey
-) -> bytes:
-    now = datetime.datetime.now(datetime.UTC)
-    is_ca = subject == issuer
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    if not is_ca:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 @pytest.fixture
 def authority(tmp_path: Path, scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The authority's certificate; the sandbox stands behind a server whose certificate it signed."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca, chain = tmp_path / "ca.pem", tmp_path / "server.pem"
-    ca.write_bytes(_signed("Our CA", ca_key, "Our CA", ca_key))
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    chain.write_bytes(secret + _signed("localhost", key, "Our CA", ca_key))
+    signer = trustme.CA()
+    ca = tmp_path / "ca.pem"
+    signer.cert_pem.write_to_path(str(ca))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    signer.issue_cert("localhost").configure_cert(context)
     port = urlsplit(scenario.base_url).port
 
     def forward(connection: socket.socket) -> None:
