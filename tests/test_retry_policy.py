@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import json
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -21,12 +22,21 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy, permanent_errors_end_the_task, with_retry_policy
+from tests.this_airflow import can_reschedule
 
 ERRORS = [
     value
     for value in vars(exceptions).values()
     if isinstance(value, type) and issubclass(value, ScenarioError) and value is not ScenarioError
 ]
+
+USES_NO_RETRY = {
+    exceptions.ScenarioRateLimitError: datetime.timedelta(days=1),
+    exceptions.ScenarioConcurrencyLimitError: datetime.timedelta(days=1),
+    exceptions.ScenarioServerError: datetime.timedelta(hours=1),
+    exceptions.ScenarioConnectionError: datetime.timedelta(hours=1),
+}
+"""The errors after which Airflow 3.4 runs a task again without using a retry, and for how long."""
 
 
 class UsersPolicy(RetryPolicy):
@@ -47,6 +57,8 @@ def test_permanent_errors_fail_and_passing_ones_are_left_to_the_tasks_own_retrie
     if issubclass(kind, ScenarioPermanentError):
         assert decision.action is RetryAction.FAIL
         assert decision.reason
+    elif kind in USES_NO_RETRY and can_reschedule():
+        assert decision.action.value == "reschedule"
     else:
         assert issubclass(kind, ScenarioTransientError)
         assert decision == RetryDecision.default()
@@ -115,11 +127,17 @@ def test_a_real_operators_delay_is_read() -> None:
 # Airflow 3.4, which can run a task again without using a retry.
 
 
+class Action34(enum.Enum):
+    """As Airflow 3.4 has it."""
+
+    RETRY, FAIL, DEFAULT, RESCHEDULE = "retry", "fail", "default", "reschedule"
+
+
 @dataclass(frozen=True)
 class Decision34:
     """As Airflow 3.4 has it."""
 
-    action: str
+    action: Action34
     retry_delay: datetime.timedelta | None = None
     reason: str | None = None
     max_reschedules: int | None = None
@@ -128,36 +146,30 @@ class Decision34:
     @classmethod
     def reschedule(cls, delay: datetime.timedelta | None = None, **bounds: Any) -> Decision34:
         assert bounds.get("max_reschedules") or bounds.get("reschedule_timeout"), "Airflow asks for a bound"
-        return cls("reschedule", delay, **bounds)
+        return cls(Action34.RESCHEDULE, delay, **bounds)
 
     @classmethod
     def fail(cls, reason: str | None = None) -> Decision34:
-        return cls("fail", reason=reason)
+        return cls(Action34.FAIL, reason=reason)
 
     @classmethod
     def retry(cls, delay: datetime.timedelta | None = None, reason: str | None = None) -> Decision34:
-        return cls("retry", delay, reason)
+        return cls(Action34.RETRY, delay, reason)
 
     @classmethod
     def default(cls) -> Decision34:
-        return cls("default")
+        return cls(Action34.DEFAULT)
 
 
 @pytest.fixture
 def on_34(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_policy, "RetryDecision", Decision34)
+    """Where Airflow has no such decision yet, a double of it."""
+    if not can_reschedule():
+        monkeypatch.setattr(retry_policy, "RetryDecision", Decision34)
 
 
 @pytest.mark.usefixtures("on_34")
-@pytest.mark.parametrize(
-    ("kind", "bound"),
-    [
-        (exceptions.ScenarioRateLimitError, datetime.timedelta(days=1)),
-        (exceptions.ScenarioConcurrencyLimitError, datetime.timedelta(days=1)),
-        (exceptions.ScenarioServerError, datetime.timedelta(hours=1)),
-        (exceptions.ScenarioConnectionError, datetime.timedelta(hours=1)),
-    ],
-)
+@pytest.mark.parametrize(("kind", "bound"), USES_NO_RETRY.items())
 def test_on_3_4_a_lack_of_slots_or_an_outage_uses_no_retry(
     kind: type[ScenarioError], bound: datetime.timedelta
 ) -> None:
@@ -165,7 +177,7 @@ def test_on_3_4_a_lack_of_slots_or_an_outage_uses_no_retry(
     for asked, own, waits in ((None, 300, 300), (10.0, 300, 300), (900.0, 300, 900), (1e9, 300, 3600)):
         error.retry_after = asked
         decision: Any = ScenarioRetryPolicy().evaluate(error, 1, 3, author(own))
-        assert (decision.action, decision.reschedule_timeout) == ("reschedule", bound)
+        assert (decision.action.value, decision.reschedule_timeout) == ("reschedule", bound)
         assert decision.retry_delay == datetime.timedelta(seconds=waits)
         assert "uses no retry" in decision.reason
     error.retry_after = None
@@ -175,11 +187,11 @@ def test_on_3_4_a_lack_of_slots_or_an_outage_uses_no_retry(
 @pytest.mark.usefixtures("on_34")
 def test_on_3_4_all_else_is_as_before() -> None:
     evaluate: Any = ScenarioRetryPolicy().evaluate
-    assert evaluate(ScenarioPermanentError("no"), 1, 3).action == "fail"
-    assert evaluate(exceptions.ScenarioJobFailedError("no"), 1, 3).action == "default"
-    assert evaluate(exceptions.ScenarioJobUnreadableError("no"), 1, 3).action == "default"
-    assert evaluate(ScenarioTransientError("no", retry_after=5.0), 1, 3).action == "retry"
-    assert evaluate(ValueError("no"), 1, 3).action == "default"
+    assert evaluate(ScenarioPermanentError("no"), 1, 3).action.value == "fail"
+    assert evaluate(exceptions.ScenarioJobFailedError("no"), 1, 3).action.value == "default"
+    assert evaluate(exceptions.ScenarioJobUnreadableError("no"), 1, 3).action.value == "default"
+    assert evaluate(ScenarioTransientError("no", retry_after=5.0), 1, 3).action.value == "retry"
+    assert evaluate(ValueError("no"), 1, 3).action.value == "default"
 
 
 def test_a_permanent_error_is_not_retried_whatever_it_says_of_waiting() -> None:

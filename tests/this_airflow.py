@@ -32,6 +32,13 @@ def has_retry_policies() -> bool:
     return _has("airflow.sdk", "RetryPolicy")
 
 
+def can_reschedule() -> bool:
+    """Whether a retry policy may run a task again without using a retry (Airflow 3.4 and newer)."""
+    from airflow.sdk import RetryDecision
+
+    return hasattr(RetryDecision, "reschedule")
+
+
 def clear_can_keep_task_state() -> bool:
     """Whether whoever clears a task says if its task state is kept (Airflow 3.4 and newer); by default it is not."""
     return "keep_task_state" in _clear_options()
