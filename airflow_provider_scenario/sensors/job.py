@@ -158,7 +158,7 @@ class ScenarioJobSensor(BaseSensorOperator):
 
         :raises ScenarioConfigurationError: if it could not: Airflow would leave the task deferred for ever.
         """
-        from airflow.triggers.base import StartTriggerArgs
+        from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
         given = {name: getattr(self, name) for name in self.template_fields}
         for name, value in given.items():
@@ -168,7 +168,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                     "Airflow renders it in the triggerer, which reads none. Use deferrable=True in task "
                     f"{self.task_id}."
                 )
-        if tuple(map(int, airflow_version.split(".")[:2])) < (3, 3):
+        if not hasattr(BaseTrigger, "render_template_fields"):  # Airflow 3.3 brought it.
             raise ScenarioConfigurationError(
                 f"start_from_trigger=True needs Airflow 3.3, this is {airflow_version}: use deferrable=True in task "
                 f"{self.task_id}."

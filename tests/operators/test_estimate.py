@@ -7,12 +7,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, NEVER_EXPIRE, ObjectStoragePath
+from airflow.sdk import DAG, ObjectStoragePath
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.estimate import ALARM_KEY, JOBS_KEY, ScenarioEstimateCostOperator
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from tests.task_run import TaskRun
+from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -155,7 +156,10 @@ def test_a_price_that_cannot_be_had_is_a_passing_error(scenario: SandboxServer, 
     assert "Scenario did not tell the price" in log.text
 
 
+@needs_task_state_store
 def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxServer) -> None:
+    from airflow.sdk import NEVER_EXPIRE
+
     scenario.configure(dry_run_ignored=True)
     run = TaskRun()
     with pytest.raises(exceptions.ScenarioDryRunError) as caught:
@@ -181,6 +185,7 @@ def test_a_dry_run_that_buys_stops_all_further_ones_for_good(scenario: SandboxSe
     assert (posts(scenario), paid_jobs(scenario)) == (1, 1)
 
 
+@needs_task_state_store
 def test_an_alarm_is_kept_before_it_is_shown(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     scenario.configure(dry_run_ignored=True)
     run = TaskRun()
@@ -204,7 +209,10 @@ def test_an_alarm_that_airflow_does_not_keep_still_ends_the_task(
     assert len(run.xcoms["scenario_purchases"]["job_ids"]) == 1
 
 
+@needs_task_state_store
 def test_a_second_alarm_does_not_hide_the_first(scenario: SandboxServer) -> None:
+    from airflow.sdk import NEVER_EXPIRE
+
     scenario.configure(dry_run_ignored=True)
     run = TaskRun()
     for context in (run.context, run.clear()):

@@ -319,7 +319,7 @@ def test_pushes_progress_where_airflow_takes_it(scenario: SandboxServer, monkeyp
     async def push(**row: Any) -> None:
         pushed.append(row)
 
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push)
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push, raising=False)
     monkeypatch.setattr("airflow_provider_scenario.triggers.progress.AT_ONCE", 100)  # A job of a second is no job.
     (job_id,) = scenario.make_jobs(1, seconds=1.0)
     only_event(with_task(waiting_for(job_id), map_index=3))
@@ -336,7 +336,7 @@ def test_progress_that_can_not_be_pushed_does_not_end_the_wait(
     async def refuse(**_: Any) -> None:
         raise RuntimeError("no such route")
 
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", refuse)
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", refuse, raising=False)
     (job_id,) = scenario.make_jobs(1, status="success")
     assert only_event(with_task(waiting_for(job_id)))["job"]["status"] == "success"
 

@@ -21,7 +21,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     async def push(**row: Any) -> None:
         rows.append(row)
 
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push)
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push, raising=False)
     return rows
 
 
@@ -49,3 +49,8 @@ def test_a_thousand_tasks_hold_nothing_up(pushed: list[dict[str, Any]]) -> None:
 def test_without_a_task_nothing_is_pushed(pushed: list[dict[str, Any]]) -> None:
     run(push_progress(None, {"percent": 10}))
     assert pushed == []
+
+
+def test_an_airflow_that_lets_no_trigger_push_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("airflow.sdk.execution_time.xcom.XCom.aset", raising=False)
+    run(push_progress(TASK, {"percent": 10}))
