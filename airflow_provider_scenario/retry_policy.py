@@ -147,12 +147,21 @@ def with_retry_policy(arguments: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def permanent_errors_end_the_task() -> Iterator[None]:
-    """Below Airflow 3.3, turn a permanent error into the exception that Airflow does not retry."""
+    """Below Airflow 3.3, make a permanent error one that Airflow does not retry."""
     try:
         yield
     except ScenarioPermanentError as error:
         if HAS_RETRY_POLICIES:
             raise
-        from airflow.providers.common.compat.sdk import AirflowFailException
+        raise _not_retried(error).with_traceback(error.__traceback__) from error.__cause__
 
-        raise AirflowFailException(str(error)) from error
+
+def _not_retried(error: ScenarioPermanentError) -> Exception:
+    """Return the same error, which is an ``AirflowFailException`` too: a callback finds the class that it knows."""
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    kind = type(error)
+    both = type(kind.__name__, (kind, AirflowFailException), {"__module__": kind.__module__})
+    made: Exception = both.__new__(both, *error.args)
+    vars(made).update(vars(error))
+    return made

@@ -246,10 +246,13 @@ def test_below_3_3_a_permanent_error_becomes_the_one_that_airflow_does_not_retry
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", False)
-    error = ScenarioPermanentError("the key is wrong")
+    cause = ValueError("401")
+    wrong = exceptions.ScenarioAuthenticationError("the key is wrong", job_id="job_1")
     with pytest.raises(AirflowFailException, match=r"^the key is wrong$") as raised, permanent_errors_end_the_task():
-        raise error
-    assert raised.value.__cause__ is error
+        raise wrong from cause
+    assert isinstance(raised.value, exceptions.ScenarioAuthenticationError)
+    assert raised.value.job_id == "job_1"
+    assert raised.value.__cause__ is cause
 
 
 @pytest.mark.parametrize("has_policies", [True, False])

@@ -78,7 +78,8 @@ def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStorageP
 
 def _check_connection(path: ObjectStoragePath, argument: str, scheme: str) -> None:
     """Refuse a connection id that does not exist: some storages would go on without one."""
-    conn_id = path.conn_id
+    # Airflow 3.1 keeps it in the options alone.
+    conn_id = path.conn_id if hasattr(path, "conn_id") else path.storage_options.get("conn_id")
     if not conn_id or is_local(path):
         return
     try:
