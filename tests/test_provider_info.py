@@ -20,6 +20,7 @@ from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_scenario
 from airflow_provider_scenario.get_provider_info import get_provider_info
+from tests.this_airflow import needs_connection_fields
 
 INFO = get_provider_info()
 
@@ -84,6 +85,7 @@ def test_airflow_finds_it() -> None:
     assert set(INFO["extra-links"]) <= set(manager.extra_links_class_names)
 
 
+@needs_connection_fields
 def test_the_connection_form_is_complete() -> None:
     """As the user interface asks for it."""
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService

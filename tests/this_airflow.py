@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -39,6 +40,15 @@ def can_reschedule() -> bool:
     return hasattr(RetryDecision, "reschedule")
 
 
+def is_retried(error: Exception) -> bool:
+    """Whether Airflow tries a task of this package's operators again after an error."""
+    if not has_retry_policies():
+        return not isinstance(error, airflow_exception("AirflowFailException"))
+    from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
+
+    return ScenarioRetryPolicy().evaluate(error, try_number=1, max_tries=2).action.value != "fail"
+
+
 def clear_can_keep_task_state() -> bool:
     """Whether whoever clears a task says if its task state is kept (Airflow 3.4 and newer); by default it is not."""
     return "keep_task_state" in _clear_options()
@@ -60,6 +70,17 @@ def dag_serialization() -> Any:
     module = importlib.import_module("airflow.serialization.serialized_objects")
     return module.DagSerialization if hasattr(module, "DagSerialization") else module.SerializedDAG
 
+
+def reads_connection_fields() -> bool:
+    """Whether the connection form follows what a provider says of its fields (Airflow 3.2 and newer)."""
+    return "conn-fields" in files("airflow").joinpath("provider.yaml.schema.json").read_text()
+
+
+needs_connection_fields = pytest.mark.skipif(not reads_connection_fields(), reason="this Airflow's form is fixed")
+"""For a test of the connection form."""
+
+needs_retry_policies = pytest.mark.skipif(not has_retry_policies(), reason="this Airflow has no retry policies")
+"""For a test of an operator's retry policy."""
 
 needs_task_state_store = pytest.mark.skipif(not has_task_state_store(), reason="this Airflow has no task state store")
 """For a test of what only a task state store can do."""

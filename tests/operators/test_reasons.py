@@ -8,8 +8,8 @@ import pytest
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from tests.task_run import TaskRun, deferral, resumed
+from tests.this_airflow import is_retried
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -27,10 +27,6 @@ BLOCKED = (
 def generating(prompt: str, **arguments: Any) -> ScenarioGenerateOperator:
     given = {"task_id": "generate", "model_id": MODEL, "inputs": {"prompt": prompt}, "poll_interval": 0.1}
     return ScenarioGenerateOperator(**{**given, **arguments})
-
-
-def is_retried(error: Exception) -> bool:
-    return ScenarioRetryPolicy().evaluate(error, try_number=1, max_tries=2).action.value != "fail"
 
 
 JOBS = {
