@@ -85,8 +85,9 @@ def _check_connection(path: ObjectStoragePath, argument: str, scheme: str) -> No
     try:
         BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
+        shown = conn_id.partition(":")[0]  # What follows is a password.
         raise ScenarioFileError(
-            f"{argument} names the Airflow connection {conn_id!r}, which does not exist. What stands before the @ of "
+            f"{argument} names the Airflow connection {shown!r}, which does not exist. What stands before the @ of "
             f"{scheme}:// is a connection's id: add that connection or mend the id, then clear the task. Nothing was "
             "transferred."
         ) from None

@@ -17,6 +17,7 @@ from airflow.sdk.io import attach
 from airflow_provider_scenario.api.retry import Patience
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.sandbox.server import SandboxServer
+from tests.this_airflow import has_task_state_store
 
 
 class StateStore:
@@ -60,7 +61,8 @@ def scenario(sandbox: SandboxServer, scenario_connection: str) -> SandboxServer:
 
 @pytest.fixture
 def context() -> dict[str, Any]:
-    return {"task_state_store": StateStore(), "outlet_events": {}, "ti": TaskInstance()}
+    store = {"task_state_store": StateStore()} if has_task_state_store() else {}
+    return {**store, "outlet_events": {}, "ti": TaskInstance()}
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+from tests.this_airflow import has_task_state_store, needs_task_state_store
 from tests.transfers.conftest import TaskInstance, requests_to
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def test_what_scenario_cannot_import(
     (tmp_path / "noise.mp4").write_bytes(small_clip.read_bytes().replace(b"avc1", b"none").replace(b"avcC", b"none"))
     with pytest.raises(ScenarioFileError, match=r"Scenario could not import noise\.mp4: \S+"):
         send(context, source=str(tmp_path / "noise.mp4"))
-    assert context["task_state_store"].get("scenario_uploads") == {}
+    if has_task_state_store():
+        assert context["task_state_store"].get("scenario_uploads") == {}
 
 
 def test_an_image_scenario_refuses(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:
@@ -199,6 +201,7 @@ def test_an_image_scenario_refuses(scenario: SandboxServer, context: dict[str, A
         send(context, source=str(tmp_path / "noise.png"))
 
 
+@needs_task_state_store
 @pytest.mark.parametrize("kind", ["clip", "image"])
 def test_a_retry_does_not_send_again(
     scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path, kind: str
@@ -210,6 +213,7 @@ def test_a_retry_does_not_send_again(
     assert requests_to(scenario, "POST ") + requests_to(scenario, "PUT ") == before
 
 
+@needs_task_state_store
 def test_other_bytes_of_the_same_size_are_sent(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
     first = send(context, source=str(pad(clip, 100_000)))
     with clip.open("r+b") as file:
@@ -218,6 +222,7 @@ def test_other_bytes_of_the_same_size_are_sent(scenario: SandboxServer, context:
     assert send(context, source=str(clip)) != first
 
 
+@needs_task_state_store
 def test_an_asset_that_is_gone_is_sent_anew(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
     first = send(context, source=str(clip))
     scenario.add_fault(
@@ -254,6 +259,7 @@ def test_without_a_state_store_everything_is_sent(scenario: SandboxServer, clip:
     assert send({"ti": TaskInstance()}, source=str(clip)) != send({"ti": TaskInstance()}, source=str(clip))
 
 
+@needs_task_state_store
 def test_a_slow_import_is_rejoined(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
     scenario.configure(upload_seconds=1)
     with pytest.raises(ScenarioTimeoutError, match="the next try looks for it first"):

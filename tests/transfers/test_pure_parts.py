@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.files.storage import object_path, reading_error, writing_error
@@ -30,13 +31,14 @@ class Lines:
     ("given", "uri"), [("/a b/ö", "file:///a b/ö"), (" file:///a ", "file:///a"), ("memory://b/k", "memory://b/k")]
 )
 def test_a_location(given: str, uri: str, bucket: object) -> None:
-    assert str(object_path(given, "destination")) == uri
+    assert object_path(given, "destination") == ObjectStoragePath(uri)
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ("nosuch://user:secret@x/y", "nosuch://"),
+        ("s3://user:secret@bucket/y", "the Airflow connection 'user', which does not exist"),
         ("https://host/x?Signature=secret", "https://"),
         ("", "destination is empty"),
         ("clips/a", "neither a URI nor an absolute path"),
