@@ -71,6 +71,8 @@ class TaskInstance:
         run_id: str | None = None,
     ) -> Any:
         """Without `map_indexes` those of all instances, or the one value if there is one; else the asked ones."""
+        if task_ids is None and map_indexes == self.map_index:
+            return self.xcoms.get(key, default)
         names = [task_ids or self.task_id] if task_ids is None or isinstance(task_ids, str) else list(task_ids)
         is_one_task = task_ids is None or isinstance(task_ids, str)
         source: dict[str, Any] = {

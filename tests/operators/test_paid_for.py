@@ -61,7 +61,7 @@ def test_a_blocked_job_that_nobody_saw_fail_is_not_bought_again_until_a_clear(
     scenario.configure(job_seconds=60)
     run = TaskRun()
     deferral(generating(deferrable=True), run.context)  # The triggerer dies before it looks.
-    scenario.set_job(run.record["job_id"], "failure", error="Blocked by content moderation", hint="Change the prompt")
+    scenario.set_job(run.xcoms["job_id"], "failure", error="Blocked by content moderation", hint="Change the prompt")
     with pytest.raises(exceptions.ScenarioModerationError, match="Blocked by content moderation"):
         generating(wait_for_completion=wait).execute(run.retry())
     assert paid_jobs(scenario) == 1
