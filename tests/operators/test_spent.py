@@ -19,6 +19,7 @@ from airflow_provider_scenario.outcome import amount
 from airflow_provider_scenario.spending import spent_in_run
 from tests.figures import figure
 from tests.task_run import TaskRun, deferral, resumed
+from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -129,6 +130,7 @@ def test_a_job_that_fails_at_once_fails_the_task_that_would_not_wait(scenario: S
 # --- A whole run
 
 
+@needs_task_state_store
 def test_a_report_counts_earlier_tries_mapped_tasks_and_dry_runs_that_bought(
     scenario: SandboxServer, xcoms: XComs
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_report_counts_earlier_tries_mapped_tasks_and_dry_runs_that_bought(
     assert sum(spending.to_json()["jobs"].values()) == scenario.ledger()["totals"]["jobs"] == 6
 
 
+@needs_task_state_store
 def test_a_retry_that_is_refused_still_shows_what_the_try_before_bought(scenario: SandboxServer, xcoms: XComs) -> None:
     run = Run(xcoms)
     task = run.task()
