@@ -17,7 +17,7 @@ from airflow_provider_scenario.links import ScenarioJobLink
 from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
-from airflow_provider_scenario.submission.charges import spent_on, with_charge
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
 from airflow_provider_scenario.submission.file_inputs import FileInputs
 from airflow_provider_scenario.submission.prepare import checked_request, read_model
@@ -288,12 +288,19 @@ class Generation:
         stored = self._store.load()
         job = result.job
         if job is not None:
-            charged = stored.charged if isinstance(stored, Submitted) and stored.job_id == job.id else None
-            job = with_charge(job, charged)
+            job = with_charge(job, self._charged(stored, job.id))
             result = dataclasses.replace(result, job=job)
             if job.has_ended_badly and (spent := spent_on(job)) is not None:
                 self._context["ti"].xcom_push(key="cost", value=amount(spent))
         return self.result_of(result.job_or_raise(self._timeout), is_complete=result.has_outputs)
+
+    def _charged(self, stored: Record | None, job_id: str) -> str | None:
+        """Return what a job was charged, if that was noted: in the record, else in an XCom, which outlives a wait."""
+        if isinstance(stored, Submitted) and stored.job_id == job_id:
+            return stored.charged
+        ti = self._context["ti"]
+        shown = None if self._store.is_durable else ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
+        return Purchases.from_json(shown).charged.get(job_id) if isinstance(shown, Mapping) else None
 
     def result_of(self, job: Job, *, is_complete: bool) -> dict[str, Any]:
         """Return a task's result, and remember that it was returned.

@@ -59,12 +59,13 @@ JOBS = {
 }
 
 
+@pytest.mark.parametrize("has_store", [False, True])
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("prompt", JOBS)
-def test_a_job_that_did_not_succeed(scenario: SandboxServer, prompt: str, deferrable: bool) -> None:
+def test_a_job_that_did_not_succeed(scenario: SandboxServer, prompt: str, deferrable: bool, has_store: bool) -> None:
     kind, message = JOBS[prompt]
     scenario.configure(quality_gate_units=0.1, job_seconds=0.2 if deferrable else 0)
-    run = TaskRun()
+    run = TaskRun(has_store=has_store)
     operator = generating(prompt, deferrable=deferrable, timeout=0.5 if prompt == "[stuck]" else 60)
     with pytest.raises(kind) as caught:
         resumed(operator, deferral(operator, run.context), run.context) if deferrable else operator.execute(run.context)
