@@ -22,6 +22,7 @@ AIRFLOWS: dict[str, tuple[str, ...]] = {
     "plain": (
         "test_airflow_server.py",  # It looks at its runs from their beginning.
         "test_dags_examples.py",
+        "test_nightly_example.py",
         "test_proxy.py",
         "test_price.py",  # It asks the sandbox for tiny videos, the examples for whole ones.
         "test_chaos.py",  # It kills parts of the Airflow that the others use.

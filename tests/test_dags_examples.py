@@ -40,6 +40,7 @@ def test_the_examples_are_all_here() -> None:
         "approve_before_publishing",
         "image_to_video",
         "night_within_budget",
+        "nightly_clips",
         "outpaint_then_reframe",
         "page_for_new_videos",
         "reframe_for_every_screen",
@@ -56,7 +57,7 @@ def test_parses_and_is_ready_to_use(file: Path) -> None:
     assert all(task.retries >= 1 for task in dag.tasks)
     for name in dag.params:
         assert dag.params.get_param(name).resolve() is not None, f"{name} has no default"
-    assert "destination" in dag.params or dag.dag_id == "page_for_new_videos"
+    assert "destination" in dag.params or dag.dag_id in ("page_for_new_videos", "nightly_clips")
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -69,7 +70,7 @@ def test_survives_airflows_database(file: Path) -> None:
 def test_every_example_keeps_the_length_of_a_clip() -> None:
     tasks = [task for file in EXAMPLES for task in parsed(file).tasks]
     changing = [task for task in tasks if "Reframe" in task.task_type or "Outpaint" in task.task_type]
-    assert len(changing) == 3
+    assert len(changing) == 7
     for task in changing:
         assert (getattr(task, "partial_kwargs", None) or vars(task))["keep_length"] is True
 

@@ -62,7 +62,9 @@ def guarded_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarde
 
 
 @pytest.fixture(scope="session")
-def airflow(sandbox: SandboxServer, guarded_network: GuardedNetwork) -> Iterator[AirflowServer]:
+def airflow(
+    sandbox: SandboxServer, guarded_network: GuardedNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
 
     Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Eight
@@ -72,6 +74,7 @@ def airflow(sandbox: SandboxServer, guarded_network: GuardedNetwork) -> Iterator
     environment = {
         **guarded_network.environment,
         "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
+        "SCENARIO_VIDEOS": tmp_path_factory.getbasetemp().as_uri(),
         **QUICK_TO_NOTICE_DEATH,
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",

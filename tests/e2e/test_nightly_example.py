@@ -1,0 +1,164 @@
+"""The example that runs every night: three days made up for, then one of them again by a backfill and by hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_scenario.sandbox.clip import draw_clip, probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.airflow_server import AirflowServer
+    from tests.e2e.beginnings import Begun, Place
+
+pytestmark = pytest.mark.e2e
+
+DAG_ID = "nightly_clips"
+PROMPT = "The same night, seen from further away"
+RUN_SECONDS = 240.0
+SHAPES = {"square": 1.0, "phone": 9 / 16, "tv": 16 / 9}
+
+CLIPS: dict[str, dict[str, Any]] = {
+    "beach {1}.mp4": {"seconds": 1.0, "width": 640, "height": 360},
+    "from a phone.mp4": {
+        "seconds": 1.5,
+        "width": 360,
+        "height": 640,
+        "frames_per_second": 30,
+        "is_from_a_phone": True,
+        "seed": 2,
+    },
+    "square.MOV": {"seconds": 0.75, "width": 480, "height": 480, "frames_per_second": 24, "seed": 3},
+}
+CAME = {"beach {1}.mp4": 4, "from a phone.mp4": 4, "square.MOV": 3}
+"""How many days ago; nothing came two days ago."""
+
+
+@dataclass
+class Nights:
+    """What three nights and the repetition of the first have left."""
+
+    airflow: AirflowServer
+    folder: Path
+    dates: list[str]
+    run_ids: list[str]
+    bought: list[dict[str, Any]]
+    bought_by_repetition: list[dict[str, Any]]
+    repeated_by_hand: str
+
+
+def begin(place: Place) -> Nights:
+    """Make up for three nights, then repeat the first."""
+    airflow, root = place.airflow, place.folder.parent
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    (root / "new").mkdir()
+    for name, what in CLIPS.items():
+        clip = draw_clip(root / "new" / f"{name}.mp4", **what).rename(root / "new" / name)
+        came = (today - timedelta(days=CAME[name]) + timedelta(hours=8)).timestamp()
+        os.utime(clip, (came, came))
+    airflow.wait_for_dag(DAG_ID)
+    nights = [today - timedelta(days=days) for days in (3, 2, 1)]
+    _backfill(airflow, nights[0], nights[-1], "none")
+    run_ids = _ended(airflow, {night.date().isoformat(): 1 for night in nights})
+    bought = _bought(place)
+    _backfill(airflow, nights[0], nights[0], "completed")
+    _ended(airflow, {nights[0].date().isoformat(): 2})
+    by_hand = airflow.api(
+        "POST",
+        f"dags/{DAG_ID}/dagRuns",
+        {"logical_date": (nights[0] + timedelta(hours=15)).isoformat(), "conf": _conf()},
+    )["dag_run_id"]
+    airflow.wait_for_run(DAG_ID, by_hand, timeout=RUN_SECONDS)
+    dates = [night.date().isoformat() for night in nights]
+    return Nights(airflow, root / "nightly", dates, run_ids, bought, _bought(place), by_hand)
+
+
+def _conf() -> dict[str, str]:
+    return {"prompt": PROMPT, "resolution": "480p"}
+
+
+def _backfill(airflow: AirflowServer, first: datetime, last: datetime, again: str) -> None:
+    order = {"dag_id": DAG_ID, "from_date": first.isoformat(), "to_date": last.isoformat(), "dag_run_conf": _conf()}
+    airflow.api("POST", "backfills", {**order, "max_active_runs": 3, "reprocess_behavior": again})
+
+
+def _ended(airflow: AirflowServer, tries: dict[str, int]) -> list[str]:
+    """Wait until the runs of these nights have ended, each so often; returns their ids, the first night first."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while True:
+        runs = airflow.api("GET", f"dags/{DAG_ID}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]
+        of_nights = {run["logical_date"][:10]: run for run in runs if run["logical_date"][:10] in tries}
+        ended = [
+            night
+            for night, run in of_nights.items()
+            if run["state"] in ("success", "failed") and _pages_written(airflow, run) >= tries[night]
+        ]
+        if len(ended) == len(tries):
+            return [run["dag_run_id"] for run in of_nights.values()]
+        assert time.monotonic() < deadline, of_nights
+        time.sleep(0.5)
+
+
+def _pages_written(airflow: AirflowServer, run: dict[str, Any]) -> int:
+    found = [one for one in airflow.task_instances(DAG_ID, run["dag_run_id"]) if one["task_id"] == "write_page"]
+    return int(found[0]["try_number"]) if found else 0
+
+
+def _bought(place: Place) -> list[dict[str, Any]]:
+    """Give what was paid for these nights, and nothing of what goes on beside them."""
+    entries = place.sandbox.ledger()["entries"]
+    wide = [entry for entry in entries if entry["inputs"].get("prompt") == PROMPT]
+    made = {
+        place.airflow.xcom(DAG_ID, run["dag_run_id"], "clip.widen", "asset_id", map_index=place_of_clip)
+        for run in place.airflow.api("GET", f"dags/{DAG_ID}/dagRuns")["dag_runs"]
+        for place_of_clip in range(2)
+    }
+    return wide + [entry for entry in entries if entry["inputs"].get("videoUrl") in made - {None}]
+
+
+@pytest.fixture(scope="module")
+def nights(begun: Begun) -> Nights:
+    done: Nights = begun[__name__].result()
+    return done
+
+
+def test_each_clip_is_saved_wide_and_in_every_shape_at_its_whole_length(nights: Nights) -> None:
+    for run_id in nights.run_ids:
+        assert nights.airflow.run(DAG_ID, run_id)["state"] == "success"
+    for folder, name in zip(sorted(nights.folder.glob("*/*/")), CLIPS, strict=True):
+        assert folder.parent.name == nights.dates[4 - CAME[name]]
+        seconds = CLIPS[name]["seconds"]
+        facts = sorted(map(probe, folder.glob("*.mp4")), key=lambda one: (one.width or 0) / (one.height or 1))
+        assert [one.duration for one in facts] == [pytest.approx(seconds, abs=0.1)] * 4
+        shapes = [(one.width or 0) / (one.height or 1) for one in facts]
+        for shape in SHAPES.values():
+            assert any(one == pytest.approx(shape, rel=0.02) for one in shapes), (name, shapes)
+        shown = CLIPS[name]["width"] / CLIPS[name]["height"]
+        assert any(one > shown * 1.05 for one in shapes), "wider than the clip as it is shown"
+
+
+def test_a_page_shows_every_video_of_the_night_and_what_was_spent(nights: Nights) -> None:
+    charged = {entry["jobId"]: Decimal(str(entry["charged"])) for entry in nights.bought}
+    assert len(charged) == 4 * len(CLIPS)
+    total = Decimal(0)
+    for night, clips in zip(nights.dates[:2], (2, 1), strict=True):
+        page = (nights.folder / night / "index.html").read_text()
+        assert page.count("<video") == 4 * clips
+        spent = Decimal(page.partition(" videos, ")[2].partition(" creative units")[0])
+        total += spent
+        assert spent <= 200
+    assert total == sum(charged.values())
+    assert not (nights.folder / nights.dates[2]).exists(), "nothing came, so there is nothing to show"
+
+
+def test_a_night_that_is_repeated_buys_nothing(nights: Nights) -> None:
+    assert nights.airflow.run(DAG_ID, nights.repeated_by_hand)["state"] == "success"
+    assert [entry["jobId"] for entry in nights.bought_by_repetition] == [entry["jobId"] for entry in nights.bought]
