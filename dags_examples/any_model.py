@@ -31,5 +31,8 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+        task_id="save",
+        asset_ids=generate.output["asset_ids"],
+        destination="{{ params.destination }}/{{ run_id }}",
+        root=ROOT,
     )

@@ -44,7 +44,10 @@ with DAG(
     )
 
     save = ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+        task_id="save",
+        asset_ids=generate.output["asset_ids"],
+        destination="{{ params.destination }}/{{ run_id }}",
+        root=ROOT,
     )
 
     estimate >> approve >> generate >> save

@@ -41,7 +41,10 @@ with DAG(
     )
 
     publish = ScenarioToObjectStorageOperator(
-        task_id="publish", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+        task_id="publish",
+        asset_ids=generate.output["asset_ids"],
+        destination="{{ params.destination }}/{{ run_id }}",
+        root=ROOT,
     )
 
     generate >> approve >> publish

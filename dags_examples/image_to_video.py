@@ -33,5 +33,8 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=animate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+        task_id="save",
+        asset_ids=animate.output["asset_ids"],
+        destination="{{ params.destination }}/{{ run_id }}",
+        root=ROOT,
     )

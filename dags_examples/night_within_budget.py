@@ -54,7 +54,10 @@ with DAG(
             map_index_template="{{ task.inputs['prompt'] }}",
         )
         ScenarioToObjectStorageOperator(
-            task_id="save", asset_ids=generate.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+            task_id="save",
+            asset_ids=generate.output["asset_ids"],
+            destination="{{ params.destination }}/{{ run_id }}",
+            root=ROOT,
         )
 
     # Each one may cost what it was priced at, and no more.

@@ -58,5 +58,8 @@ with DAG(
     )
 
     ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=reframed.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+        task_id="save",
+        asset_ids=reframed.output["asset_ids"],
+        destination="{{ params.destination }}/{{ run_id }}",
+        root=ROOT,
     )

@@ -42,7 +42,10 @@ with DAG(
             map_index_template="{{ task.aspect_ratio }}",
         )
         ScenarioToObjectStorageOperator(
-            task_id="save", asset_ids=reframe.output["asset_ids"], destination="{{ params.destination }}", root=ROOT
+            task_id="save",
+            asset_ids=reframe.output["asset_ids"],
+            destination="{{ params.destination }}/{{ run_id }}",
+            root=ROOT,
         )
 
     for_a_screen.expand(aspect_ratio=["16:9", "1:1", "9:16"])

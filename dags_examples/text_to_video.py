@@ -35,7 +35,7 @@ with DAG(
     ScenarioToObjectStorageOperator(
         task_id="save",
         asset_ids=final.output["asset_ids"],
-        destination="{{ params.destination }}",
+        destination="{{ params.destination }}/{{ run_id }}",
         root=ROOT,
         outlets=[Asset("scenario_videos")],  # starts page_for_new_videos
     )

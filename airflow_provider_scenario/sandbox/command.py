@@ -38,11 +38,16 @@ def run(arguments: Sequence[str]) -> int:
     except (SettingsError, ValueError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="scenario-sandbox-") as temporary:
+    try:
+        listener = _listen(options.host, options.port)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        print(f"sandbox: can't listen on {options.host}, port {options.port}: {reason or error}", file=sys.stderr)
+        return 2
+    with listener, tempfile.TemporaryDirectory(prefix="scenario-sandbox-") as temporary:
         directory = Path(options.data_directory or temporary)
         world = World(settings, directory, options.renderers)
-        door = build(world, (options.api_key, options.api_secret))
-        listener = socket.create_server((options.host, options.port), backlog=2048)
+        door = build(world, (options.api_key, options.api_secret), options.host)
         _announce(options, listener.getsockname()[1])
         _serve(_Server(_configuration(door)), listener, stop_with_stdin=options.stop_with_stdin)
         world.workers.shutdown(wait=True, cancel_futures=True)
@@ -85,10 +90,15 @@ def _value(text: str, *, is_list: bool) -> object:
         return text
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
 def _announce(options: argparse.Namespace, port: int) -> None:
     """One line of JSON for programs, a few words for people."""
-    shown_host = "127.0.0.1" if options.host == "0.0.0.0" else options.host  # noqa: S104
-    address = f"http://{shown_host}:{port}"
+    shown_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104
+    address = f"http://[{shown_host}]:{port}" if ":" in shown_host else f"http://{shown_host}:{port}"
     base_url = f"{address}/v1"
     print(json.dumps(explain(base_url, options.api_key, options.api_secret, f"{address}/sandbox")), flush=True)
     connection = connection_json(base_url, options.api_key, options.api_secret)

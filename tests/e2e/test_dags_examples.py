@@ -50,7 +50,7 @@ class Runs:
         return self.airflow.xcom(dag_id, self.ids[dag_id], task_id, key, map_index)
 
     def files(self, dag_id: str) -> list[Path]:
-        return sorted((self.folder / dag_id).glob("*.mp4"))
+        return sorted((self.folder / dag_id / self.ids[dag_id]).glob("*.mp4"))
 
 
 def begin(place: Place) -> Runs:
@@ -72,7 +72,7 @@ def test_outpaint_then_reframe(runs: Runs, sandbox: SandboxServer) -> None:
         "as many frames as the clip has"
     )
     (saved,) = runs.xcom("outpaint_then_reframe", "save")
-    assert saved["uri"] == path.as_uri()
+    assert saved["uri"] == f"file://{path}"
     assert saved["bytes"] == path.stat().st_size
 
     outpainted = runs.xcom("outpaint_then_reframe", "wait_for_outpaint")
@@ -130,7 +130,8 @@ def test_page_for_new_videos(runs: Runs) -> None:
     assert runs.airflow.wait_for_run("page_for_new_videos", run_id, timeout=RUN_SECONDS)["state"] == "success"
     (page,) = runs.airflow.xcom("page_for_new_videos", run_id, "write_page")
     made = runs.xcom("text_to_video", "final")
-    assert page == (runs.folder / "text_to_video" / f"{made['job_id']}.html").as_uri()
+    (video,) = runs.files("text_to_video")
+    assert page == f"file://{video.with_name(made['job_id'])}.html"
     written = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
     for told in (f"{made['asset_id']}.mp4", "A paper boat", f"seed {made['seed']}", f"{made['cost']} creative units"):
         assert told in written

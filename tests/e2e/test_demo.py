@@ -39,13 +39,13 @@ def test_the_users_clip_is_widened_reframed_and_saved(tmp_path: Path) -> None:
     done = run_demo(tmp_path, VIDEO=str(clip))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    [saved] = (tmp_path / "output").glob("*.mp4")
+    [saved] = (tmp_path / "output").glob("*/*.mp4")
     facts = probe(saved)
     assert facts.width is not None
     assert facts.height is not None
     assert facts.width * 16 == facts.height * 9
     assert re.search(
-        rf"Saved +output/{saved.name} +[\d.]+ [kM]B +{facts.width} x {facts.height} +[\d.]+ s", done.stdout
+        rf"Saved +output/[^/]+/{saved.name} +[\d.]+ [kM]B +{facts.width} x {facts.height} +[\d.]+ s", done.stdout
     )
     assert "Length    2.00 s in, 2.00 s out: all of it was kept" in done.stdout
     assert "the embedded sandbox" in done.stdout

@@ -195,7 +195,7 @@ def test_a_night_within_its_budget(runs: Runs) -> None:
     assert Decimal(spent["spent"]) == net(entries) == Decimal("10.5")
     assert spent["by_task"] == {"generate[0]": "5.25", "generate[1]": "5.25"}
     assert "This night: 2 jobs cost 10.5 creative units." in runs.log("night", "report")
-    assert len(list((runs.folder / "night").glob("*.mp4"))) == 2
+    assert len(list((runs.folder / "night").glob("*/*.mp4"))) == 2
 
 
 def test_a_night_above_its_budget_buys_nothing(runs: Runs) -> None:
@@ -224,7 +224,7 @@ def test_a_refused_prompt_of_a_night_leaves_the_others_alone(runs: Runs) -> None
     made = runs.xcom("night_refused", "generate", map_index=1)
     (saved,) = runs.xcom("night_refused", "save", map_index=1)
     assert saved["asset_id"] == made["asset_id"]
-    assert [path.as_uri() for path in (runs.folder / "night_refused").glob("*.mp4")] == [saved["uri"]]
+    assert [f"file://{path}" for path in (runs.folder / "night_refused").glob("*/*.mp4")] == [saved["uri"]]
     bought = [made["job_id"], runs.xcom("night_refused", "generate", "job_id", map_index=0)]
     assert Decimal(runs.xcom("night_refused", "report")["spent"]) == net(runs.entries(bought))
 
@@ -240,7 +240,7 @@ def test_the_price_is_in_the_question_and_only_a_yes_pays(runs: Runs) -> None:
     runs.answer("paying_yes", "Approve")
     runs.answer("paying_no", "Reject")
     assert runs.finished("paying_yes") == "success"
-    assert len(list((runs.folder / "paying_yes").glob("*.mp4"))) == 1
+    assert len(list((runs.folder / "paying_yes").glob("*/*.mp4"))) == 1
     made = runs.xcom("paying_yes", "generate")
     (entry,) = runs.entries([made["job_id"]])
     assert made["cost"] == str(entry["charged"]) == "5.25"
@@ -262,7 +262,7 @@ def test_the_preview_is_in_the_question_and_only_a_yes_publishes(runs: Runs) -> 
     runs.answer("publishing_yes", "Approve")
     runs.answer("publishing_no", "Reject")
     assert {runs.finished("publishing_yes"), runs.finished("publishing_no")} == {"success"}
-    assert len(list((runs.folder / "publishing_yes").glob("*.mp4"))) == 1
+    assert len(list((runs.folder / "publishing_yes").glob("*/*.mp4"))) == 1
     assert not (runs.folder / "publishing_no").exists()
 
 

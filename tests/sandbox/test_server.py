@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import httpx
+import psutil
 import pytest
 
 from airflow_provider_scenario.sandbox.server import PACKAGE_ROOT, SandboxServer, SandboxServerError
@@ -75,6 +76,63 @@ def test_unfit_settings_are_told_in_one_line() -> None:
     assert (run.returncode, run.stderr) == (2, "sandbox: render must be one of full, tiny\n")
     with pytest.raises(SandboxServerError, match="there is no setting 'job_second'"):
         SandboxServer(job_second=3).start()
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_listens_on_any_address_of_this_machine(host: str) -> None:
+    with SandboxServer(host=host) as server:
+        assert httpx.get(f"{server.base_url}/jobs", auth=(server.api_key, server.api_secret)).json() == {"jobs": []}
+        assert server.settings()["render"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("--port={busy}",), "in use"), (("--host=no.such.host.invalid",), ""), (("--port=99999",), "0-65535")],
+)
+def test_an_address_that_can_not_be_had_is_told_in_one_line(
+    quick: SandboxServer, arguments: tuple[str, ...], reason: str
+) -> None:
+    run = _run(*(argument.format(busy=httpx.URL(quick.base_url).port) for argument in arguments))
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("sandbox: can't listen on ")
+    assert run.stderr.count("\n") == 1
+    assert reason in run.stderr
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:80", "Origin": "http://evil.example:80"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[evil.example"},
+    ],
+    ids=str,
+)
+def test_no_page_of_another_site_steers_it(quick: SandboxServer, headers: dict[str, str]) -> None:
+    """Neither by a form, nor by a name of its own that leads to this machine."""
+    before = quick.settings()
+    sent = {"Content-Type": "text/plain", **headers}
+    reply = httpx.post(f"{quick.control_url}/settings", content='{"parallel_jobs": 1}', headers=sent)
+    assert reply.status_code == 403
+    assert quick.settings() == before
+
+
+@pytest.mark.parametrize("host", ["localhost:8099", "sandbox", "[::1]:8099", "192.0.2.7", ""])
+def test_it_is_steered_from_this_machine_or_its_network(quick: SandboxServer, host: str) -> None:
+    headers = {"Host": host} | ({"Origin": f"http://{host}"} if host else {})
+    assert httpx.get(f"{quick.control_url}/settings", headers=headers).status_code == 200
+
+
+def test_a_large_body_fills_no_memory(quick: SandboxServer) -> None:
+    process = psutil.Process(quick.pid)
+    before = process.memory_info().rss
+    body = (b" " * (1 << 20) for _ in range(100))
+    assert httpx.post(f"{quick.control_url}/settings", content=body, timeout=30).status_code == 413
+    assert process.memory_info().rss - before < 50 << 20
 
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path) -> None:

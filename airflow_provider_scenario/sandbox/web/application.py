@@ -9,7 +9,7 @@ from starlette.routing import Match, Route
 
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError
 from airflow_provider_scenario.sandbox.web import account, assets, cdn, control, generating, jobs, models, uploads
-from airflow_provider_scenario.sandbox.web.exchange import guarded, reply
+from airflow_provider_scenario.sandbox.web.exchange import guarded, reply, unless_from_a_web_page
 from airflow_provider_scenario.sandbox.web.front_door import FrontDoor
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def _routes() -> list[Route]:
     return [
         *(Route(f"/v1{path}", guarded(endpoint), methods=[method]) for method, path, endpoint in API),
         *(Route(path, endpoint, methods=[method]) for method, path, endpoint in KEYLESS),
-        *(Route(f"/sandbox{path}", endpoint, methods=[method]) for method, path, endpoint in CONTROL),
+        *(
+            Route(f"/sandbox{path}", unless_from_a_web_page(endpoint), methods=[method])
+            for method, path, endpoint in CONTROL
+        ),
     ]
 
 
@@ -80,7 +83,7 @@ async def _unknown(_: Request, error: Exception) -> Response:
     return reply({"message": str(getattr(error, "detail", "Not Found"))}, getattr(error, "status_code", 404))
 
 
-def build(world: World, credentials: tuple[str, str]) -> FrontDoor:
+def build(world: World, credentials: tuple[str, str], host: str) -> FrontDoor:
     """Give the whole application: the front door, and behind it every address."""
     routes = _routes()
     application = Starlette(routes=routes, exception_handlers={RefusalError: _refuse, 404: _unknown, 405: _unknown})
@@ -93,5 +96,6 @@ def build(world: World, credentials: tuple[str, str]) -> FrontDoor:
     door = FrontDoor(application, world.clock, route_of)
     application.state.world = world
     application.state.credentials = credentials
+    application.state.host = host
     application.state.front_door = door
     return door

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SYNTHETIC_MODEL = "model_wan-2-1-1-3b"
 JOBS_LIMIT = 100_000
+LARGEST_ASSET = 1 << 40
 
 
 def _door(request: Request) -> FrontDoor:
@@ -129,8 +130,10 @@ async def add_model(request: Request) -> Response:
 
 async def make_asset(request: Request) -> Response:
     """POST /sandbox/assets: ``{"bytes": n}``, a playable video of so many bytes, mostly padding that players skip."""
-    world, body = world_of(request), await body_of(request)
-    asset = await asyncio.to_thread(_padded_video, world, int(body.get("bytes", 1_000_000)))
+    world, size = world_of(request), (await body_of(request)).get("bytes", 1_000_000)
+    if not isinstance(size, int) or size > LARGEST_ASSET:
+        raise RefusalError(400, f"bytes must be a whole number up to {LARGEST_ASSET}")
+    asset = await asyncio.to_thread(_padded_video, world, size)
     world.assets.add(asset)
     return reply({"assetId": asset.asset_id}, 201)
 

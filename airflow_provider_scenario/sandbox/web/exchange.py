@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ipaddress
 import json
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.responses import Response
@@ -43,8 +45,12 @@ def origin(request: Request) -> str:
 
 async def body_of(request: Request) -> dict[str, Any]:
     """Give the JSON object in the request's body; an empty body counts as an empty object."""
-    data = await request.body()
-    if len(data) > BODY_LIMIT:
+    data, size = bytearray(), 0
+    async for chunk in request.stream():  # to its end: a client that still sends would miss the reply
+        size += len(chunk)
+        if size <= BODY_LIMIT:
+            data += chunk
+    if size > BODY_LIMIT:
         raise RefusalError(413, "Request Too Long")
     try:
         content = json.loads(data or b"{}")
@@ -67,6 +73,31 @@ def guarded(endpoint: Endpoint) -> Endpoint:
         return await endpoint(request)
 
     return checked
+
+
+def unless_from_a_web_page(endpoint: Endpoint) -> Endpoint:
+    """Give the endpoint behind a check that no page of another site asks: it asks for no key.
+
+    A page of another site names itself in ``Origin``. If its own name leads to this machine, ``Host`` has that name.
+    """
+
+    async def checked(request: Request) -> Response:
+        host = request.headers.get("host", "")
+        if not _is_of_this_machine(host, cast("str", request.app.state.host)):
+            raise RefusalError(403, "The sandbox's controls answer by IP address, and by names without a dot")
+        if request.headers.get("origin", f"http://{host}") != f"http://{host}":
+            raise RefusalError(403, "The sandbox's controls do not answer other web sites")
+        return await endpoint(request)
+
+    return checked
+
+
+def _is_of_this_machine(host: str, own_name: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    try:
+        return bool(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        return name.lower() == own_name.lower() or "." not in name
 
 
 def _credentials_match(header: str, wanted: tuple[str, str]) -> bool:
