@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, ObjectStoragePath, Param, task, task_group, teardown
 
 from airflow_provider_scenario.operators.wan import ScenarioWan22OutpaintingOperator, ScenarioWan22ReframeOperator
@@ -64,16 +65,18 @@ with DAG(
             for video in clips
         ]
 
-    @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def is_missing(folder: str) -> bool:
-        """Go on only if something of this clip is not saved yet."""
-        return not all((ObjectStoragePath(folder) / f"{name}.json").exists() for name in ("wide", *SHAPES))
+    @task
+    def unless_saved(video: str, folder: str) -> str:
+        """Skip a clip if another run has saved all of it already."""
+        if all((ObjectStoragePath(folder) / f"{name}.json").exists() for name in ("wide", *SHAPES)):
+            raise AirflowSkipException(f"All of {video} is in {folder}.")
+        return video
 
     @task_group
     def clip(video: str, folder: str, max_cost: str) -> None:
         wide = ScenarioWan22OutpaintingOperator(
             task_id="widen",
-            video_url=video,
+            video_url=unless_saved(video, folder),
             prompt="{{ params.prompt }}",
             resolution="{{ params.resolution }}",
             keep_length=True,
@@ -97,7 +100,6 @@ with DAG(
                 root=ROOT,
                 manifest=f"{name}.json",
             )
-        is_missing(folder) >> wide
 
     # As a teardown it also runs after a clip that failed, and does not hide that from the run's state.
     @teardown(on_failure_fail_dagrun=True)

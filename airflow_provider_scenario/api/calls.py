@@ -132,11 +132,11 @@ def list_jobs(
     def read(reply: Reply) -> JobPage:
         document = reply.json()
         # A reply without its rows is no empty list: a job that is looked for there would be bought again.
-        rows = document["jobs"]
-        if not isinstance(rows, list):
-            raise TypeError("jobs is no list")
+        rows = _rows(reply, "jobs")
         jobs = [job for job in map(_job_of_row, rows) if job is not None]
         token = document.get("nextPaginationToken") or None
+        if token is not None and not isinstance(token, str):
+            raise TypeError("nextPaginationToken is no text")
         return JobPage(tuple(jobs), token, reply.server_time, unreadable=len(rows) - len(jobs))
 
     return Call("list jobs", "GET", "/jobs", read, repeatable=True, query=query)
@@ -171,7 +171,7 @@ def list_models(*, page_size: int = 1) -> Call[tuple[Model, ...]]:
         "list models",
         "GET",
         "/models",
-        lambda reply: tuple(Model.read(row) for row in reply.json()["models"]),
+        lambda reply: tuple(map(Model.read, _objects(_rows(reply, "models")))),
         repeatable=True,
         query={"pageSize": str(page_size)},
     )
@@ -181,11 +181,10 @@ def list_projects() -> Call[tuple[str, ...]]:
     """Name the projects this key can see, as ``team / project``: a project's key sees its own."""
 
     def read(reply: Reply) -> tuple[str, ...]:
-        teams = reply.json().get("teams") or ()
         return tuple(
             f"{team.get('name') or team.get('id')} / {project.get('name') or project.get('id')}"
-            for team in teams
-            for project in team.get("projects") or ()
+            for team in _objects(reply.json().get("teams"))
+            for project in _objects(team.get("projects"))
         )
 
     return Call("list teams", "GET", "/teams", read, repeatable=True)
@@ -211,7 +210,13 @@ def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
     """Read up to 200 assets by id; ids that Scenario doesn't know are absent from the result."""
 
     def read(reply: Reply) -> Mapping[str, Asset]:
-        return {row["id"]: Asset.read(row) for row in reply.json()["assets"]}
+        rows = _rows(reply, "assets")
+        # Each row by itself: an odd one must not cost its neighbours.
+        assets = [asset for asset in map(_asset_of_row, rows) if asset is not None]
+        found = {asset.id: asset for asset in assets if asset.id in asset_ids}
+        if len(assets) < len(rows) and not found.keys() >= set(asset_ids):
+            raise TypeError("rows of it can't be read: one may be an asset that was asked for")
+        return found
 
     return Call("read assets", "POST", "/assets/get-bulk", read, repeatable=True, body={"assetIds": list(asset_ids)})
 
@@ -276,6 +281,25 @@ def get_upload(upload_id: str) -> Call[Upload]:
         lambda reply: Upload.read(reply.json()["upload"]),
         repeatable=True,
     )
+
+
+def _rows(reply: Reply, name: str) -> list[object]:
+    rows = reply.json()[name]
+    if not isinstance(rows, list):
+        raise TypeError(f"{name} is no list")
+    return rows
+
+
+def _objects(rows: object) -> list[Mapping[str, Any]]:
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _asset_of_row(row: object) -> Asset | None:
+    """Return the asset of a row; ``None`` if it can't be read."""
+    try:
+        return Asset.read(row) if isinstance(row, Mapping) else None
+    except (KeyError, TypeError):
+        return None
 
 
 def _job_of_row(row: object) -> Job | None:

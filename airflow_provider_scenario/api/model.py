@@ -13,6 +13,9 @@ from typing import Any
 LARGEST_SEED = 2**31 - 1
 """A seed up to this survives an echo as a float."""
 
+_LARGEST_LIMIT = 1e18
+"""What is above limits nothing, as infinity does; NaN is in no range."""
+
 
 class InputType(enum.StrEnum):
     """The types an input can have in a model's record. Values that Scenario adds later count as :attr:`UNKNOWN`."""
@@ -111,22 +114,25 @@ class ModelInput:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> ModelInput:
-        """Read one row of a record's ``inputs``."""
-        required = document.get("required")
+        """Read one row of a record's ``inputs``. Only the name must be right: an odd limit is left out.
+
+        :raises TypeError: if its name is no text.
+        """
+        required, allowed, kind = document.get("required"), document.get("allowedValues"), document.get("kind")
         return cls(
-            name=document["name"],
+            name=_text(document["name"]),
             type=InputType(document.get("type", "unknown")),
             required=required if isinstance(required, Mapping) else {"always": bool(required)},
             default=document.get("default"),
-            allowed_values=tuple(document.get("allowedValues") or ()),
-            minimum=document.get("min"),
-            maximum=document.get("max"),
-            shortest=document.get("minLength"),
-            longest=document.get("maxLength"),
-            kind=document.get("kind"),
-            shortest_duration=document.get("minDuration"),
-            longest_duration=document.get("maxDuration"),
-            largest_size=document.get("maxSize"),
+            allowed_values=tuple(allowed) if isinstance(allowed, list) else (),
+            minimum=_limit(document.get("min")),
+            maximum=_limit(document.get("max")),
+            shortest=_whole_limit(document.get("minLength")),
+            longest=_whole_limit(document.get("maxLength")),
+            kind=kind if isinstance(kind, str) else None,
+            shortest_duration=_limit(document.get("minDuration")),
+            longest_duration=_limit(document.get("maxDuration")),
+            largest_size=_whole_limit(document.get("maxSize")),
             cost_impact=bool(document.get("costImpact")),
         )
 
@@ -183,16 +189,40 @@ class Model:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Model:
-        """Read the ``model`` object of a reply."""
-        tags = document.get("tags") or ()
-        deprecations = [tag.partition(":")[2] for tag in tags if str(tag).startswith("deprecated:")]
+        """Read the ``model`` object of a reply.
+
+        :raises KeyError: if it, or one of its inputs, lacks what it is called.
+        :raises TypeError: if that is no text, or its inputs are no list.
+        """
+        name, tags, inputs = document.get("name"), document.get("tags"), document.get("inputs") or []
+        texts = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+        deprecations = [tag.partition(":")[2] for tag in texts if tag.startswith("deprecated:")]
+        if not isinstance(inputs, list | tuple):
+            raise TypeError("inputs is no list")
         return cls(
-            id=document["id"],
-            name=document.get("name") or document["id"],
-            inputs=tuple(ModelInput.read(row) for row in document.get("inputs") or ()),
+            id=_text(document["id"]),
+            name=name if isinstance(name, str) and name else _text(document["id"]),
+            inputs=tuple(map(ModelInput.read, inputs)),
             successor=deprecations[0] if deprecations else None,
             usual=UsualTimes.read(document.get("performanceStats")),
         )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a name is no text")
+    return value
+
+
+def _limit(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_LARGEST_LIMIT <= value <= _LARGEST_LIMIT else None
+
+
+def _whole_limit(value: object) -> int | None:
+    limit = _limit(value)
+    return int(limit) if limit is not None else None
 
 
 def _seconds(value: object) -> float | None:

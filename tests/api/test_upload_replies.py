@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
-from typing import Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.api.upload import Upload, UploadStatus
 from airflow_provider_scenario.exceptions import ScenarioError
+from tests.broken_replies import UPLOAD, mutated
 from tests.figures import figure
 
 REPLIES = figure(3_000, 30_000)
 
-GOOD: dict[str, Any] = {
-    "upload": {
-        "id": "upload_1",
-        "status": "pending",
-        "entityId": "asset_1",
-        "errorMessage": "a reason",
-        "parts": [{"number": 1, "url": "https://bucket/1", "expires": "x"}, {"number": 2, "url": "https://bucket/2"}],
-    }
-}
-ODD: tuple[Any, ...] = (
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    10**400,
-    float("nan"),
-    "",
-    "text",
-    [],
-    [[]],
-    {},
-    {"id": 1},
-    [None],
-    "\ud800",
-)
-
-
-def mutated(chance: random.Random, value: Any) -> Any:
-    """Replace, drop or add something somewhere in a document."""
-    places: list[tuple[Any, Any]] = []
-
-    def collect(inner: Any) -> None:
-        keys = inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
-        for key in keys:
-            places.append((inner, key))
-            collect(inner[key])
-
-    document = copy.deepcopy(value)
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        places.clear()
-        collect(document)
-        if not places:
-            return chance.choice(ODD)
-        holder, key = chance.choice(places)
-        if isinstance(holder, dict) and chance.random() < 0.3:
-            del holder[key]
-        else:
-            holder[key] = copy.deepcopy(chance.choice(ODD))
-    return document
+GOOD = {"upload": UPLOAD}
 
 
 def test_a_broken_reply_ends_in_our_own_error_or_in_right_types() -> None:

@@ -59,8 +59,8 @@ class Run:
         made = [self.xcom(task)["job_id"] for task in ("wait_for_outpaint", "wait_for_reframe")]
         assert [entry["jobId"] for entry in self.sandbox.ledger()["entries"]] == made
         (saved,) = self.xcom("save")
-        (path,) = self.folder.glob("*/*.mp4")
-        assert saved["uri"] == f"file://{path}"
+        (path,) = self.folder.glob("*.mp4")
+        assert saved["uri"] == path.as_uri()
         assert path.stat().st_size == saved["bytes"]
         facts = probe(path)
         assert (facts.width, facts.height) == (720, 1280)
