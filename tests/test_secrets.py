@@ -80,6 +80,16 @@ def text_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
 
 
+def locals_of(operator: BaseOperator, run: TaskRun) -> Evidence:
+    """Run a task to its error, and give what an error reporter sends: every local of every frame."""
+    try:
+        operator.execute(run.context)
+    except (ScenarioError, AirflowException) as error:
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        return [("locals", "".join(shown.format()))]
+    return []
+
+
 def run_and_tell(operator: BaseOperator, run: TaskRun) -> Evidence:
     """Run a task to its end, and give all that it left behind."""
     evidence: Evidence = []
@@ -224,7 +234,7 @@ def test_saving(scenario: SandboxServer, log: Log, video_id: str, tmp_path: Path
     saver = ScenarioToObjectStorageOperator(
         task_id="save", asset_ids=video_id, destination=tmp_path.as_uri(), timeout=5
     )
-    check([*run_and_tell(saver, TaskRun()), ("log", log.text)])
+    check([*run_and_tell(saver, TaskRun()), *locals_of(saver, TaskRun()), ("log", log.text)])
     if fault != "none":
         assert scenario.faults()[0]["hits"] >= 1
     assert scenario.leaks() == []
@@ -236,7 +246,7 @@ def test_uploading(scenario: SandboxServer, log: Log, tmp_path: Path, fault: Any
     if fault is not None:
         scenario.add_fault(fault, method="PUT", times=None)
     uploader = ObjectStorageToScenarioOperator(task_id="upload", source=clip.as_uri(), poll_interval=0.1, timeout=5)
-    check([*run_and_tell(uploader, TaskRun()), ("log", log.text)])
+    check([*run_and_tell(uploader, TaskRun()), *locals_of(uploader, TaskRun()), ("log", log.text)])
     if fault is not None:
         assert scenario.faults()[0]["hits"] >= 1
     assert scenario.leaks() == []

@@ -151,8 +151,9 @@ class ScenarioClient:
             timeout=(CONNECT_TIMEOUT, access.timeout),
         )
         with response:
-            body = self._read(call, response)
-        return result_of(call, Reply(response.status_code, _lowered(response.headers), access.redact(body)))
+            # The body is no local of this frame: it may hold signed URLs.
+            reply = Reply(response.status_code, _lowered(response.headers), access.redact(self._read(call, response)))
+        return result_of(call, reply)
 
     def _read(self, call: Call[T], response: requests.Response) -> bytes:
         """Return the body of a reply. Whatever goes wrong with it, the request has arrived."""
@@ -179,6 +180,7 @@ class ScenarioClient:
         :raises ScenarioConnectionError: if the CDN can't be reached.
         :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
+        url = _Hidden(url)
         if not url.lower().startswith("https://") and not _is_loopback(self.access.base_url):
             raise ScenarioFileError(
                 "Scenario's reply names a file's address that is not https. It was not fetched, since whoever is on "
@@ -206,7 +208,7 @@ class ScenarioClient:
         # send when the last piece was handed to it comes on top of the wait for the reply.
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
         timeout = (self.access.timeout, self.access.timeout + unsent)
-        body, headers = io.BytesIO(content), {"Content-Type": content_type}
+        body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
         return self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout).status_code
 
     def close(self) -> None:

@@ -179,6 +179,45 @@ def test_no_frame_of_a_traceback_holds_a_secret(carry: Carrier, answer: Answer |
     assert_hidden("".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()))
 
 
+def with_signed_urls(request: Request) -> Answer:
+    """A reply in which something else than its signed URLs is odd."""
+    url = f"https://cdn.example/a?{SIGNED_QUERY}"
+    parts = [{"number": 1, "url": url}, {"number": None, "url": url}]
+    return Answer(body=json.dumps({"asset": {"url": url}, "upload": {"id": "u", "parts": parts}}).encode())
+
+
+@pytest.mark.parametrize("call", [calls.get_asset("a"), calls.get_upload("u")], ids=lambda call: call.action)
+def test_no_frame_holds_the_signed_urls_of_a_reply_that_can_not_be_read(carry: Carrier, call: calls.Call[Any]) -> None:
+    with scripted(with_signed_urls) as server, pytest.raises(ScenarioError, match="lacks") as caught:
+        carry(Access(KEY, SECRET, f"{server.url}/v1", timeout=1), call, Patience(attempts=1))
+    assert_frames_hide(caught.value)
+
+
+def assert_frames_hide(error: BaseException) -> None:
+    """Walk the frames of an error's traceback, and those of its context, and look at every local."""
+    one: BaseException | None = error
+    while one is not None:
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if frame.f_globals["__name__"] != __name__:  # the test itself knows them
+                assert_hidden("\n".join(map(repr, frame.f_locals.values())))
+        one = one.__cause__ or one.__context__
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(drop="yes"), Answer(drop="reset"), Answer(body=b"bytes", cut=2), Answer(stall=20), None]
+)
+def test_no_frame_holds_the_signed_url_of_a_file(answer: Answer | None) -> None:
+    with scripted(answer or Answer()) as cdn, ScenarioClient(Access(KEY, SECRET, timeout=0.3)) as client:
+        address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
+        for work in (
+            lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),
+            lambda: client.put_part(f"{address}/part?{SIGNED_QUERY}", b"content", "video/mp4"),
+        ):
+            with pytest.raises(ScenarioError) as caught:
+                work()
+            assert_frames_hide(caught.value)
+
+
 def test_no_frame_holds_a_secret_while_a_reply_is_waited_for() -> None:
     """A task's time-out is raised in the midst of the libraries' frames."""
     frames: list[str] = []
