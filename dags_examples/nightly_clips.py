@@ -79,6 +79,8 @@ with DAG(
             video_url=unless_saved(video, folder),
             prompt="{{ params.prompt }}",
             resolution="{{ params.resolution }}",
+            expand_top=False,
+            expand_bottom=False,
             keep_length=True,
             max_cost=max_cost,
         )

@@ -54,7 +54,8 @@ def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStorageP
     :param given: A URI such as ``s3://connection@bucket/key``, an absolute local path, or a path.
     :param argument: The operator's argument, for the message.
     :raises ScenarioFileError: if it is empty or relative, no storage is registered for its scheme, or its connection
-        does not exist.
+        does not exist or is refused.
+    :raises ScenarioTransferError: if the storage can't be reached.
     """
     text = str(given).strip()
     if not text:
@@ -72,6 +73,16 @@ def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStorageP
             f"{argument} has the scheme {scheme}://, for which this Airflow has no storage. Check its spelling, or "
             "install the provider that brings it, such as apache-airflow-providers-amazon[s3fs] for s3://. "
             "Nothing was transferred."
+        ) from error
+    except PermissionError as error:
+        raise ScenarioFileError(
+            f"The storage of {argument} does not let this worker in ({error}). Check login, password and key of the "
+            f"connection {path.conn_id!r}, then clear the task. Nothing was transferred."
+        ) from error
+    except OSError as error:
+        raise ScenarioTransferError(
+            f"The storage of {argument} could not be reached ({type(error).__name__}: {error}). Nothing was "
+            "transferred; the next try connects anew."
         ) from error
     return path
 
@@ -336,6 +347,8 @@ class RemoteFolder:
     def __init__(self, root: ObjectStoragePath) -> None:
         self.root = root
         self._storage = root.fs
+        # Some storages, such as sshfs, do not tell their own protocol.
+        self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
 
     def prepare(self) -> None:
         """Do nothing, as :meth:`check`."""
@@ -389,10 +402,10 @@ class RemoteFolder:
     def _put(self, staged: Path, name: str, content_type: str) -> None:
         size, before = staged.stat().st_size, self._size(name)
         try:
-            if _RENAMING_PROTOCOLS.intersection(_protocols(self._storage)):
+            if _RENAMING_PROTOCOLS & self._protocols:
                 self._put_and_rename(staged, self._path(name))
             else:
-                _put_typed(self._storage, staged, self._path(name), content_type)
+                _put_typed(self._storage, self._protocols, staged, self._path(name), content_type)
         except Exception as error:
             self._remove_half(name, before, size)
             raise writing_error(error, str(self.root)) from error
@@ -442,9 +455,9 @@ def _protocols(storage: Any) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def _put_typed(storage: Any, staged: Path, path: str, content_type: str) -> None:
+def _put_typed(storage: Any, protocols: frozenset[str], staged: Path, path: str, content_type: str) -> None:
     """Put a file, with its MIME type where the storage keeps one."""
-    arguments = _type_arguments(_protocols(storage), content_type) if content_type else {}
+    arguments = _type_arguments(protocols, content_type) if content_type else {}
     try:
         storage.put_file(str(staged), path, **arguments)
     except TypeError:
@@ -454,7 +467,7 @@ def _put_typed(storage: Any, staged: Path, path: str, content_type: str) -> None
         storage.put_file(str(staged), path)
 
 
-def _type_arguments(protocols: tuple[str, ...], content_type: str) -> dict[str, Any]:
+def _type_arguments(protocols: frozenset[str], content_type: str) -> dict[str, Any]:
     """Return the argument by which a storage's ``put_file`` takes a MIME type."""
     if {"s3", "s3a"}.intersection(protocols):
         return {"ContentType": content_type}
