@@ -201,7 +201,8 @@ class ScenarioClient:
     def put_part(self, url: str, content: bytes, content_type: str) -> int:
         """Send one part of an upload to its signed URL, without credentials, and return the HTTP status.
 
-        :raises ScenarioConnectionError: if the connection breaks. A part may be sent again.
+        :raises ScenarioConnectionError: if the connection breaks, or a page answers in the place of the storage. A part
+            may be sent again.
         """
         # A file is sent in small pieces, and the time-out for connecting, which also holds while a body is sent, bounds
         # each of them: a slow line may take as long as it needs, a silent one may not. What the kernel still has to
@@ -209,7 +210,11 @@ class ScenarioClient:
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
         timeout = (self.access.timeout, self.access.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
-        return self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout).status_code
+        response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
+        if response.ok and "html" in response.headers.get("Content-Type", "").lower():
+            # A storage has nothing to show: its reply to a part is empty.
+            raise ScenarioConnectionError("A page answers in the place of Scenario's storage.", sent=True)
+        return response.status_code
 
     def close(self) -> None:
         """Close the connections."""

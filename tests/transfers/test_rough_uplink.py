@@ -1,0 +1,76 @@
+"""Three hundred uploads over a line that does everything wrong: what Scenario has is what was sent, every time."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.exceptions import ScenarioTransientError
+from airflow_provider_scenario.files import upload
+from airflow_provider_scenario.sandbox.clip import draw_clip
+from airflow_provider_scenario.sandbox.server import SandboxServer
+from airflow_provider_scenario.sandbox.studio.rendering import skipped_box
+from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
+from tests.transfers.conftest import StateStore, TaskInstance
+from tests.transfers.test_rough_cdn import PAGE, digests_of
+
+UPLOADS, TOGETHER = 300, 10
+PART = 20_000
+
+TROUBLE: tuple[dict[str, Any], ...] = (
+    {"type": "drop_before", "reset": True},
+    {"type": "drop_before", "reset": False},
+    {"type": "drop_after", "reset": True},
+    {"type": "status", "code": 500},
+    {"type": "status", "code": 503, "headers": {"Retry-After": "0"}},
+    {"type": "status_after", "code": 502, "body": PAGE},
+    {"type": "status", "code": 200, "body": PAGE, "headers": {"Content-Type": "text/html"}},
+    {"type": "delay", "seconds": 0.05},
+)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    """Clips of several parts, no two alike."""
+    chance, made = random.Random(1), []
+    head = draw_clip(tmp_path / "head.mp4", seconds=0.5, width=64, height=64).read_bytes()
+    for number in range(UPLOADS):
+        made.append(tmp_path / f"{number}.mp4")
+        made[-1].write_bytes(head + skipped_box(chance.randbytes(chance.randrange(1, 60_000))))
+    return made
+
+
+def send(clip: Path) -> str:
+    """Upload as a task with two retries does."""
+    context: Any = {"task_state_store": StateStore(), "ti": TaskInstance()}
+    for retries_left in (2, 1, 0):
+        operator = ObjectStorageToScenarioOperator(task_id="upload", source=clip.as_uri(), poll_interval=0.05)
+        try:
+            return operator.execute(context)
+        except ScenarioTransientError:
+            if not retries_left:
+                raise
+    raise AssertionError
+
+
+def test_every_upload_is_whole(scenario: SandboxServer, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "SMALLEST_PART", PART)
+    scenario.configure(upload_seconds=0)
+    chance = random.Random(2026)
+    for action in TROUBLE:
+        for path in ("/bucket/", "/bucket/", "/uploads"):
+            is_part = path == "/bucket/"
+            if is_part or action["type"] != "status" or action["code"] != 200:
+                times, skip = chance.randrange(5, 15), chance.randrange(100)
+                scenario.add_fault(action, method="PUT" if is_part else "POST", path=path, skip=skip, times=times)
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        sent = dict(zip(pool.map(send, clips), clips, strict=True))
+    assert sum(fault["hits"] for fault in scenario.faults()) > 100
+    assert len(sent) == UPLOADS
+    arrived = digests_of(list(sent), original=True)
+    assert arrived == {asset_id: hashlib.sha256(clip.read_bytes()).hexdigest() for asset_id, clip in sent.items()}
