@@ -66,8 +66,8 @@ def properties_of(facts: MediaFacts, size: int) -> dict[str, Any]:
 
 
 def mime_type_of(facts: MediaFacts, declared: str | None = None) -> str:
-    """Give the MIME type of a file, by its codec, or as its sender declared it."""
-    return MIME_TYPES.get(facts.codec) or declared or f"{facts.kind}/{facts.codec}"
+    """Give the MIME type of a file, as its sender declared it, else by its codec: one codec fits many containers."""
+    return declared or MIME_TYPES.get(facts.codec) or f"{facts.kind}/{facts.codec}"
 
 
 class AssetStore:
