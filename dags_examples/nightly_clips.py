@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, ObjectStoragePath, Param, task, task_group, teardown
 
+from airflow_provider_scenario.files.storage import folder_at
 from airflow_provider_scenario.operators.wan import ScenarioWan22OutpaintingOperator, ScenarioWan22ReframeOperator
 from airflow_provider_scenario.spending import spent_in_run
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -111,9 +112,9 @@ with DAG(
         manifests = [json.loads(one.read_text()) for one in sorted(night.glob("*/*.json"), key=str)]
         if not manifests:
             return None
-        page = night / "index.html"
-        page.write_text(page_of(ds, manifests, f"This run: {spent_in_run()}."))
-        return str(page)
+        page = page_of(ds, manifests, f"This run: {spent_in_run()}.").encode()
+        folder_at(night).store("index.html", lambda file: file.write(page), "text/html")
+        return str(night / "index.html")
 
     clip.expand_kwargs(new_clips()) >> write_page()
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, ObjectStoragePath, task
 
+from airflow_provider_scenario.files.storage import folder_at
+
 VIDEOS = Asset("scenario_videos")
 
 with DAG(
@@ -26,9 +28,10 @@ with DAG(
         """Write a page for what each event tells of."""
         pages = []
         for event in triggering_asset_events[VIDEOS]:
-            page = ObjectStoragePath(event.extra["uri"]).parent / f"{event.extra['job_id']}.html"
-            page.write_text(page_of(event.extra))
-            pages.append(str(page))
+            folder, name = ObjectStoragePath(event.extra["uri"]).parent, f"{event.extra['job_id']}.html"
+            page = page_of(event.extra).encode()
+            folder_at(folder).store(name, lambda file, page=page: file.write(page), "text/html")
+            pages.append(str(folder / name))
         return pages
 
     write_page()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 
+import pendulum
 import pytest
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import DAG, ObjectStoragePath
 
 from tests.this_airflow import dag_serialization
+from tests.transfers import conftest
+
+s3_address, s3_bucket = conftest.s3_address, conftest.s3_bucket
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "dags_examples").glob("*.py"))
 
@@ -87,3 +93,38 @@ def test_the_main_job_is_a_chain() -> None:
         "wait_for_reframe": {"reframe"},
         "save": {"wait_for_reframe"},
     }
+
+
+def test_the_nightly_example_works_on_a_bucket(s3_bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENARIO_VIDEOS", str(s3_bucket))
+    (file,) = [one for one in EXAMPLES if one.stem == "nightly_clips"]
+    dag = parsed(file)
+    for name in ("b {1}.mp4", "a.MOV", "notes.txt"):
+        (s3_bucket / "new" / name).write_bytes(b"of today")
+    (s3_bucket / "new" / "old" / "c.mp4").write_bytes(b"in a folder")
+    midnight = pendulum.now("UTC").start_of("day").add(days=1)
+    ds, params = midnight.to_date_string(), {"budget": "80"}
+    new_clips = dag.get_task("new_clips").python_callable
+    found = new_clips(ds, midnight, params)
+    found.sort(key=lambda one: one["video"])
+    assert found == [
+        {"video": f"{s3_bucket}/new/{name}", "folder": f"{s3_bucket}/nightly/{ds}/{folder}", "max_cost": "10"}
+        for name, folder in (("a.MOV", "a.MOV"), ("b {1}.mp4", "b%20%7B1%7D.mp4"))
+    ]
+    assert new_clips(ds, midnight.subtract(days=1), params) == []
+
+    unless_saved = dag.get_task("clip.unless_saved").python_callable
+    folder = found[0]["folder"]
+    assert unless_saved("a clip", folder) == "a clip"
+    for name in ("wide", "tv", "square", "phone"):
+        saved = {"uri": f"{folder}/asset_{name}.mp4", "width": 16, "height": 9, "duration": 2.0}
+        manifest = {"files": [saved], "jobs": [{"cost": "1.25"}]}
+        (ObjectStoragePath(folder) / f"{name}.json").write_text(json.dumps(manifest))
+    with pytest.raises(AirflowSkipException):
+        unless_saved("a clip", folder)
+
+    monkeypatch.setitem(dag.get_task("write_page").python_callable.__globals__, "spent_in_run", lambda: "nothing")
+    page = ObjectStoragePath(dag.get_task("write_page").python_callable(ds))
+    assert page.read_text().count("<video") == 4
+    assert "4 videos, 5.00 creative units. This run: nothing." in page.read_text()
+    assert page.fs.info(page.path)["ContentType"] == "text/html"

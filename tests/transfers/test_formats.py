@@ -16,6 +16,7 @@ from airflow_provider_scenario.transfers.object_storage_to_scenario import Objec
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.files.test_media import make_sound, make_video
 
+
 def video(codec: str, form: str, **options: str) -> Callable[[Path], bytes]:
     return lambda target: make_video(target, codec, form, seconds=1, **options)
 
