@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+_MOST_DIGITS = 30
+"""Digits before or behind the point beyond which an amount is none: nobody can sum it up or write it out."""
+
 
 def units(value: object) -> Decimal | None:
     """Return creative units exactly as Scenario wrote them (they may be fractions); ``None`` where there are none."""
@@ -16,7 +19,7 @@ def units(value: object) -> Decimal | None:
         amount = Decimal(str(value))
     except (ArithmeticError, ValueError):
         return None
-    return amount if amount.is_finite() else None
+    return amount if amount.is_finite() and abs(amount.adjusted()) < _MOST_DIGITS else None
 
 
 @dataclass(frozen=True)

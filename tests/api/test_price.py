@@ -26,6 +26,10 @@ from airflow_provider_scenario.api.price import Price, units
         ("NaN", None),
         (float("inf"), None),
         ([1], None),
+        ("1e300000000", None),
+        (10**400, None),
+        ("1e-300000000", None),
+        ("1e15", Decimal("1e15")),
     ],
 )
 def test_units(value: object, expected: Decimal | None) -> None:

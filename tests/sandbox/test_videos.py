@@ -13,6 +13,7 @@ from airflow_provider_scenario.sandbox.studio.filters import turned
 from airflow_provider_scenario.sandbox.studio.geometry import Box, Size, frame_size, kept_part, source_place
 from airflow_provider_scenario.sandbox.studio.media import first_frame
 from airflow_provider_scenario.sandbox.studio.rendering import Order, SourceFile, render, render_tiny
+from tests.files.test_media import make_video
 from tests.sandbox.asking import IMAGE_MODEL, OUTPAINTING, REFRAME, TEXT_MODEL, ended_job, made, original, submitted
 
 if TYPE_CHECKING:
@@ -350,3 +351,16 @@ def test_frame_size(inputs: dict[str, Any], source: Size | None, size: tuple[int
 )
 def test_the_part_that_a_reframe_keeps(zoom: float, source: Size, frame: Size, part: Box) -> None:
     assert kept_part({"zoomFactor": zoom}, source, frame) == part
+
+
+@pytest.mark.parametrize(
+    ("codec", "brand", "kind"),
+    [("libx265", b"heic", "heic"), ("libx265", b"mif1", "heic"), ("libsvtav1", b"avif", "avif")],
+)
+def test_a_picture_of_a_phone_is_no_video(tmp_path: Path, codec: str, brand: bytes, kind: str) -> None:
+    content = bytearray(make_video(tmp_path / "one.mp4", codec, "mp4", seconds=1))
+    assert probe(tmp_path / "one.mp4").kind == "video"
+    content[8:12] = brand
+    (tmp_path / "one.heic").write_bytes(content)
+    found = probe(tmp_path / "one.heic")
+    assert (found.kind, found.codec, found.width, found.height) == ("image", kind, 64, 64)

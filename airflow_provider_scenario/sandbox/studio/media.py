@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STILL_FORMATS = ("image2", "gif", "svg")
-STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "miaf", "avif")
 """Pictures in the container that MP4 has."""
+
+CODECS = {"libdav1d": "av1", "dav1d": "av1", "libaom-av1": "av1", "mp3float": "mp3"}
+"""What the programs that decode are called, where that is not the codec's name."""
+
+STILLS = {"hevc": "heic", "av1": "avif"}
+"""Pictures that are one frame of a video's codec."""
 
 
 class UnreadableMediaError(ValueError):
@@ -72,12 +78,11 @@ def probe(path: Path | str) -> MediaFacts:
 
 def _picture_facts(container: av.container.InputContainer) -> MediaFacts:
     stream = container.streams.video[0]
-    codec = stream.codec_context.name.removeprefix("lib")
+    codec = _codec(stream)
     width, height = stream.codec_context.width, stream.codec_context.height
     if _is_still(container):
         degrees = _mark(next(container.decode(stream)))
-        kind = "heic" if codec == "hevc" else codec
-        return MediaFacts("image", kind, *_as_shown(width, height, degrees))
+        return MediaFacts("image", STILLS.get(codec, codec), *_as_shown(width, height, degrees))
     frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if not frames:
@@ -88,6 +93,11 @@ def _picture_facts(container: av.container.InputContainer) -> MediaFacts:
         float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float(frames / rate)
     )
     return MediaFacts("video", codec, width, height, frames, Fraction(rate), seconds, container.bit_rate or None)
+
+
+def _codec(stream: av.stream.Stream) -> str:
+    name = str(stream.codec_context.name)
+    return CODECS.get(name, name.removeprefix("lib"))
 
 
 def _is_still(container: av.container.InputContainer) -> bool:
@@ -120,7 +130,7 @@ def _sound_facts(container: av.container.InputContainer) -> MediaFacts:
     context = stream.codec_context
     return MediaFacts(
         "audio",
-        context.name,
+        _codec(stream),
         duration=seconds,
         bit_rate=container.bit_rate or None,
         sample_rate=context.sample_rate,
