@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.files.location import is_local, object_path, reading_error
 from airflow_provider_scenario.files.media import MediaType, examine
-from airflow_provider_scenario.files.storage import is_local, object_path, reading_error
 from airflow_provider_scenario.files.truncation import Truncation, find_truncation
 
 if TYPE_CHECKING:

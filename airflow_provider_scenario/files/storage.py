@@ -1,177 +1,42 @@
-"""Folders and buckets: found, written all or nothing, and read back.
+"""Folders and buckets: written all or nothing, and read back.
 
 A local file is written beside its final name and renamed. An object storage keeps what it has got even if the writer
 fails, so a file is made complete on this machine first and then put in one go.
-
-Locks only help to tidy up what killed processes left: a file system without them (NFS, Lustre) is as safe, since every
-writer has a part of its own and only renames it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import stat
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-from airflow.sdk import ObjectStoragePath
+from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.files.location import is_local, writing_error
+from airflow_provider_scenario.files.parts import (
+    new_part,
+    part_name,
+    remove_leftovers,
+    rename,
+    secure_names,
+    staging_folder,
+)
 
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 T = TypeVar("T")
 
 BLOCK = 1 << 20
 """Bytes that are written or read at once."""
 
-ABANDONED = 24 * 3600.0
-"""Seconds without a new byte after which a part is taken for left behind, where there are no locks to tell."""
-
-_LOCAL_PROTOCOLS = ("", "file", "local")
-
 _RENAMING_PROTOCOLS = frozenset({"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"})
 """Storages where a file can be seen while it is written, and that rename in one step."""
-
-_ADVICE = "Give a folder or file such as file:///data/clips, s3://connection@bucket/key or /data/clips."
-
-
-# --- Where files are
-
-
-def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStoragePath:
-    """Return the path an author means, sure that its storage and its connection are known here.
-
-    :param given: A URI such as ``s3://connection@bucket/key``, an absolute local path, or a path.
-    :param argument: The operator's argument, for the message.
-    :raises ScenarioFileError: if it is empty or relative, no storage is registered for its scheme, or its connection
-        does not exist or is refused.
-    :raises ScenarioTransferError: if the storage can't be reached.
-    """
-    text = str(given).strip()
-    if not text:
-        raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
-    if "://" not in text and not text.startswith("/"):
-        raise ScenarioFileError(f"{argument} is {text!r}, which is neither a URI nor an absolute path. {_ADVICE}")
-    uri = f"file://{text}" if text.startswith("/") else text
-    scheme = uri.partition("://")[0]
-    try:
-        path = ObjectStoragePath(uri)
-        _check_connection(path, argument, scheme)
-        _ = path.fs
-    except (ValueError, ImportError) as error:
-        raise ScenarioFileError(
-            f"{argument} has the scheme {scheme}://, for which this Airflow has no storage. Check its spelling, or "
-            "install the provider that brings it, such as apache-airflow-providers-amazon[s3fs] for s3://. "
-            "Nothing was transferred."
-        ) from error
-    except PermissionError as error:
-        raise ScenarioFileError(
-            f"The storage of {argument} does not let this worker in ({error}). Check login, password and key of the "
-            f"connection {path.conn_id!r}, then clear the task. Nothing was transferred."
-        ) from error
-    except OSError as error:
-        raise ScenarioTransferError(
-            f"The storage of {argument} could not be reached ({type(error).__name__}: {error}). Nothing was "
-            "transferred; the next try connects anew."
-        ) from error
-    return path
-
-
-def _check_connection(path: ObjectStoragePath, argument: str, scheme: str) -> None:
-    """Refuse a connection id that does not exist: some storages would go on without one."""
-    # Airflow 3.1 keeps it in the options alone.
-    conn_id = path.conn_id if hasattr(path, "conn_id") else path.storage_options.get("conn_id")
-    if not conn_id or is_local(path):
-        return
-    try:
-        BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        shown = conn_id.partition(":")[0]  # What follows is a password.
-        raise ScenarioFileError(
-            f"{argument} names the Airflow connection {shown!r}, which does not exist. What stands before the @ of "
-            f"{scheme}:// is a connection's id: add that connection or mend the id, then clear the task. Nothing was "
-            "transferred."
-        ) from None
-
-
-def is_local(path: ObjectStoragePath) -> bool:
-    """Return whether the path is in a file system of this machine."""
-    return path.protocol in _LOCAL_PROTOCOLS
-
-
-# --- What a storage says when it can't keep or give a file
-
-_KEPT = (
-    "Nothing was lost at Scenario: the files stay there, and fetching them again is free; no new job is bought. {todo}"
-)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP)
-_NO_RENAME = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.EINVAL)
-
-
-def writing_error(error: Exception, folder: str) -> ScenarioError:
-    """Return the error to raise for a file that can't be written.
-
-    :param error: What the file system or the storage raised.
-    :param folder: The folder or bucket, for the message.
-    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
-    """
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _FULL:
-        todo = f"Make room{_free_space(folder)} or choose another destination, then clear the task."
-        return ScenarioFileError(f"There is no space left in {folder}. {_KEPT.format(todo=todo)}")
-    if number == errno.EFBIG:
-        todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."
-        return ScenarioFileError(f"A file is larger than {folder} or this worker allows. {_KEPT.format(todo=todo)}")
-    if number in _FORBIDDEN or isinstance(error, PermissionError):
-        todo = "Let the worker's user write there, or choose another destination, then clear the task."
-        return ScenarioFileError(f"Writing to {folder} is not allowed ({error}). {_KEPT.format(todo=todo)}")
-    if number in _NO_FOLDER or isinstance(error, FileNotFoundError | NotADirectoryError):
-        todo = "Give a destination that is a folder, or can become one, then clear the task."
-        return ScenarioFileError(f"{folder} can't be used as a folder ({error}). {_KEPT.format(todo=todo)}")
-    trouble = f"{type(error).__name__}: {error}"
-    todo = "The next try fetches what is missing."
-    return ScenarioTransferError(f"Writing to {folder} failed ({trouble}). {_KEPT.format(todo=todo)}")
-
-
-def reading_error(error: Exception, source: str) -> ScenarioError:
-    """Return the error to raise for a source that can't be read.
-
-    :param error: What the file system or the storage raised.
-    :param source: The source, for the message.
-    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
-    """
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ScenarioFileError(f"There is no file {source}. Nothing was uploaded. Check the source and its spelling.")
-    if isinstance(error, IsADirectoryError):
-        return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")
-    if isinstance(error, PermissionError):
-        return ScenarioFileError(f"{source} may not be read ({error}). Nothing was uploaded. Let the worker read it.")
-    trouble = f"{type(error).__name__}: {error}"
-    return ScenarioTransferError(
-        f"Reading {source} failed ({trouble}). Nothing was charged; the next try reads it anew."
-    )
-
-
-def _free_space(folder: str) -> str:
-    try:
-        return f" ({shutil.disk_usage(folder.removeprefix('file://')).free / 1e6:.1f} MB are free)"
-    except OSError:
-        return ""
-
-
-# --- Folders
 
 
 class Folder(Protocol):
@@ -249,13 +114,13 @@ class LocalFolder:
         """Make the folder, and rename a file in it as every saved file will be."""
         target = self.root / ".scenario-probe"
         self._make(self.root)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         try:
-            part, file = _new_part(target)
-            renamed = _part_name(target)
+            part, file = new_part(target)
+            renamed = part_name(target)
             try:
                 with file:
-                    _rename(part, renamed)
+                    rename(part, renamed)
             finally:
                 for left in (part, renamed):
                     with contextlib.suppress(OSError):
@@ -297,9 +162,9 @@ class LocalFolder:
         """Write beside the final name, then rename."""
         target = self.root / name
         self._make(target.parent)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         try:
-            part, file = _new_part(target)
+            part, file = new_part(target)
             try:
                 with file:
                     result = fill(file)
@@ -307,12 +172,12 @@ class LocalFolder:
                     if self._is_lasting:
                         os.fsync(file.fileno())
                     # While the lock is held: nobody may take the part for left behind.
-                    _rename(part, target)
+                    rename(part, target)
             finally:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
             if self._is_lasting:
-                _secure_names(target.parent)
+                secure_names(target.parent)
         except OSError as error:
             raise writing_error(error, str(target.parent)) from error
         return result
@@ -486,157 +351,3 @@ def _digest(file: BinaryIO) -> str:
     while block := file.read(BLOCK):
         digest.update(block)
     return digest.hexdigest()
-
-
-# --- Parts: files that are being written
-
-
-class _Lock(enum.Enum):
-    """What became of the wish to lock a file."""
-
-    HELD = enum.auto()
-    BUSY = enum.auto()
-    NONE = enum.auto()
-    """This file system has no locks."""
-
-
-def _lock(handle: int, *, wait: bool = False) -> _Lock:
-    """Lock an open file; the lock ends with the process, however that ends."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return _Lock.BUSY
-    except OSError:
-        return _Lock.NONE
-    return _Lock.HELD
-
-
-def _part_name(target: Path) -> Path:
-    """Return a name of its own: another process may be writing the same file."""
-    return target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-
-
-def _new_part(target: Path) -> tuple[Path, BinaryIO]:
-    """Open a new part of a file for writing, and hold it."""
-    while True:
-        part = _part_name(target)
-        file = part.open("xb")
-        # Whoever tidies up may have taken it for left behind before it was held.
-        if _lock(file.fileno()) is not _Lock.BUSY and part.exists():
-            return part, file
-        file.close()
-        part.unlink(missing_ok=True)
-
-
-def _rename(part: Path, target: Path) -> None:
-    try:
-        part.replace(target)
-    except FileNotFoundError as error:
-        raise ScenarioTransferError(
-            f"{part.name} has vanished from {part.parent} while it was written: something else removes files there. "
-            "Nothing was lost at Scenario; the next try fetches it again."
-        ) from error
-    except OSError as error:
-        if error.errno not in _NO_RENAME or target.is_dir():
-            raise
-        raise ScenarioFileError(
-            f"{part.parent} does not let files be renamed ({error}), as a bucket that is shown as a folder may. So a "
-            "file could not be saved all or nothing. Give the bucket's URI such as s3://connection@bucket/clips, or "
-            "another folder, then clear the task. Nothing was lost at Scenario."
-        ) from error
-
-
-def _secure_names(folder: Path) -> None:
-    """Bring a folder's names to the disk: a renamed file may otherwise be lost when the power is."""
-    with contextlib.suppress(OSError):  # some network file systems can't, and keep names at once
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove the parts of a file that killed processes left behind: those that nobody holds."""
-    with contextlib.suppress(OSError):
-        for part in target.parent.iterdir():
-            if part.name.startswith(f"{target.name}.") and part.name.endswith(".part"):
-                _remove_if_left(part, part, lambda path: path.unlink())
-
-
-def _remove_if_left(lock: Path, left: Path, remove: Callable[[Path], object]) -> None:
-    """Remove what nobody holds. Where there are no locks, it must have been still for a day."""
-    with contextlib.suppress(OSError):
-        # Writable: NFS gives no lock otherwise.
-        handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            state = _lock(handle)
-            if state is _Lock.HELD or (state is _Lock.NONE and _is_still(left)):
-                remove(left)
-        finally:
-            os.close(handle)
-
-
-def _is_still(left: Path) -> bool:
-    """Return whether a file, or a folder and all in it, has not changed for a day."""
-    inside = left.iterdir() if left.is_dir() else ()
-    newest: float = max(path.lstat().st_mtime for path in (left, *inside))
-    return time.time() - newest > ABANDONED
-
-
-# --- Staging: folders on this machine in which files are made complete before they go elsewhere
-
-_LOCK_NAME = "lock"
-
-
-@contextlib.contextmanager
-def staging_folder() -> Iterator[Path]:
-    """Give an empty folder that is removed at the end, and remove those that killed processes left behind.
-
-    It is in the machine's folder for temporary files (``TMPDIR``).
-
-    :raises ScenarioError: if there can be none.
-    """
-    try:
-        base = _staging_base()
-        guard = os.open(base / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            # So that nobody removes a new folder before it is held.
-            _lock(guard, wait=True)
-            _remove_left_staging(base)
-            folder = Path(tempfile.mkdtemp(dir=base))
-            lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-            _lock(lock)
-        finally:
-            os.close(guard)
-    except OSError as error:
-        raise writing_error(error, tempfile.gettempdir()) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _staging_base() -> Path:
-    """Return this user's folder of staging folders; a new one if that is not surely this user's own."""
-    base = Path(tempfile.gettempdir()) / f"scenario-staging-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        base.mkdir(mode=0o700)
-    facts = base.lstat()
-    is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022
-    return base if is_ours else Path(tempfile.mkdtemp(prefix="scenario-staging-"))
-
-
-def _remove_left_staging(base: Path) -> None:
-    """Remove the staging folders that nobody holds."""
-    for folder in base.iterdir():
-        if not folder.is_dir() or folder.is_symlink():
-            continue
-        lock = folder / _LOCK_NAME
-        if lock.exists():
-            _remove_if_left(lock, folder, lambda path: shutil.rmtree(path, ignore_errors=True))
-        else:
-            with contextlib.suppress(OSError):
-                if _is_still(folder):
-                    shutil.rmtree(folder, ignore_errors=True)

@@ -102,6 +102,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Save the files."""
         from airflow_provider_scenario.files.download import AssetDownloader
+        from airflow_provider_scenario.files.location import object_path
         from airflow_provider_scenario.files.manifest import Manifest, ManifestFile, jobs_of, manifest_name
         from airflow_provider_scenario.files.naming import (
             asset_ids_of,
@@ -109,7 +110,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             name_in_common_folder,
             split_destination,
         )
-        from airflow_provider_scenario.files.storage import folder_at, object_path
+        from airflow_provider_scenario.files.storage import folder_at
 
         if self.asset_ids is None and self.job_id is None:
             raise ScenarioConfigurationError(

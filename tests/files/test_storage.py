@@ -16,8 +16,10 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.files.location import object_path
 from airflow_provider_scenario.files.manifest import Manifest, SavedFile
-from airflow_provider_scenario.files.storage import LocalFolder, RemoteFolder, object_path, staging_folder
+from airflow_provider_scenario.files.parts import staging_folder
+from airflow_provider_scenario.files.storage import LocalFolder, RemoteFolder
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.figures import figure

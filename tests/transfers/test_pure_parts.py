@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
-from airflow_provider_scenario.files.storage import object_path, reading_error, writing_error
+from airflow_provider_scenario.files.location import object_path, reading_error, writing_error
 from airflow_provider_scenario.files.transfer_log import Progress
 from airflow_provider_scenario.files.upload import LARGEST_PART, SMALLEST_PART, part_size_of
 

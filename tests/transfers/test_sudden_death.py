@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_scenario.files.storage import staging_folder
+from airflow_provider_scenario.files.parts import staging_folder
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer

@@ -1,0 +1,143 @@
+"""Where files are: an author's path or URI made a path, and what its storage says when it can't be used."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
+
+_LOCAL_PROTOCOLS = ("", "file", "local")
+
+_ADVICE = "Give a folder or file such as file:///data/clips, s3://connection@bucket/key or /data/clips."
+
+_KEPT = (
+    "Nothing was lost at Scenario: the files stay there, and fetching them again is free; no new job is bought. {todo}"
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP)
+
+
+def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStoragePath:
+    """Return the path an author means, sure that its storage and its connection are known here.
+
+    :param given: A URI such as ``s3://connection@bucket/key``, an absolute local path, or a path.
+    :param argument: The operator's argument, for the message.
+    :raises ScenarioFileError: if it is empty or relative, no storage is registered for its scheme, or its connection
+        does not exist or is refused.
+    :raises ScenarioTransferError: if the storage can't be reached.
+    """
+    text = str(given).strip()
+    if not text:
+        raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
+    if "://" not in text and not text.startswith("/"):
+        raise ScenarioFileError(f"{argument} is {text!r}, which is neither a URI nor an absolute path. {_ADVICE}")
+    uri = f"file://{text}" if text.startswith("/") else text
+    scheme = uri.partition("://")[0]
+    try:
+        path = ObjectStoragePath(uri)
+        _check_connection(path, argument, scheme)
+        _ = path.fs
+    except (ValueError, ImportError) as error:
+        raise ScenarioFileError(
+            f"{argument} has the scheme {scheme}://, for which this Airflow has no storage. Check its spelling, or "
+            "install the provider that brings it, such as apache-airflow-providers-amazon[s3fs] for s3://. "
+            "Nothing was transferred."
+        ) from error
+    except PermissionError as error:
+        raise ScenarioFileError(
+            f"The storage of {argument} does not let this worker in ({error}). Check login, password and key of the "
+            f"connection {_without_password(_connection_of(path))!r}, then clear the task. Nothing was transferred."
+        ) from error
+    except OSError as error:
+        raise ScenarioTransferError(
+            f"The storage of {argument} could not be reached ({type(error).__name__}: {error}). Nothing was "
+            "transferred; the next try connects anew."
+        ) from error
+    return path
+
+
+def _connection_of(path: ObjectStoragePath) -> str | None:
+    """Return the id of a path's connection. Airflow 3.1 keeps it in the options alone."""
+    conn_id: str | None = path.conn_id if hasattr(path, "conn_id") else path.storage_options.get("conn_id")
+    return conn_id
+
+
+def _without_password(conn_id: str | None) -> str:
+    """Return what stands before the @ of a URI, for a message: what follows a colon there is a password."""
+    return (conn_id or "").partition(":")[0]
+
+
+def _check_connection(path: ObjectStoragePath, argument: str, scheme: str) -> None:
+    """Refuse a connection id that does not exist: some storages would go on without one."""
+    conn_id = _connection_of(path)
+    if not conn_id or is_local(path):
+        return
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ScenarioFileError(
+            f"{argument} names the Airflow connection {_without_password(conn_id)!r}, which does not exist. What stands before the @ of "
+            f"{scheme}:// is a connection's id: add that connection or mend the id, then clear the task. Nothing was "
+            "transferred."
+        ) from None
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Return whether the path is in a file system of this machine."""
+    return path.protocol in _LOCAL_PROTOCOLS
+
+
+def writing_error(error: Exception, folder: str) -> ScenarioError:
+    """Return the error to raise for a file that can't be written.
+
+    :param error: What the file system or the storage raised.
+    :param folder: The folder or bucket, for the message.
+    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL:
+        todo = f"Make room{_free_space(folder)} or choose another destination, then clear the task."
+        return ScenarioFileError(f"There is no space left in {folder}. {_KEPT.format(todo=todo)}")
+    if number == errno.EFBIG:
+        todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."
+        return ScenarioFileError(f"A file is larger than {folder} or this worker allows. {_KEPT.format(todo=todo)}")
+    if number in _FORBIDDEN or isinstance(error, PermissionError):
+        todo = "Let the worker's user write there, or choose another destination, then clear the task."
+        return ScenarioFileError(f"Writing to {folder} is not allowed ({error}). {_KEPT.format(todo=todo)}")
+    if number in _NO_FOLDER or isinstance(error, FileNotFoundError | NotADirectoryError):
+        todo = "Give a destination that is a folder, or can become one, then clear the task."
+        return ScenarioFileError(f"{folder} can't be used as a folder ({error}). {_KEPT.format(todo=todo)}")
+    trouble = f"{type(error).__name__}: {error}"
+    todo = "The next try fetches what is missing."
+    return ScenarioTransferError(f"Writing to {folder} failed ({trouble}). {_KEPT.format(todo=todo)}")
+
+
+def reading_error(error: Exception, source: str) -> ScenarioError:
+    """Return the error to raise for a source that can't be read.
+
+    :param error: What the file system or the storage raised.
+    :param source: The source, for the message.
+    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ScenarioFileError(f"There is no file {source}. Nothing was uploaded. Check the source and its spelling.")
+    if isinstance(error, IsADirectoryError):
+        return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")
+    if isinstance(error, PermissionError):
+        return ScenarioFileError(f"{source} may not be read ({error}). Nothing was uploaded. Let the worker read it.")
+    trouble = f"{type(error).__name__}: {error}"
+    return ScenarioTransferError(
+        f"Reading {source} failed ({trouble}). Nothing was charged; the next try reads it anew."
+    )
+
+
+def _free_space(folder: str) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder.removeprefix('file://')).free / 1e6:.1f} MB are free)"
+    except OSError:
+        return ""
