@@ -190,9 +190,10 @@ class ScenarioHook(BaseHook):
         :raises ScenarioError: if it could not be saved whole.
         """
         from airflow_provider_scenario.files.download import AssetDownloader
+        from airflow_provider_scenario.files.location import object_path
         from airflow_provider_scenario.files.manifest import ManifestFile
         from airflow_provider_scenario.files.naming import split_destination
-        from airflow_provider_scenario.files.storage import folder_at, object_path
+        from airflow_provider_scenario.files.storage import folder_at
 
         base, template = split_destination(str(destination))
         folder = folder_at(object_path(base, "destination"))
