@@ -14,13 +14,17 @@ from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.reply import Reply
 from airflow_provider_scenario.exceptions import ScenarioServerError
 from tests.broken_replies import GOOD, ODD, broken_reply, look
+from tests.figures import figure
+
+REPLIES = figure(500, 7_200)
+"""To each of fourteen calls."""
 
 
 @pytest.mark.parametrize(("call", "good"), GOOD, ids=[call.action for call, _ in GOOD])
 def test_a_broken_reply_ends_in_a_value_or_in_an_error_of_ours(call: Call[Any], good: dict[str, Any]) -> None:
     chance = random.Random(7)
     assert look(call, Reply(200, {}, json.dumps(good).encode()))
-    read = [look(call, broken_reply(chance, good)) for _ in range(1000)]
+    read = [look(call, broken_reply(chance, good)) for _ in range(REPLIES)]
     assert 0 < sum(read) < len(read)
 
 

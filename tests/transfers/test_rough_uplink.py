@@ -1,4 +1,4 @@
-"""Three hundred uploads over a line that does everything wrong: what Scenario has is what was sent, every time."""
+"""Hundreds of uploads over a line that does everything wrong: what Scenario has is what was sent, every time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.sandbox.studio.rendering import skipped_box
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
+from tests.figures import figure
 from tests.transfers.conftest import StateStore, TaskInstance
 from tests.transfers.test_rough_cdn import PAGE, digests_of
 
-UPLOADS, TOGETHER = 300, 10
+UPLOADS, TOGETHER = figure(100, 300), 10
 PART = 20_000
 
 TROUBLE: tuple[dict[str, Any], ...] = (
@@ -62,13 +63,13 @@ def test_every_upload_is_whole(scenario: SandboxServer, clips: list[Path], monke
     monkeypatch.setattr(upload, "SMALLEST_PART", PART)
     scenario.configure(upload_seconds=0)
     chance = random.Random(2026)
-    for action in TROUBLE * 8:
-        scenario.add_fault(action, method="PUT", skip=chance.randrange(500), times=chance.randrange(1, 4))
-    for action in TROUBLE[:6] * 4:
-        scenario.add_fault(action, method="POST", path="/uploads", skip=chance.randrange(500))
+    for action in TROUBLE * (UPLOADS // 37):
+        scenario.add_fault(action, method="PUT", skip=chance.randrange(UPLOADS * 5 // 3), times=chance.randrange(1, 4))
+    for action in TROUBLE[:6] * (UPLOADS // 75):
+        scenario.add_fault(action, method="POST", path="/uploads", skip=chance.randrange(UPLOADS * 5 // 3))
     with ThreadPoolExecutor(TOGETHER) as pool:
         sent = dict(zip(pool.map(send, clips), clips, strict=True))
-    assert sum(fault["hits"] for fault in scenario.faults()) > 100
+    assert sum(fault["hits"] for fault in scenario.faults()) > UPLOADS // 6
     assert len(sent) == UPLOADS
     arrived = digests_of(list(sent), original=True)
     assert arrived == {asset_id: hashlib.sha256(clip.read_bytes()).hexdigest() for asset_id, clip in sent.items()}
