@@ -42,7 +42,7 @@ def redact(text: object) -> str:
 
 
 @dataclass(frozen=True)
-class ScenarioSaid:
+class ErrorDetails:
     """What Scenario itself said of an error; empty where it said nothing.
 
     :param status: HTTP status, or ``None`` where there was no reply.
@@ -61,7 +61,7 @@ class ScenarioError(Exception):
     """Base of every error of this package.
 
     :param message: What happened, what it cost, what to do: for the DAG's author.
-    :param said: What Scenario said.
+    :param details: What Scenario said.
     :param job_id: The job concerned, if there is one.
     :param retry_after: Seconds Scenario asked to wait before the next try, if it did.
     :param is_refusal: Whether Scenario itself refused, in its own JSON and with a status that stands for a refusal:
@@ -74,14 +74,14 @@ class ScenarioError(Exception):
         self,
         message: str,
         *,
-        said: ScenarioSaid | None = None,
+        details: ErrorDetails | None = None,
         job_id: str | None = None,
         retry_after: float | None = None,
         is_refusal: bool = False,
         sent: bool = True,
     ) -> None:
         super().__init__(redact(message))
-        self.said = said or ScenarioSaid()
+        self.details = details or ErrorDetails()
         self.job_id = job_id
         self.retry_after = retry_after
         self.is_refusal = is_refusal

@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Param, task, task_group
 
 from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.spending import spent_in_run
+from airflow_provider_scenario.run_cost import get_run_cost
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 
 MODEL = "model_wan-2-1-1-3b"
@@ -28,7 +28,7 @@ with DAG(
     tags=["scenario"],
     params={
         "prompts": Param(["A fox in the snow", "A kite over the sea", "Rain on a tin roof"], type="array"),
-        "max_total": Param("60", type="string", description="Creative units that the whole night may cost"),
+        "max_total_cost": Param("60", type="string", description="Creative units that the whole night may cost"),
         "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
@@ -40,7 +40,7 @@ with DAG(
         return [{"prompt": prompt, "frameNum": 33} for prompt in params["prompts"]]
 
     estimate = ScenarioEstimateCostOperator(
-        task_id="estimate", model_id=MODEL, inputs=scenes(), max_total="{{ params.max_total }}"
+        task_id="estimate", model_id=MODEL, inputs=scenes(), max_total_cost="{{ params.max_total_cost }}"
     )
 
     @task_group(prefix_group_id=False)
@@ -65,7 +65,7 @@ with DAG(
 
     @task(trigger_rule="all_done")
     def report() -> dict[str, Any]:
-        spending = spent_in_run()
+        spending = get_run_cost()
         logging.getLogger(__name__).info("This night: %s.", spending)
         return spending.to_json()
 

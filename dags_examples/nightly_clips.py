@@ -20,7 +20,7 @@ from airflow.sdk import DAG, ObjectStoragePath, Param, task, task_group, teardow
 
 from airflow_provider_scenario.files.storage import folder_at
 from airflow_provider_scenario.operators.wan import ScenarioWan22OutpaintingOperator, ScenarioWan22ReframeOperator
-from airflow_provider_scenario.spending import spent_in_run
+from airflow_provider_scenario.run_cost import get_run_cost
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 
 ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
@@ -77,7 +77,7 @@ with DAG(
     def clip(video: str, folder: str, max_cost: str) -> None:
         wide = ScenarioWan22OutpaintingOperator(
             task_id="widen",
-            video_url=unless_saved(video, folder),
+            video=unless_saved(video, folder),
             prompt="{{ params.prompt }}",
             resolution="{{ params.resolution }}",
             expand_top=False,
@@ -89,7 +89,7 @@ with DAG(
         for name, shape in SHAPES.items():
             made[name] = ScenarioWan22ReframeOperator(
                 task_id=name,
-                video_url=wide.output["asset_id"],
+                video=wide.output["asset_id"],
                 aspect_ratio=shape,
                 resolution="{{ params.resolution }}",
                 keep_length=True,
@@ -112,7 +112,7 @@ with DAG(
         manifests = [json.loads(one.read_text()) for one in sorted(night.glob("*/*.json"), key=str)]
         if not manifests:
             return None
-        page = page_of(ds, manifests, f"This run: {spent_in_run()}.").encode()
+        page = page_of(ds, manifests, f"This run: {get_run_cost()}.").encode()
         folder_at(night).store("index.html", lambda file: file.write(page), "text/html")
         return str(night / "index.html")
 

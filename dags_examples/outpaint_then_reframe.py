@@ -35,7 +35,7 @@ with DAG(
 
     outpaint = ScenarioWan22OutpaintingOperator(
         task_id="outpaint",
-        video_url=clip.output,
+        video=clip.output,
         prompt="{{ params.prompt }}",
         expand_top=False,
         expand_bottom=False,
@@ -48,7 +48,7 @@ with DAG(
 
     reframe = ScenarioWan22ReframeOperator(
         task_id="reframe",
-        video_url=outpainted.output["asset_id"],
+        video=outpainted.output["asset_id"],
         aspect_ratio="{{ params.aspect_ratio }}",
         keep_length=True,
         wait_for_completion=False,

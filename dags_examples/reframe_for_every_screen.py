@@ -34,7 +34,7 @@ with DAG(
     def for_a_screen(aspect_ratio: str) -> None:
         reframe = ScenarioWan22ReframeOperator(
             task_id="reframe",
-            video_url="{{ params.video }}",
+            video="{{ params.video }}",
             aspect_ratio=aspect_ratio,
             resolution="{{ params.resolution }}",
             keep_length=True,

@@ -16,10 +16,10 @@ from typing import Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.exchange import result_of
-from airflow_provider_scenario.api.inputs import check_file, check_inputs
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.transport import result_of
+from airflow_provider_scenario.api.validation import check_file, check_inputs
 from airflow_provider_scenario.exceptions import ScenarioError
 
 ODD: tuple[Any, ...] = (
@@ -128,7 +128,7 @@ def mutated(chance: random.Random, value: Any) -> Any:
     return document
 
 
-def broken_reply(chance: random.Random, good: dict[str, Any]) -> Reply:
+def broken_reply(chance: random.Random, good: dict[str, Any]) -> Response:
     """Give a reply that is odd somewhere: in its document, its length, its status or its headers."""
     status, document, headers = 200, good, {"content-type": "application/json"}
     if chance.random() < 0.2:
@@ -139,10 +139,10 @@ def broken_reply(chance: random.Random, good: dict[str, Any]) -> Reply:
     content = json.dumps(mutated(chance, document)).encode()
     if chance.random() < 0.1:
         content = content[: chance.randrange(len(content))]
-    return Reply(status, headers, content)
+    return Response(status, headers, content)
 
 
-def look(call: Call[Any], reply: Reply) -> bool:
+def look(call: Call[Any], reply: Response) -> bool:
     """Read a reply and use what was read; returns whether it could be read.
 
     :raises Exception: what is no error of ours.

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.transport import result_of
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, from_dict, to_dict
 
@@ -253,12 +253,12 @@ class LyingScenario:
             _leave_out(document, job.lacks)
         return document
 
-    def reply(self, status: int, document: Mapping[str, Any]) -> Reply:
+    def reply(self, status: int, document: Mapping[str, Any]) -> Response:
         date = datetime.datetime.fromtimestamp(self.clock.now + self.clock_ahead, datetime.UTC)
         headers = {"date": date.strftime("%a, %d %b %Y %H:%M:%S GMT")}
-        return Reply(status, headers, json.dumps(document).encode())
+        return Response(status, headers, json.dumps(document).encode())
 
-    def read(self, call: Call[Any]) -> Reply:
+    def read(self, call: Call[Any]) -> Response:
         """Answer a GET."""
         if call.path == "/jobs":
             return self._list(call)
@@ -275,11 +275,11 @@ class LyingScenario:
         seed = {"name": "seed", "type": "number", "max": self.largest_seed}
         return {"id": model_id, "name": model_id, "inputs": [seed] if self.largest_seed else []}
 
-    def _list(self, call: Call[Any]) -> Reply:
+    def _list(self, call: Call[Any]) -> Response:
         assert call.query["types"] == "custom"
         now = self.clock.now
         if now < self.list_out_until:
-            return Reply(503, {}, b"<html>Service Unavailable</html>")
+            return Response(503, {}, b"<html>Service Unavailable</html>")
         since = time_of(call.query.get("updatedAfter"))
         after = since.timestamp() - self.clock_ahead if since else 0.0
         listed = [job for job in self.jobs if job.created_at + self.list_lag <= now and self._updated_at(job) > after]
@@ -389,12 +389,12 @@ class Line:
         self.steps("after POST")
         return result_of(call, reply)
 
-    def _fault(self, status: int) -> Reply:
+    def _fault(self, status: int) -> Response:
         if status == 0:
             raise ScenarioConnectionError("it broke")
-        return Reply(status, {}, b"<html>No</html>")
+        return Response(status, {}, b"<html>No</html>")
 
-    def _post(self, call: Call[Any], end: End) -> Reply:
+    def _post(self, call: Call[Any], end: End) -> Response:
         scenario, clock = self.scenario, self.scenario.clock
         if end.name in REFUSALS:
             return scenario.reply(*REFUSALS[end.name])
@@ -410,14 +410,14 @@ class Line:
             job = scenario.accept(self.payer, model_id, call.body or {}, delay=after, try_number=self._try_number)
         if end.name in ("well", "cut") and job is not None:
             whole = scenario.reply(200, {"job": scenario.row(job), "creativeUnitsCost": 11})
-            return whole if end.name == "well" else Reply(200, whole.headers, whole.body[:60])
+            return whole if end.name == "well" else Response(200, whole.headers, whole.body[:60])
         if end.name == "without a job":
             return scenario.reply(200, {"creativeUnitsCost": 11})
         if end.name == "own 500":
             return scenario.reply(500, {"reason": "Internal error"})
         if end.name == "empty 502":
-            return Reply(502, {}, b"")
+            return Response(502, {}, b"")
         if end.name.startswith("html "):
-            return Reply(int(end.name[5:]), {}, b"<html>Not what was asked for</html>")
+            return Response(int(end.name[5:]), {}, b"<html>Not what was asked for</html>")
         assert end.name in ("dropped", "timed out"), end
         raise ScenarioConnectionError("it broke", sent=True)

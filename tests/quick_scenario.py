@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_scenario.api import calls, client, client_thread
-from airflow_provider_scenario.api.access import Access
+from airflow_provider_scenario.api import calls, client
 from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.sandbox.clip import draw_image
 from airflow_provider_scenario.triggers import capacity, job
 
@@ -28,11 +28,11 @@ def scenario(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Sandbox
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", sandbox.connection_json())
-    hurried = functools.partial(Patience, attempts=3, first_wait=0.02, longest_wait=0.1)
-    monkeypatch.setattr(client, "Patience", hurried)
-    monkeypatch.setattr(client_thread, "Patience", hurried)
-    monkeypatch.setattr(job, "FIRST_LOOK", 0.05)
-    monkeypatch.setattr(capacity, "FIRST_LOOK", 0.05)
+    hurried = functools.partial(RetryConfig, attempts=3, first_wait=0.02, longest_wait=0.1)
+    monkeypatch.setattr(client, "RetryConfig", hurried)
+    monkeypatch.setattr(client, "RetryConfig", hurried)
+    monkeypatch.setattr(job, "MIN_DEFERRAL_SECONDS", 0.05)
+    monkeypatch.setattr(capacity, "MIN_DEFERRAL_SECONDS", 0.05)
     sandbox.configure(job_seconds=0, render="tiny", upload_seconds=0)
     return sandbox
 
@@ -47,7 +47,7 @@ def video_id(scenario: SandboxServer) -> str:
 def image_id(scenario: SandboxServer, tmp_path: Path) -> str:
     """The id of an image asset."""
     still = draw_image(tmp_path / "still.png", width=64, height=36, text="still").read_bytes()
-    with ScenarioClient(Access(scenario.api_key, scenario.api_secret, scenario.base_url)) as api:
+    with ScenarioClient(ClientConfig(scenario.api_key, scenario.api_secret, scenario.base_url)) as api:
         return api.send(calls.upload_image("still.png", base64.b64encode(still).decode())).id
 
 

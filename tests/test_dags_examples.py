@@ -123,7 +123,7 @@ def test_the_nightly_example_works_on_a_bucket(s3_bucket: ObjectStoragePath, mon
     with pytest.raises(AirflowSkipException):
         unless_saved("a clip", folder)
 
-    monkeypatch.setitem(dag.get_task("write_page").python_callable.__globals__, "spent_in_run", lambda: "nothing")
+    monkeypatch.setitem(dag.get_task("write_page").python_callable.__globals__, "get_run_cost", lambda: "nothing")
     page = ObjectStoragePath(dag.get_task("write_page").python_callable(ds))
     assert page.read_text().count("<video") == 4
     assert "4 videos, 5.00 creative units. This run: nothing." in page.read_text()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSaid, redact
+from airflow_provider_scenario.exceptions import ErrorDetails, ScenarioError, redact
 
 ERROR_CLASSES = [
     value for _, value in inspect.getmembers(exceptions, inspect.isclass) if issubclass(value, ScenarioError)
@@ -106,5 +106,5 @@ def test_each_error_is_of_one_family_only() -> None:
 
 
 def test_an_error_without_a_reply_says_nothing_of_scenario() -> None:
-    assert exceptions.ScenarioConnectionError("no").said == ScenarioSaid()
+    assert exceptions.ScenarioConnectionError("no").details == ErrorDetails()
     assert exceptions.ScenarioConnectionError("no").sent is True

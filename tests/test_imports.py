@@ -29,10 +29,7 @@ def room(module: str) -> str:
     return module.partition(".")[0] or "__init__"
 
 
-DECIDING = {"outcome", "polling"}
-"""When to wait, and what it means: rooms that stand on the API alone and know no Airflow."""
-
-TOP = frozenset({"airflow", "hooks", "links", "retry_policy", "triggers", *BELOW, *DECIDING})
+TOP = frozenset({"airflow", "arguments", "hooks", "links", "polling", "retry_policy", "triggers", *BELOW})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     # A room, and what it may import beside itself: rooms of the package, and "airflow" where it may know Airflow.
@@ -41,15 +38,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "get_provider_info": frozenset(),
     "exceptions": frozenset(),
     "api": frozenset({"exceptions"}),
-    "outcome": frozenset(BELOW),
-    "submission": frozenset({"airflow", "files", "hooks", "links", "outcome", "polling", "triggers", *BELOW}),
-    "polling": frozenset({"outcome", *BELOW}),
+    "arguments": frozenset({"airflow", "submission", *BELOW}),
+    "submission": frozenset({"airflow", "files", "hooks", "links", "polling", *BELOW}),
+    "polling": frozenset({"airflow", *BELOW}),
     "hooks": frozenset({"airflow", "files", "polling", *BELOW}),
     "retry_policy": frozenset({"airflow", "exceptions"}),
-    "links": frozenset({"airflow", *DECIDING}),
-    "triggers": frozenset({"airflow", "hooks", "links", *BELOW, *DECIDING}),
-    "spending": frozenset({"airflow", "hooks", "submission", *BELOW, *DECIDING}),
-    "files": frozenset({"airflow", *BELOW, *DECIDING}),
+    "links": frozenset({"airflow", "polling"}),
+    "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
+    "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
+    "files": frozenset({"airflow", "polling", *BELOW}),
     "operators": TOP | {"files", "submission", "transfers"},
     "sensors": TOP,
     "transfers": TOP | {"files"},
@@ -124,7 +121,7 @@ def test_no_room_but_the_clients_pays_for_a_client(tmp_path: Path) -> None:
         f"{PACKAGE}.{module}"
         for module in FILES
         if room(module)
-        in ("files", "operators", "sensors", "spending", "transfers", "triggers", "links", "get_provider_info")
+        in ("files", "operators", "sensors", "run_cost", "transfers", "triggers", "links", "get_provider_info")
     ]
     loaded = loaded_by(modules, tmp_path)
     assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}

@@ -9,7 +9,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.outcome import asset_page, job_page
+from airflow_provider_scenario.polling.result import asset_page, job_page
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from tests.task_run import TaskInstance, XComDouble
 

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -70,9 +70,9 @@ def sandbox(guarded_server: SandboxServer) -> Iterator[SandboxServer]:
 @pytest.fixture(autouse=True)
 def short_transfers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transfers repeat soon."""
-    hurried = Patience(attempts=3, first_wait=0.02, longest_wait=0.1)
-    monkeypatch.setattr(download, "PATIENCE", hurried)
-    monkeypatch.setattr(upload, "PATIENCE", hurried)
+    hurried = RetryConfig(attempts=3, first_wait=0.02, longest_wait=0.1)
+    monkeypatch.setattr(download, "RETRY_CONFIG", hurried)
+    monkeypatch.setattr(upload, "RETRY_CONFIG", hurried)
 
 
 def text_of(error: BaseException) -> str:
@@ -154,7 +154,7 @@ FAULTS: dict[str, Callable[[SandboxServer], object]] = {
 def test_generating(scenario: SandboxServer, log: Log, fault: str, deferrable: bool) -> None:
     model = {"model_id": "model_nobody-has"} if fault == "an error that quotes" else {}
     FAULTS[fault](scenario)
-    evidence = run_and_tell(generating(deferrable=deferrable, slot_timeout=0.3, timeout=20, **model), TaskRun())
+    evidence = run_and_tell(generating(deferrable=deferrable, capacity_timeout=0.3, timeout=20, **model), TaskRun())
     check([*evidence, ("log", log.text)])
     assert scenario.leaks() == []
 
@@ -193,7 +193,7 @@ def test_a_host_with_credentials_is_refused_without_repeating_them(
 
 
 def test_a_signed_url_as_input_is_refused_without_repeating_it(scenario: SandboxServer, log: Log) -> None:
-    operator = ScenarioWan22ReframeOperator(task_id="reframe", video_url=SIGNED)
+    operator = ScenarioWan22ReframeOperator(task_id="reframe", video=SIGNED)
     evidence = run_and_tell(operator, TaskRun())
     check([*evidence, ("log", log.text)])
     assert "must be the id of a Scenario asset" in evidence[0][1]
@@ -260,7 +260,7 @@ def test_representations(scenario: SandboxServer, video_id: str) -> None:
         assert "Signature=" in asset.url
         with client.open_file(asset.url) as stream:
             shown = [repr(stream), str(stream)]
-        shown += [repr(one) + str(one) for one in (hook, client, client.access, asset, calls.get_asset(video_id))]
+        shown += [repr(one) + str(one) for one in (hook, client, client.config, asset, calls.get_asset(video_id))]
         shown.append(repr(vars(client)))
     check([("repr", text) for text in shown])
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.exchange import result_of
 from airflow_provider_scenario.api.job import time_of
-from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.transport import result_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioConnectionError
 
 Moment = tuple[float, str, float]
@@ -97,7 +97,7 @@ class WatchedScenario:
         finally:
             self.closed += 1
 
-    async def answer(self, call: Call[Any], key: str) -> Reply:
+    async def answer(self, call: Call[Any], key: str) -> Response:
         assert call.method == "GET"
         job_id = "" if call.path == "/jobs" else call.path.removeprefix("/jobs/")
         kind = "job" if job_id else "list"
@@ -110,7 +110,7 @@ class WatchedScenario:
             return self._reply(401, {"reason": "no such key"})
         return self._one(job_id) if job_id else self._list(call.query)
 
-    async def _suffer(self, kind: str, job_id: str) -> Reply | None:
+    async def _suffer(self, kind: str, job_id: str) -> Response | None:
         trouble = next((one for one in self.troubles if one.hits(kind, job_id, self.clock())), None)
         match trouble.kind if trouble else None:
             case None:
@@ -126,18 +126,18 @@ class WatchedScenario:
             case "bug":
                 raise RuntimeError("a bug")
             case "garbage":
-                return Reply(200, {}, b"<html>")
+                return Response(200, {}, b"<html>")
         assert trouble is not None
         return self._reply(int(trouble.kind), {"reason": "trouble"}, trouble.headers)
 
-    def _one(self, job_id: str) -> Reply:
+    def _one(self, job_id: str) -> Response:
         job = self.jobs.get(job_id)
         moment = job.at(self.clock()) if job else None
         if job is None or moment is None:
             return self._reply(404, {"reason": f"Job {job_id} not found"})
         return self._reply(200, {"job": self._row(job, moment)})
 
-    def _list(self, query: Mapping[str, str]) -> Reply:
+    def _list(self, query: Mapping[str, str]) -> Response:
         assert query["types"] == "custom"
         since = time_of(query["updatedAfter"])
         assert since is not None
@@ -159,7 +159,7 @@ class WatchedScenario:
         more = {"before": listed[size - 1][0], "empty": -1} if len(listed) > size else None
         return self._page([self._row(job, moment) for _, job, moment in listed[:size]], more)
 
-    def _page(self, rows: list[dict[str, Any]], more: dict[str, Any] | None) -> Reply:
+    def _page(self, rows: list[dict[str, Any]], more: dict[str, Any] | None) -> Response:
         return self._reply(200, {"jobs": rows, **({"nextPaginationToken": json.dumps(more)} if more else {})})
 
     def _row(self, job: WatchedJob, moment: Moment) -> dict[str, Any]:
@@ -176,10 +176,10 @@ class WatchedScenario:
             "billing": {"cuCost": 11},
         }
 
-    def _reply(self, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
+    def _reply(self, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
         date = datetime.datetime.fromtimestamp(self.clock() + self.clock_ahead, datetime.UTC)
         told = {"date": date.strftime("%a, %d %b %Y %H:%M:%S GMT")} if self.tells_time else {}
-        return Reply(status, {**told, **(headers or {})}, json.dumps(document).encode())
+        return Response(status, {**told, **(headers or {})}, json.dumps(document).encode())
 
 
 class _Client:

@@ -1,4 +1,4 @@
-"""A Scenario asset: a stored file, as an input or an output of jobs."""
+"""An asset at Scenario, and an upload that becomes one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, extension_of
+from airflow_provider_scenario.exceptions import redact
 
 
 class AssetStatus(enum.StrEnum):
@@ -25,6 +26,7 @@ class AssetStatus(enum.StrEnum):
 
 _LARGEST_NUMBER = 1 << 53
 """More than any size, side or length can be: what is larger, or below 0, is a slip of the reply."""
+
 
 _LONGEST_TEXT = 200
 """Characters of a kind, a MIME type or an id."""
@@ -112,3 +114,92 @@ def _number(value: object) -> float | None:
 def _whole(value: object) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number.is_integer() else None
+
+
+class UploadStatus(enum.StrEnum):
+    """Where an upload stands. Values that Scenario adds later count as :attr:`PENDING`."""
+
+    PENDING = "pending"
+    COMPLETE = "complete"
+    VALIDATING = "validating"
+    VALIDATED = "validated"
+    IMPORTED = "imported"
+    FAILED = "failed"
+
+    @classmethod
+    def _missing_(cls, _value: object) -> UploadStatus:
+        return cls.PENDING
+
+
+_MOST_PARTS = 10_000
+"""Parts that an upload has at most (S3's own limit)."""
+
+
+@dataclass(frozen=True)
+class UploadPart:
+    """One part of a multipart upload.
+
+    :param number: Its place, from 1.
+    :param url: Where to PUT its bytes: signed, so it is kept out of the repr.
+    """
+
+    number: int
+    url: str = field(repr=False)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> UploadPart:
+        """Read one of the ``parts`` of an upload.
+
+        :raises KeyError: if it lacks its number or address.
+        """
+        number = document["number"]
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or number != number // 1 or not 1 <= number <= _MOST_PARTS:
+            raise KeyError("number")
+        return cls(int(number), _required_text(document, "url"))
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload.
+
+    :param id: Its id.
+    :param status: Where it stands. ``complete`` and ``validated`` are still on their way.
+    :param parts: Where to put the bytes; only in the reply that made the upload.
+    :param asset_id: The asset it became, once it is imported.
+    :param error: Scenario's reason for ``failed``.
+    """
+
+    id: str
+    status: UploadStatus
+    parts: tuple[UploadPart, ...] = ()
+    asset_id: str | None = None
+    error: str | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the asset can be used."""
+        return self.asset_id is not None and self.status is not UploadStatus.FAILED
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Upload:
+        """Read the ``upload`` object of a reply.
+
+        :raises KeyError: if it lacks its id, or a part its number or address: then no byte can be sent.
+        """
+        status, asset_id, error = document.get("status"), document.get("entityId"), document.get("errorMessage")
+        parts = document.get("parts")
+        return cls(
+            id=_required_text(document, "id"),
+            status=UploadStatus(status if isinstance(status, str) else "pending"),
+            parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
+            asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,
+            error=redact(error) if isinstance(error, str) and error else None,
+        )
+
+
+def _required_text(document: Mapping[str, Any], name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str) or not value:
+        raise KeyError(name)
+    return value

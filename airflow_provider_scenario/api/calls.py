@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.api.job import Job, JobPage, Submission
+from airflow_provider_scenario.api.asset import Asset, Upload
+from airflow_provider_scenario.api.job import Job, JobPage, Price, Submission
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.api.price import Price
-from airflow_provider_scenario.api.reply import Reply
-from airflow_provider_scenario.api.upload import Upload
-from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError, ScenarioSaid
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.exceptions import ErrorDetails, ScenarioDryRunError, ScenarioInputError
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ class Call(Generic[T]):
     action: str
     method: str
     path: str
-    read: Callable[[Reply], T]
+    read: Callable[[Response], T]
     repeatable: bool
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -55,7 +53,7 @@ def submit(model_id: str, inputs: Mapping[str, Any]) -> Call[Submission]:
     :param inputs: Values by the API's names.
     """
 
-    def read(reply: Reply) -> Submission:
+    def read(reply: Response) -> Submission:
         document = reply.json()
         job = Job.read(document["job"])
         try:
@@ -76,7 +74,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
     :raises ScenarioDryRunError: on reading the reply, if it names a job: then it was bought.
     """
 
-    def read(reply: Reply) -> Price:
+    def read(reply: Response) -> Price:
         document = reply.json()
         job = document.get("job")
         job_id = job.get("jobId") if isinstance(job, Mapping) else None
@@ -84,7 +82,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
             raise ScenarioDryRunError(
                 f"Scenario was asked for the price of {model_id} only, but made the job {job_id}, which is charged: "
                 "something between here and Scenario drops the query of a request, or the API has changed.",
-                said=ScenarioSaid(status=reply.status),
+                details=ErrorDetails(status=reply.status),
                 job_id=str(job_id),
             )
         return Price.read(document)
@@ -129,7 +127,7 @@ def list_jobs(
     if token is not None:
         query["paginationToken"] = token
 
-    def read(reply: Reply) -> JobPage:
+    def read(reply: Response) -> JobPage:
         document = reply.json()
         # A reply without its rows is no empty list: a job that is looked for there would be bought again.
         rows = _rows(reply, "jobs")
@@ -180,7 +178,7 @@ def list_models(*, page_size: int = 1) -> Call[tuple[Model, ...]]:
 def list_projects() -> Call[tuple[str, ...]]:
     """Name the projects this key can see, as ``team / project``: a project's key sees its own."""
 
-    def read(reply: Reply) -> tuple[str, ...]:
+    def read(reply: Response) -> tuple[str, ...]:
         return tuple(
             f"{team.get('name') or team.get('id')} / {project.get('name') or project.get('id')}"
             for team in _objects(reply.json().get("teams"))
@@ -209,7 +207,7 @@ def get_asset(asset_id: str, *, original: bool = False) -> Call[Asset]:
 def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
     """Read up to 200 assets by id; ids that Scenario doesn't know are absent from the result."""
 
-    def read(reply: Reply) -> Mapping[str, Asset]:
+    def read(reply: Response) -> Mapping[str, Asset]:
         rows = _rows(reply, "assets")
         # Each row by itself: an odd one must not cost its neighbours.
         assets = [asset for asset in map(_asset_of_row, rows) if asset is not None]
@@ -283,7 +281,7 @@ def get_upload(upload_id: str) -> Call[Upload]:
     )
 
 
-def _rows(reply: Reply, name: str) -> list[object]:
+def _rows(reply: Response, name: str) -> list[object]:
     rows = reply.json()[name]
     if not isinstance(rows, list):
         raise TypeError(f"{name} is no list")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import ipaddress
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,35 +17,38 @@ import requests.auth
 import tenacity
 from urllib3.exceptions import HTTPError
 
-from airflow_provider_scenario.api.access import CONNECT_TIMEOUT, Access
 from airflow_provider_scenario.api.calls import Call
+from airflow_provider_scenario.api.config import CONNECT_TIMEOUT, ClientConfig
 from airflow_provider_scenario.api.connection_fault import FAULTS, Fault, RequestBody, fault_of
-from airflow_provider_scenario.api.exchange import (
+from airflow_provider_scenario.api.response import Response, SlowBodyError, UnreadableBodyError, read_body
+from airflow_provider_scenario.api.transport import (
     USER_AGENT,
+    RetryConfig,
     content_of,
     headers_of,
     keep_secrets_from_log,
     query_of,
     result_of,
+    tenacity_arguments,
 )
-from airflow_provider_scenario.api.reply import Reply
-from airflow_provider_scenario.api.reply_body import SlowBodyError, UnreadableBodyError, read_body
-from airflow_provider_scenario.api.retry import Patience, tenacity_arguments
 from airflow_provider_scenario.exceptions import (
+    ErrorDetails,
     ScenarioConfigurationError,
     ScenarioConnectionError,
     ScenarioError,
     ScenarioFileError,
-    ScenarioSaid,
     ScenarioServerError,
 )
 
 T = TypeVar("T")
 
+
 _SMALL_CHUNK = 1 << 16
+
 
 _SEND_BUFFER = 4 << 20
 """Bytes that the kernel takes over before they are sent, at most (Linux: ``tcp_wmem``)."""
+
 
 _SLOWEST_LINE = 16 << 10
 """Bytes a second that a connection with such a buffer sends at least."""
@@ -68,11 +73,11 @@ class _Hidden(str):
 class _ApiKey(requests.auth.AuthBase):
     """Adds the API key to a request. No frame of ours holds it, and no repr shows it."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = _Hidden(self._access.authorization())
+        request.headers["Authorization"] = _Hidden(self._config.authorization())
         return request
 
 
@@ -114,17 +119,17 @@ class FileStream:
 class ScenarioClient:
     """A synchronous client of one Scenario project. Use it as a context manager, or call :meth:`close`.
 
-    :param access: Where, and as whom.
-    :param patience: How long to keep at calls that may be repeated.
+    :param config: Where, and as whom.
+    :param retry_config: How long to keep at calls that may be repeated.
     """
 
-    def __init__(self, access: Access, patience: Patience | None = None) -> None:
-        self.access = access
-        self._patience = patience or Patience()
+    def __init__(self, config: ClientConfig, retry_config: RetryConfig | None = None) -> None:
+        self.config = config
+        self._retry_config = retry_config or RetryConfig()
         keep_secrets_from_log("urllib3.connectionpool")
         self._session = requests.Session()
         self._session.auth = _OurHeadersOnly()
-        self._api_key = _ApiKey(access)
+        self._api_key = _ApiKey(config)
         self._session.headers.update({"User-Agent": USER_AGENT})
 
     def send(self, call: Call[T]) -> T:
@@ -133,36 +138,38 @@ class ScenarioClient:
         :param call: A value of :mod:`airflow_provider_scenario.api.calls`.
         :raises ScenarioError: the error that the reply, or the lack of one, stands for.
         """
-        loop = tenacity.Retrying(**tenacity_arguments(call.repeatable, self._patience))
+        loop = tenacity.Retrying(**tenacity_arguments(call.repeatable, self._retry_config))
         result: T = loop(self._send_once, call)
         return result
 
     def _send_once(self, call: Call[T]) -> T:
-        access, content = self.access, content_of(call)
+        config, content = self.config, content_of(call)
         response = self._request(
             call.action,
             call.method,
-            access.url(call.path),
-            params=query_of(access, call),
+            config.url(call.path),
+            params=query_of(config, call),
             data=None if content is None else RequestBody(content),
             headers=headers_of(call),
             auth=self._api_key,
             stream=True,
-            timeout=(CONNECT_TIMEOUT, access.timeout),
+            timeout=(CONNECT_TIMEOUT, config.timeout),
         )
         with response:
             # The body is no local of this frame: it may hold signed URLs.
-            reply = Reply(response.status_code, _lowered(response.headers), access.redact(self._read(call, response)))
+            reply = Response(
+                response.status_code, _lowered(response.headers), config.redact(self._read(call, response))
+            )
         return result_of(call, reply)
 
     def _read(self, call: Call[T], response: requests.Response) -> bytes:
         """Return the body of a reply. Whatever goes wrong with it, the request has arrived."""
         try:
-            return read_body(response, seconds=self.access.timeout)
+            return read_body(response, seconds=self.config.timeout)
         except UnreadableBodyError as unreadable:
             error: ScenarioError = ScenarioServerError(
                 f"Scenario's reply to '{call.action}' (HTTP {response.status_code}) can't be read: it {unreadable}.",
-                said=ScenarioSaid(status=response.status_code),
+                details=ErrorDetails(status=response.status_code),
             )
         except SlowBodyError as slow:
             error = ScenarioConnectionError(f"Scenario was too slow to {call.action}: {slow}.")
@@ -181,7 +188,7 @@ class ScenarioClient:
         :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
         url = _Hidden(url)
-        if not url.lower().startswith("https://") and not _is_loopback(self.access.base_url):
+        if not url.lower().startswith("https://") and not _is_loopback(self.config.base_url):
             raise ScenarioFileError(
                 "Scenario's reply names a file's address that is not https. It was not fetched, since whoever is on "
                 "the way could change it. Check the connection's host, and what stands between here and Scenario."
@@ -193,7 +200,7 @@ class ScenarioClient:
             url,
             headers=headers,
             stream=True,
-            timeout=(CONNECT_TIMEOUT, self.access.timeout),
+            timeout=(CONNECT_TIMEOUT, self.config.timeout),
         )
         with response:
             yield FileStream(response.status_code, _lowered(response.headers), response)
@@ -208,7 +215,7 @@ class ScenarioClient:
         # each of them: a slow line may take as long as it needs, a silent one may not. What the kernel still has to
         # send when the last piece was handed to it comes on top of the wait for the reply.
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
-        timeout = (self.access.timeout, self.access.timeout + unsent)
+        timeout = (self.config.timeout, self.config.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
         response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
         if response.ok and "html" in response.headers.get("Content-Type", "").lower():
@@ -259,3 +266,60 @@ def _is_loopback(url: str) -> bool:
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+_ONCE = RetryConfig(attempts=1)
+
+
+class ClientThread:
+    """Asks Scenario for an event loop. Use it as an async context manager.
+
+    Calls are made one after the other, in a thread that belongs to nobody else: the loop's own threads and asgiref's
+    serve others, who must not wait for Scenario. A call that is cancelled amid its request leaves its thread to end by
+    itself, and the next call gets a new one.
+
+    :param config: Where, and as whom.
+    :param retry_config: How long to keep at calls that may be repeated.
+    """
+
+    def __init__(self, config: ClientConfig, retry_config: RetryConfig | None = None) -> None:
+        self.config = config
+        self._retry_config = retry_config or RetryConfig()
+        self._open: tuple[ScenarioClient, ThreadPoolExecutor] | None = None
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call and return what its reply says.
+
+        :param call: A value of :mod:`airflow_provider_scenario.api.calls`.
+        :raises ScenarioError: the error that the reply, or the lack of one, stands for.
+        """
+        # The waits between two attempts are the loop's: a thread that sleeps can't be cancelled.
+        loop = tenacity.AsyncRetrying(**tenacity_arguments(call.repeatable, self._retry_config))
+        return await loop(self._send_once, call)
+
+    async def _send_once(self, call: Call[T]) -> T:
+        if self._open is None:
+            executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scenario-client")
+            self._open = ScenarioClient(self.config, _ONCE), executor
+        opened = client, executor = self._open
+        future = executor.submit(client.send, call)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancel() and not future.done() and self._open is opened:
+                await self.close()  # The thread still waits for the reply.
+            raise
+
+    async def close(self) -> None:
+        """Let the thread go: it closes its connections as soon as it is free. Nothing is waited for."""
+        if self._open is not None:
+            client, executor = self._open
+            self._open = None
+            executor.submit(client.close)
+            executor.shutdown(wait=False)
+
+    async def __aenter__(self) -> ClientThread:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()

@@ -1,8 +1,7 @@
-"""A job: one generation, from its submission to its outputs."""
+"""A job at Scenario, its status and its price."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import enum
 from collections.abc import Mapping
@@ -10,9 +9,55 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_scenario.api.price import Price, units
-from airflow_provider_scenario.api.refusal import is_moderation
+from airflow_provider_scenario.api.response import is_moderation
+from airflow_provider_scenario.api.values import whole_number
 from airflow_provider_scenario.exceptions import redact
+
+_MOST_DIGITS = 30
+"""Digits before or behind the point beyond which an amount is none: nobody can sum it up or write it out."""
+
+
+def units(value: object) -> Decimal | None:
+    """Return creative units exactly as Scenario wrote them (they may be fractions); ``None`` where there are none."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except (ArithmeticError, ValueError):
+        return None
+    return amount if amount.is_finite() and abs(amount.adjusted()) < _MOST_DIGITS else None
+
+
+@dataclass(frozen=True)
+class Price:
+    """A price in creative units.
+
+    :param cost: What is or would be charged, after discount.
+    :param discount: The discount that is already taken off.
+    :param details: What the cost is made of; sums to it.
+    """
+
+    cost: Decimal
+    discount: Decimal = Decimal(0)
+    details: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Price:
+        """Read the cost fields of a reply, which stand beside ``job``.
+
+        :raises KeyError: if there is no cost. That is not the same as a cost of 0: a limit must not let it pass.
+        """
+        cost = units(document.get("creativeUnitsCost"))
+        if cost is None:
+            raise KeyError("creativeUnitsCost")
+        details = document.get("costDetails")
+        return cls(
+            cost=cost,
+            discount=units(document.get("creativeUnitsDiscount")) or Decimal(0),
+            details={name: units(value) or Decimal(0) for name, value in details.items()}
+            if isinstance(details, Mapping)
+            else {},
+        )
 
 
 class JobStatus(enum.StrEnum):
@@ -156,7 +201,7 @@ class Job:
             inputs=inputs,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what a waiting task must know of the job, as JSON: for trigger events. No inputs, no URL."""
         return {
             "job_id": self.id,
@@ -173,8 +218,8 @@ class Job:
         }
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Job:
-        """Return the job that :meth:`facts` was made from, as far as it tells."""
+    def from_dict(cls, facts: Mapping[str, Any]) -> Job:
+        """Return the job that :meth:`to_dict` was made from, as far as it tells."""
         cost = facts.get("cost")
         return cls(
             id=facts["job_id"],
@@ -223,20 +268,6 @@ class JobPage:
     next_token: str | None = None
     server_time: datetime.datetime | None = None
     unreadable: int = 0
-
-
-def whole_number(value: object) -> int | None:
-    """Return ``value`` as an int if it is a whole number or the text of one, else ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, int):
-        return value
-    with contextlib.suppress(ValueError, OverflowError):
-        if isinstance(value, str) and "." not in value and "e" not in value.lower():
-            return int(value)  # Not by way of a float, which would round a long one.
-        number = float(value)
-        return int(number) if number.is_integer() else None
-    return None
 
 
 def time_of(text: object) -> datetime.datetime | None:

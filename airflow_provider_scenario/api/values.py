@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import numbers
@@ -108,3 +109,17 @@ def name_or_none(value: object) -> str | None:
     :param value: What the author gave, after templating.
     """
     return None if is_no_value(value) else str(value).strip()
+
+
+def whole_number(value: object) -> int | None:
+    """Return ``value`` as an int if it is a whole number or the text of one, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int):
+        return value
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(value, str) and "." not in value and "e" not in value.lower():
+            return int(value)  # Not by way of a float, which would round a long one.
+        number = float(value)
+        return int(number) if number.is_integer() else None
+    return None

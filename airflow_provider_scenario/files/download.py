@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.mime_types import canonical_type
-from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
+from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 from airflow_provider_scenario.exceptions import (
     ScenarioFileError,
     ScenarioServerError,
@@ -46,7 +46,7 @@ PARALLEL = 4
 CHUNK = 1 << 20
 """Bytes asked of the connection at once."""
 
-PATIENCE = Patience(attempts=6, first_wait=0.5, longest_wait=30.0)
+RETRY_CONFIG = RetryConfig(attempts=6, first_wait=0.5, longest_wait=30.0)
 """How long to keep at a file that doesn't come further. A cut that brought new bytes starts the count anew."""
 
 MOST_ATTEMPTS = 200
@@ -443,7 +443,7 @@ class AssetDownloader:
         self, trouble: ScenarioTransientError, asset: Asset, fruitless: int, download: FileDownload
     ) -> Asset:
         """Wait after an attempt that failed, and return the asset for the next one."""
-        wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, patience=PATIENCE)
+        wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, retry_config=RETRY_CONFIG)
         if self._stop.is_set():
             raise _stopped(asset)
         if wait is None:

@@ -106,12 +106,12 @@ def media_duration(file: BinaryIO, size: int, shown: list[Track]) -> float | Non
         return None
     if any(find(file, movie, b"mvex")):
         return _fragments_duration(file, size, movie)
-    scale, said = _times(file, next(find(file, movie, b"mvhd"), None))
+    scale, details = _times(file, next(find(file, movie, b"mvhd"), None))
     told = [track.duration for track in shown]
     if not told or not scale or any(duration is None for duration in told):
         return None
     longest = max(duration for duration in told if duration is not None)
-    seconds = said / scale if said else longest
+    seconds = details / scale if details else longest
     return seconds if seconds > 0 and _agree(seconds, longest) else None
 
 
@@ -138,13 +138,13 @@ def _track(file: BinaryIO, box: Box, movie_scale: int) -> Track:
     handler = next(find(file, box, b"mdia", b"hdlr"), None)
     is_enabled = header is not None and bool(int.from_bytes(read_at(file, header.start, 4), "big") & 1)
     name = read_at(file, handler.start + 8, 4) if handler else b""
-    scale, said = _times(file, next(find(file, box, b"mdia", b"mdhd"), None))
+    scale, details = _times(file, next(find(file, box, b"mdia", b"mdhd"), None))
     table = next(find(file, box, b"mdia", b"minf", b"stbl", b"stts"), None)
     if not scale or table is None:
         return Track(name, is_enabled, None)
     runs = _numbers(file, table, 4, "I", 2)
     seconds = sum(count * each for count, each in zip(runs[::2], runs[1::2], strict=False)) / scale
-    if said and not _agree(said / scale, seconds):
+    if details and not _agree(details / scale, seconds):
         return Track(name, is_enabled, None)
     edits = _edited(file, next(find(file, box, b"edts", b"elst"), None))
     if edits and movie_scale:

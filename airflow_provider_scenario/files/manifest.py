@@ -22,7 +22,7 @@ from airflow_provider_scenario.exceptions import ScenarioConfigurationError, Sce
 from airflow_provider_scenario.files.naming import common_folder, template_fields_of
 from airflow_provider_scenario.files.storage import Folder
 from airflow_provider_scenario.files.transfer_log import Log
-from airflow_provider_scenario.outcome import amount
+from airflow_provider_scenario.polling.result import format_units
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import ScenarioClient
@@ -164,7 +164,7 @@ def facts_of(job: Job) -> dict[str, Any]:
         "model_id": None if job.model_id is None else _writable(job.model_id),
         "inputs": _plain(inputs) or None,
         "seed": job.seed,
-        "cost": None if job.cost is None else amount(job.cost),
+        "cost": None if job.cost is None else format_units(job.cost),
         "created_at": _text(job.created_at),
         "updated_at": _text(job.updated_at),
     }

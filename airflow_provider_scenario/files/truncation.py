@@ -82,11 +82,11 @@ def _of_iso(file: BinaryIO, size: int) -> Truncation | None:
 
 def _of_riff(file: BinaryIO, size: int) -> Truncation | None:
     head = read_at(file, 0, 36)
-    (said,) = struct.unpack("<I", head[4:8])
+    (details,) = struct.unpack("<I", head[4:8])
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
-        said, data = struct.unpack("<QQ", head[20:36])
-        return None if riff.is_open_length(data) else _beyond(8 + said, size)
-    return None if riff.is_open_length(said) else _beyond(8 + said, size)
+        details, data = struct.unpack("<QQ", head[20:36])
+        return None if riff.is_open_length(data) else _beyond(8 + details, size)
+    return None if riff.is_open_length(details) else _beyond(8 + details, size)
 
 
 def _of_png(file: BinaryIO, size: int) -> Truncation | None:

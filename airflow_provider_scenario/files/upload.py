@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
-from airflow_provider_scenario.api.upload import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.asset import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioFileError,
@@ -41,7 +41,7 @@ MANY_PARTS = 1000
 PARALLEL = 4
 """Parts that are sent at once."""
 
-PATIENCE = Patience(attempts=6, first_wait=0.5, longest_wait=30.0)
+RETRY_CONFIG = RetryConfig(attempts=6, first_wait=0.5, longest_wait=30.0)
 """How long to keep at one part."""
 
 
@@ -70,13 +70,13 @@ class Uploader:
 
     :param client: Who sends.
     :param log: The task's logger.
-    :param patience: How long to keep at one part. Default :data:`PATIENCE`.
+    :param retry_config: How long to keep at one part. Default :data:`RETRY_CONFIG`.
     """
 
-    def __init__(self, client: ScenarioClient, log: Log, patience: Patience | None = None) -> None:
+    def __init__(self, client: ScenarioClient, log: Log, retry_config: RetryConfig | None = None) -> None:
         self._client = client
         self._log = log
-        self._patience = patience or PATIENCE
+        self._retry_config = retry_config or RETRY_CONFIG
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -199,7 +199,7 @@ class Uploader:
             error = self._put(part, content, source)
             if error is None:
                 break
-            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, patience=self._patience)
+            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, retry_config=self._retry_config)
             if wait is None or self._stop.wait(wait):
                 raise error
         return len(content)

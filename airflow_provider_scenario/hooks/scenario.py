@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, Access
+from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
 from airflow_provider_scenario.hooks.airflow_connection import (
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
 
     from airflow_provider_scenario.api.asset import Asset
-    from airflow_provider_scenario.api.client import ScenarioClient
-    from airflow_provider_scenario.api.client_thread import ClientThread
+    from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
     from airflow_provider_scenario.api.job import Job
-    from airflow_provider_scenario.api.retry import Patience
+    from airflow_provider_scenario.api.transport import RetryConfig
 
 API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
 API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a variable
@@ -75,7 +74,7 @@ class ScenarioHook(BaseHook):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = name_or_none(project_id)
 
-    def get_access(self) -> Access:
+    def get_client_config(self) -> ClientConfig:
         """Return where Scenario is and who asks.
 
         :raises ScenarioConfigurationError: if there is no such connection (nor, for ``scenario_default``, the two
@@ -83,37 +82,37 @@ class ScenarioHook(BaseHook):
         :raises ScenarioTransientError: if the connection can't be read just now, as with a secrets backend that is out.
         """
         found = read_connection(self, self.scenario_conn_id)
-        access = self._access_from(*found) if found is not None else self._access_from_environment()
-        if found is None or found[0].password != access.api_secret:
-            mask_secret(access.api_secret)  # Airflow masks only what its connections hold, as it stands there.
-        return access
+        config = self._config_from(*found) if found is not None else self._config_from_environment()
+        if found is None or found[0].password != config.api_secret:
+            mask_secret(config.api_secret)  # Airflow masks only what its connections hold, as it stands there.
+        return config
 
-    async def get_async_access(self) -> Access:
-        """Return what :meth:`get_access` does, for use on an event loop."""
+    async def get_async_client_config(self) -> ClientConfig:
+        """Return what :meth:`get_client_config` does, for use on an event loop."""
         found = await aread_connection(self, self.scenario_conn_id)
-        access = self._access_from(*found) if found is not None else self._access_from_environment()
-        if found is None or found[0].password != access.api_secret:
-            await amask_secret(access.api_secret)
-        return access
+        config = self._config_from(*found) if found is not None else self._config_from_environment()
+        if found is None or found[0].password != config.api_secret:
+            await amask_secret(config.api_secret)
+        return config
 
     def get_conn(self) -> ScenarioClient:
         """Return a client for workers; close it after use, or use it as a context manager."""
         from airflow_provider_scenario.api.client import ScenarioClient
 
-        return ScenarioClient(self.get_access())
+        return ScenarioClient(self.get_client_config())
 
-    async def get_async_conn(self, patience: Patience | None = None, timeout: float = math.inf) -> ClientThread:
+    async def get_async_conn(self, retry_config: RetryConfig | None = None, timeout: float = math.inf) -> ClientThread:
         """Return a client for the triggerer; close it after use, or use it as an async context manager.
 
         It is the workers' client, in a thread of its own.
 
-        :param patience: How long to keep at calls that may be repeated. Default: as the client does.
+        :param retry_config: How long to keep at calls that may be repeated. Default: as the client does.
         :param timeout: Seconds to wait for each reply, where the connection allows more. Default: as it says.
         """
-        from airflow_provider_scenario.api.client_thread import ClientThread
+        from airflow_provider_scenario.api.client import ClientThread
 
-        access = await self.get_async_access()
-        return ClientThread(dataclasses.replace(access, timeout=min(access.timeout, timeout)), patience)
+        config = await self.get_async_client_config()
+        return ClientThread(dataclasses.replace(config, timeout=min(config.timeout, timeout)), retry_config)
 
     def submit(self, model_id: str, inputs: Mapping[str, Any]) -> Job:
         """Buy one generation: one paid POST, never repeated, and remembered by nobody.
@@ -236,10 +235,10 @@ class ScenarioHook(BaseHook):
         except ScenarioError as error:
             return False, str(error)
         where = f" ({', '.join(projects)})" if projects else ""
-        asserted = f" Every call asserts project {client.access.project_id}." if client.access.project_id else ""
+        asserted = f" Every call asserts project {client.config.project_id}." if client.config.project_id else ""
         return True, f"Scenario accepts the API key{where}.{asserted}"
 
-    def _access_from(self, connection: Connection, extra: object) -> Access:
+    def _config_from(self, connection: Connection, extra: object) -> ClientConfig:
         if not isinstance(extra, Mapping):
             raise ScenarioConfigurationError(
                 f'The extra of the connection {self.scenario_conn_id} must be a JSON object, such as {{"timeout": 60}}.'
@@ -253,7 +252,7 @@ class ScenarioHook(BaseHook):
                 "(its API secret)."
             )
         project_id = extra.get("project_id")
-        return Access(
+        return ClientConfig(
             api_key=api_key,
             api_secret=api_secret,
             base_url=_base_url(connection.host, f"The host of {where}", port=connection.port, schema=connection.schema),
@@ -261,7 +260,7 @@ class ScenarioHook(BaseHook):
             timeout=_timeout(self.scenario_conn_id, extra.get("timeout")),
         )
 
-    def _access_from_environment(self) -> Access:
+    def _config_from_environment(self) -> ClientConfig:
         how = "Add a connection of type scenario: login is the API key, password the API secret."
         if self.scenario_conn_id != self.default_conn_name:
             raise ScenarioConfigurationError(
@@ -275,7 +274,7 @@ class ScenarioHook(BaseHook):
                 f"There is no connection {self.scenario_conn_id}, and {API_KEY_VARIABLE} and {API_SECRET_VARIABLE} are "
                 f"not both set. {how}"
             )
-        return Access(
+        return ClientConfig(
             api_key=api_key,
             api_secret=api_secret,
             base_url=_base_url(os.environ.get(BASE_URL_VARIABLE), f"The variable {BASE_URL_VARIABLE}"),

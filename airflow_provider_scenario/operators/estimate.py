@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.arguments import parse_literal, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.operators.arguments import stringify_paths, turned_back
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.submission.budget import Estimate
+    from airflow_provider_scenario.submission.price_check import Estimate
 
 ALARM_KEY = "scenario_dry_run_alarm"
 """The key in the task's state store under which a job is kept that a dry run made."""
@@ -42,20 +42,20 @@ class ScenarioEstimateCostOperator(BaseOperator):
     :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
     :param inputs: One set of inputs by the API's names, or a list of sets: what a mapped stage is going to run.
         Templated; values that templating turns into text are turned back.
-    :param max_total: The most creative units that all sets may cost together: an ``int``, a ``Decimal`` or the text of
-        a number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Above it the task ends
-        without retries. Default: no limit. Templated.
+    :param max_total_cost: The most creative units that all sets may cost together: an ``int``, a ``Decimal`` or the
+        text of a number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Above it
+        the task ends without retries. Default: no limit. Templated.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
     :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
-    :raises ScenarioConfigurationError: if ``max_total`` is no amount, or a template of it that came out as ``None``.
+    :raises ScenarioConfigurationError: if ``max_total_cost`` is no amount, or a template that came out as ``None``.
     :raises ScenarioInputError: if inputs are wrong, naming the set and the input.
-    :raises ScenarioCostLimitError: if the sum is above ``max_total``. Nothing was bought.
+    :raises ScenarioCostLimitError: if the sum is above ``max_total_cost``. Nothing was bought.
     :raises ScenarioDryRunError: if Scenario took a dry run for a purchase. It is not asked again by this task until a
         person deletes the entry ``scenario_dry_run_alarm`` in its Task State Store (Airflow 3.3).
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
     """
 
-    template_fields: Sequence[str] = ("model_id", "inputs", "max_total", "scenario_conn_id", "project_id")
+    template_fields: Sequence[str] = ("model_id", "inputs", "max_total_cost", "scenario_conn_id", "project_id")
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
     ui_color = "#e8e4ff"
 
@@ -64,7 +64,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         *,
         model_id: str,
         inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str,
-        max_total: Decimal | float | str | None = None,
+        max_total_cost: Decimal | float | str | None = None,
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
         **kwargs: Any,
@@ -72,17 +72,17 @@ class ScenarioEstimateCostOperator(BaseOperator):
         super().__init__(**with_retry_policy(kwargs))
         self.model_id = model_id
         self.inputs = inputs
-        self.max_total = max_total
-        self._is_limited = max_total is not None
+        self.max_total_cost = max_total_cost
+        self._is_limited = max_total_cost is not None
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, tell their sum, and refuse it above the limit."""
-        from airflow_provider_scenario.outcome import amount
-        from airflow_provider_scenario.submission.budget import checked_sets, estimate, refuse_above
+        from airflow_provider_scenario.polling.result import format_units
         from airflow_provider_scenario.submission.prepare import read_model
+        from airflow_provider_scenario.submission.price_check import checked_sets, estimate, refuse_above
 
         limit, sets = self._limit(), self._sets()
         self._refuse_after_an_alarm(context)
@@ -98,32 +98,32 @@ class ScenarioEstimateCostOperator(BaseOperator):
                 raise
         self._tell(context, found, limit)
         refuse_above(limit, found, model)
-        return [{"inputs": dict(one), "cost": amount(cost)} for one, cost in zip(sets, found.costs, strict=True)]
+        return [{"inputs": dict(one), "cost": format_units(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
     def _limit(self) -> Decimal | None:
-        from airflow_provider_scenario.submission.pricing import limit_of
+        from airflow_provider_scenario.submission.price_check import limit_of
 
-        return limit_of("max_total", self.max_total, was_given=self._is_limited)
+        return limit_of("max_total_cost", self.max_total_cost, was_given=self._is_limited)
 
     def _sets(self) -> list[Mapping[str, Any]]:
-        given = turned_back(self.inputs) if isinstance(self.inputs, str) else self.inputs
+        given = parse_literal(self.inputs) if isinstance(self.inputs, str) else self.inputs
         one_or_more = [given] if isinstance(given, Mapping) else given
         if isinstance(one_or_more, str | bytes) or not isinstance(one_or_more, Sequence):
             raise ScenarioInputError(
                 f"inputs must be a mapping of input names to values, or a list of them: {given!r}."
             )
-        sets = [stringify_paths(turned_back(one) if isinstance(one, str) else one) for one in one_or_more]
+        sets = [stringify_paths(parse_literal(one) if isinstance(one, str) else one) for one in one_or_more]
         for i, one in enumerate(sets):
             if not isinstance(one, Mapping):
                 raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")
         return sets
 
     def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
-        from airflow_provider_scenario.outcome import amount
+        from airflow_provider_scenario.polling.result import format_units
 
-        allowed = "" if limit is None else f"; max_total={amount(limit)}"
+        allowed = "" if limit is None else f"; max_total_cost={format_units(limit)}"
         self.log.info("%s with %s%s. Nothing was bought.", found, self.model_id, allowed)
-        context["ti"].xcom_push(key="total", value=amount(found.total))
+        context["ti"].xcom_push(key="total", value=format_units(found.total))
         context["ti"].xcom_push(key="count", value=len(found.costs))
 
     def _keep(self, context: Context, job_id: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.arguments import parse_literal, policy_of, seconds_of, stringify_paths
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
     ScenarioConcurrencyLimitError,
@@ -20,7 +21,6 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.operators.arguments import policy_of, seconds_of, stringify_paths, turned_back
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -62,15 +62,15 @@ class ScenarioGenerateOperator(BaseOperator):
     :param poll_interval: Seconds between two looks at the job, more than 0, or a ``timedelta``. Default 10.
     :param timeout: Seconds from the submission after which to give up waiting, more than 0, or a ``timedelta``. The job
         runs on. Default 3,600.
-    :param slot_timeout: Seconds to wait for a free slot where the plan runs no more jobs at once, more than 0, or a
+    :param capacity_timeout: Seconds to wait for a free slot where the plan runs no more jobs at once, more than 0, or a
         ``timedelta``. Waiting for one uses no try. Default 86,400.
     :param durable: Whether to remember the purchase across tries. Default ``True``.
     :param on_lost_submission: What to do if it stays unknown whether Scenario accepted a submission and no job of it
         shows up: ``"resubmit"`` (default) or ``"fail"``.
-    :param on_stale: What to do if the inputs changed since an earlier try bought a job: ``"resubmit"`` (default) or
-        ``"fail"``. A mapped instance goes by its map index: if the list it is mapped over gets an item at its front, a
-        clear finds the inputs of all instances changed. Without a record and without a seed that this package draws, a
-        change can't be noticed.
+    :param on_changed_inputs: What to do if the inputs changed since an earlier try bought a job: ``"resubmit"``
+        (default) or ``"fail"``. A mapped instance goes by its map index: if the list it is mapped over gets an item
+        at its front, a clear finds the inputs of all instances changed. Without a record and without a seed that
+        this package draws, a change can't be noticed.
     :param on_clear: What a clear means after the task had returned its result: ``"regenerate"`` buys a new generation,
         ``"reuse"`` returns the old one. Default: as ``"regenerate"`` where Airflow keeps the record of the purchase
         (3.3; 3.4 with *Keep task state*), else as ``"reuse"``: without a record nobody knows whether a finished job
@@ -98,10 +98,10 @@ class ScenarioGenerateOperator(BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | datetime.timedelta = 10.0,
         timeout: float | datetime.timedelta = 3600.0,
-        slot_timeout: float | datetime.timedelta = 86400.0,
+        capacity_timeout: float | datetime.timedelta = 86400.0,
         durable: bool = True,
         on_lost_submission: str = "resubmit",
-        on_stale: str = "resubmit",
+        on_changed_inputs: str = "resubmit",
         on_clear: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -117,25 +117,25 @@ class ScenarioGenerateOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = seconds_of("poll_interval", poll_interval)
         self.timeout = seconds_of("timeout", timeout)
-        self.slot_timeout = seconds_of("slot_timeout", slot_timeout)
+        self.capacity_timeout = seconds_of("capacity_timeout", capacity_timeout)
         self.durable = durable
         self.on_lost_submission = on_lost_submission
-        self.on_stale = on_stale
+        self.on_changed_inputs = on_changed_inputs
         self.on_clear = on_clear
         self._is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
 
-    def given_inputs(self) -> dict[str, Any]:
+    def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
         inputs = self.inputs or {}
         if isinstance(inputs, str):
-            inputs = turned_back(inputs)
+            inputs = parse_literal(inputs)
         if not isinstance(inputs, Mapping):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
         return dict(inputs)
 
-    def input_label(self, name: str) -> str:
+    def argument_name(self, name: str) -> str:
         """Return how the author calls an input of the API."""
         return name
 
@@ -208,12 +208,12 @@ class ScenarioGenerateOperator(BaseOperator):
     def _submit(self, run: Generation) -> SubmittedJob:
         """Submit, and wait for capacity for as long as the plan runs no more jobs."""
         from airflow_provider_scenario.submission.generation import GenerationRequest
-        from airflow_provider_scenario.submission.pricing import limit_of
+        from airflow_provider_scenario.submission.price_check import limit_of
 
         request = GenerationRequest(
-            inputs=stringify_paths(self.given_inputs()),
-            argument_name=self.input_label,
-            policy=policy_of(self.on_lost_submission, self.on_stale, self.on_clear),
+            inputs=stringify_paths(self.api_inputs()),
+            argument_name=self.argument_name,
+            policy=policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
             limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
         )
         since = self._queued_since or time.time()
@@ -225,7 +225,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float) -> None:
         """Wait until the plan may run another job: that is no error, and uses no try."""
-        deadline = since + self.slot_timeout
+        deadline = since + self.capacity_timeout
         if time.time() >= deadline:
             raise busy
         until = datetime.datetime.fromtimestamp(deadline, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

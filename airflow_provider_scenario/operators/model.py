@@ -55,11 +55,11 @@ class ScenarioModelOperator(ScenarioGenerateOperator):
             raise TypeError(f"{type(self).__name__} takes each input as an argument of its own, and knows its model.")
         super().__init__(model_id=self.model, **kwargs)
 
-    def given_inputs(self) -> dict[str, Any]:
+    def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
         return {self._api_name(name): getattr(self, name) for name in self.input_names}
 
-    def input_label(self, name: str) -> str:
+    def argument_name(self, name: str) -> str:
         """Return the argument's name for an input of the API."""
         return next((ours for ours in self.input_names if self._api_name(ours) == name), name)
 

@@ -22,13 +22,13 @@ class _ClipOperator(ScenarioModelOperator):
     options: ClassVar[frozenset[str]] = frozenset({"keep_length"})
     keep_length: bool | str | None = False
 
-    def given_inputs(self) -> dict[str, Any]:
+    def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names; with ``keep_length`` those that keep the clip's length."""
-        given = super().given_inputs()
+        given = super().api_inputs()
         return {**given, "matchInputNumFrames": True, "matchInputFramesPerSecond": True} if self._keeps() else given
 
     def _keeps(self) -> bool:
-        from airflow_provider_scenario.api.inputs import truth_of
+        from airflow_provider_scenario.api.validation import truth_of
 
         keeps = truth_of(self.keep_length)
         if keeps is None:
@@ -179,7 +179,7 @@ class ScenarioWan22ReframeOperator(_ClipOperator):
     Takes besides what :class:`~airflow_provider_scenario.operators.generate.ScenarioGenerateOperator` takes, and
     returns the same. Every input is templated.
 
-    :param video_url: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
+    :param video: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
         such as ``s3://connection@bucket/clip.mp4`` or an ``ObjectStoragePath``.
     :param prompt: What the video shall show. Default: none.
     :param negative_prompt: What the video shall not show. Default: none.
@@ -219,7 +219,7 @@ class ScenarioWan22ReframeOperator(_ClipOperator):
     def __init__(
         self,
         *,
-        video_url: str | ObjectStoragePath,
+        video: str | ObjectStoragePath,
         prompt: str | None = None,
         negative_prompt: str | None = None,
         match_input_num_frames: bool = False,
@@ -244,7 +244,7 @@ class ScenarioWan22ReframeOperator(_ClipOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.video_url = video_url
+        self.video = video
         self.prompt = prompt
         self.negative_prompt = negative_prompt
         self.match_input_num_frames = match_input_num_frames
@@ -279,7 +279,7 @@ class ScenarioWan22OutpaintingOperator(_ClipOperator):
     returns the same. Every input is templated.
 
     :param prompt: What the video shall show.
-    :param video_url: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
+    :param video: The video to work on: an asset's id, or a file that is uploaded first: an absolute path, a URI
         such as ``s3://connection@bucket/clip.mp4`` or an ``ObjectStoragePath``.
     :param expand_left: Whether to widen the frame to the left. Default ``True``.
     :param expand_right: Whether to widen the frame to the right. Default ``True``.
@@ -287,7 +287,7 @@ class ScenarioWan22OutpaintingOperator(_ClipOperator):
     :param expand_bottom: Whether to widen the frame at the bottom. Default ``True``.
     :param expand_ratio: Share of the frame's own size to add on each chosen side: 0 to 1. Default ``0.25``.
     :param negative_prompt: What the video shall not show. Default: none.
-    :param ref_image_urls: What to take the look from: a list of at most 10 images, each an asset's id or a file as
+    :param reference_images: What to take the look from: a list of at most 10 images, each an asset's id or a file as
         above. Default: none.
     :param match_input_num_frames: Whether to make as many frames as the clip has, whatever ``num_frames`` says.
         Default ``False``.
@@ -322,14 +322,14 @@ class ScenarioWan22OutpaintingOperator(_ClipOperator):
         self,
         *,
         prompt: str,
-        video_url: str | ObjectStoragePath,
+        video: str | ObjectStoragePath,
         expand_left: bool = True,
         expand_right: bool = True,
         expand_top: bool = True,
         expand_bottom: bool = True,
         expand_ratio: float = 0.25,
         negative_prompt: str | None = None,
-        ref_image_urls: Sequence[str | ObjectStoragePath] = (),
+        reference_images: Sequence[str | ObjectStoragePath] = (),
         match_input_num_frames: bool = False,
         num_frames: int = 81,
         match_input_frames_per_second: bool = False,
@@ -350,14 +350,14 @@ class ScenarioWan22OutpaintingOperator(_ClipOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.prompt = prompt
-        self.video_url = video_url
+        self.video = video
         self.expand_left = expand_left
         self.expand_right = expand_right
         self.expand_top = expand_top
         self.expand_bottom = expand_bottom
         self.expand_ratio = expand_ratio
         self.negative_prompt = negative_prompt
-        self.ref_image_urls = ref_image_urls
+        self.reference_images = reference_images
         self.match_input_num_frames = match_input_num_frames
         self.num_frames = num_frames
         self.match_input_frames_per_second = match_input_frames_per_second

@@ -50,4 +50,4 @@ def is_worth_single_reads(error: ScenarioError) -> bool:
 
 def is_local(error: ScenarioError) -> bool:
     """Whether nothing was asked, since this process lacks what it takes: a connection, a usable proxy variable."""
-    return isinstance(error, ScenarioConfigurationError) and error.said.status is None
+    return isinstance(error, ScenarioConfigurationError) and error.details.status is None

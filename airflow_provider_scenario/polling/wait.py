@@ -18,10 +18,10 @@ from airflow_provider_scenario.exceptions import (
     ScenarioJobUnreadableError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.outcome import RETRY_REJOINS, error_of, timeout_error, unreadable_error
 from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
+from airflow_provider_scenario.polling.result import RETRY_REJOINS, error_of, timeout_error, unreadable_error
 
-FIRST_LOOK = 10.0
+MIN_DEFERRAL_SECONDS = 10.0
 """The shortest deferral, in seconds. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
 
 REFUSED_FOR = 60.0
@@ -95,7 +95,7 @@ class WaitResult:
         error = {"type": type(self.error).__name__, "message": str(self.error)} if self.error else None
         return {
             "job_id": self.job_id,
-            "job": self.job.facts() if self.job else None,
+            "job": self.job.to_dict() if self.job else None,
             "timed_out": self.timed_out,
             "error": error,
             "take_over": self.take_over,
@@ -114,7 +114,7 @@ class WaitResult:
             error.job_id = event["job_id"]
         return cls(
             job_id=event["job_id"],
-            job=Job.from_facts(event["job"]) if event.get("job") else None,
+            job=Job.from_dict(event["job"]) if event.get("job") else None,
             timed_out=bool(event.get("timed_out")),
             error=error,
             take_over=bool(event.get("take_over")),
@@ -160,7 +160,7 @@ class WaitState:
         self._bare_reads = 0
         self._trouble: str | None = None
         self._tenth = -1
-        self._said: list[str] = []
+        self._lines: list[str] = []
         self._progress: dict[str, Any] | None = None
 
     @property
@@ -207,7 +207,7 @@ class WaitState:
             self._refused_since = now if self._refused_since is None else self._refused_since
         if str(error) != self._trouble:
             self._trouble = str(error)
-            self._said.append(f"Job {self.job_id} could not be read, which does not end the wait: {error}")
+            self._lines.append(f"Job {self.job_id} could not be read, which does not end the wait: {error}")
         return self._given_up(now)
 
     def on_listed(self, job: Job, now: float) -> WaitResult | None:
@@ -216,7 +216,7 @@ class WaitState:
         :return: The result, or ``None`` to read again.
         """
         if not self._is_listed_only:
-            self._said.append(f"The job list shows job {self.job_id}, though its own address is refused: waiting on.")
+            self._lines.append(f"The job list shows job {self.job_id}, though its own address is refused: waiting on.")
         trouble, self._is_listed_only = self._trouble, True
         result = self._on_good_read(job, now)
         self._trouble = trouble
@@ -237,9 +237,9 @@ class WaitState:
 
     def pop_updates(self) -> tuple[list[str], dict[str, Any] | None]:
         """Return what there is to report since the last call: lines for the log, and a new progress or ``None``."""
-        said, self._said = self._said, []
+        lines, self._lines = self._lines, []
         progress, self._progress = self._progress, None
-        return said, progress
+        return lines, progress
 
     def _on_good_read(self, job: Job, now: float) -> WaitResult | None:
         self._refused_since = self._refusal = self._trouble = None
@@ -255,12 +255,12 @@ class WaitState:
         """Give a success without outputs some more reads; they may go on for a little after the deadline."""
         if self._bare_since is None:
             self._bare_since = now
-            self._said.append(f"Job {self.job_id} has succeeded, but its outputs are not shown yet: reading it again.")
+            self._lines.append(f"Job {self.job_id} has succeeded, but its outputs are not shown yet: reading it again.")
         elif self._bare_reads < OUTPUTS_READS:
             self._bare_reads += 1
         if self._bare_reads < OUTPUTS_READS and now - self._bare_since < OUTPUTS_WITHIN:
             return None
-        self._said.append(f"Job {self.job_id} has succeeded, and Scenario tells of no outputs.")
+        self._lines.append(f"Job {self.job_id} has succeeded, and Scenario tells of no outputs.")
         return WaitResult(self.job_id, self._job)
 
     def _given_up(self, now: float) -> WaitResult | None:
@@ -275,9 +275,9 @@ class WaitState:
         tenth = int(job.progress * 10)
         changed = self._job is None or job.status != self._job.status  # Not "is not": no two unknown ones are one.
         if changed and not job.status.is_known:
-            self._said.append(f"Job {job.id} has a status this provider does not know: waiting on.")
+            self._lines.append(f"Job {job.id} has a status this provider does not know: waiting on.")
         if changed or tenth > self._tenth:
             self._tenth = max(tenth, self._tenth)
             usual = usual_words(self._usual) if self._job is None and not job.is_finished else ""
-            self._said.append(f"Job {job.id}: {progress_words(job)}.{usual}")
+            self._lines.append(f"Job {job.id}: {progress_words(job)}.{usual}")
             self._progress = progress_of(job, self._usual)

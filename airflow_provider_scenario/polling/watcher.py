@@ -28,10 +28,10 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.outcome import no_client_error, unreadable_error
 from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.polling.error_reporter import ErrorReporter, is_local, is_worth_single_reads
 from airflow_provider_scenario.polling.job_index import JobIndex, ListWindow
+from airflow_provider_scenario.polling.result import no_client_error, unreadable_error
 from airflow_provider_scenario.polling.subscription import Reading, Subscription
 
 TICK = 10.0
@@ -77,7 +77,7 @@ _BATCH = 50
 
 
 class AsyncClient(Protocol):
-    """What sends calls: a :class:`~airflow_provider_scenario.api.client_thread.ClientThread`."""
+    """What sends calls: a :class:`~airflow_provider_scenario.api.client.ClientThread`."""
 
     async def send(self, call: Call[T], /) -> T:
         """Send a call and return what its reply says."""

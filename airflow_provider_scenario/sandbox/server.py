@@ -61,8 +61,8 @@ class SandboxServer:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         paths = [str(PACKAGE_ROOT), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        said = Path(self._resources.enter_context(tempfile.TemporaryDirectory())) / "stderr.txt"
-        with said.open("wb") as errors:
+        details = Path(self._resources.enter_context(tempfile.TemporaryDirectory())) / "stderr.txt"
+        with details.open("wb") as errors:
             process = subprocess.Popen(  # noqa: S603
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
             )
@@ -73,7 +73,7 @@ class SandboxServer:
         watchdog.cancel()
         if not line:
             process.wait(STOP_SECONDS)
-            reason = said.read_text(errors="replace").strip()
+            reason = details.read_text(errors="replace").strip()
             self.stop()
             raise SandboxServerError(f"the sandbox did not start: {reason}")
         facts = json.loads(line)

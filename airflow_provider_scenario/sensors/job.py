@@ -30,7 +30,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.outcome import CLEAR_LOOKS_AGAIN, job_page, result_of
+from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, job_page, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 f"{self.task_id}."
             )
         return StartTriggerArgs(
-            trigger_cls="airflow_provider_scenario.triggers.sensor.ScenarioSensorTrigger",
+            trigger_cls="airflow_provider_scenario.triggers.job.ScenarioSensorTrigger",
             trigger_kwargs={**given, "timeout": self.timeout, "poll_interval": self.poke_interval},
             next_method="execute_complete",
             timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),
@@ -190,7 +190,7 @@ class ScenarioJobSensor(BaseSensorOperator):
     def _look(self, context: Context) -> WaitResult | None:
         """Look once, and report what is new. Having nothing to look with is a look that failed."""
         from airflow_provider_scenario.polling.blocking import read_job
-        from airflow_provider_scenario.triggers.progress import report_progress
+        from airflow_provider_scenario.polling.progress import report_progress
 
         state = self._wait_state()
         try:

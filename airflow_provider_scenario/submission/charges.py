@@ -10,13 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.polling.result import describe_units, format_units
 
 PURCHASES_KEY = "scenario_purchases"
 """The XCom in which a task instance shows what it bought: tasks can't read each other's records."""
 
 
-class Fate(enum.StrEnum):
+class ChargeStatus(enum.StrEnum):
     """What became of the money of one job."""
 
     SPENT = "spent"
@@ -31,19 +31,19 @@ class Fate(enum.StrEnum):
     """Scenario does not tell of the job, or not what it cost."""
 
 
-def fate_of(job: Job | None) -> Fate:
+def fate_of(job: Job | None) -> ChargeStatus:
     """Return what became of the money of a job; ``None`` stands for one that Scenario does not tell of."""
     if job is None or job.cost is None:
-        return Fate.UNKNOWN
+        return ChargeStatus.UNKNOWN
     match job.status:
         case JobStatus.FAILURE if not job.refund_disabled:
-            return Fate.REFUNDED
+            return ChargeStatus.REFUNDED
         case JobStatus.CANCELED:
-            return Fate.UNCERTAIN
+            return ChargeStatus.UNCERTAIN
         case JobStatus.SUCCESS | JobStatus.FAILURE:
-            return Fate.SPENT
+            return ChargeStatus.SPENT
         case _:
-            return Fate.RUNNING
+            return ChargeStatus.RUNNING
 
 
 def with_charge(job: Job, charged: str | None) -> Job:
@@ -60,16 +60,16 @@ def with_charge(job: Job, charged: str | None) -> Job:
 def spent_on(job: Job) -> Decimal | None:
     """Return what a job cost in the end, in creative units: nothing if refunded, ``None`` if it can't be told."""
     match fate_of(job):
-        case Fate.SPENT | Fate.RUNNING:
+        case ChargeStatus.SPENT | ChargeStatus.RUNNING:
             return job.cost
-        case Fate.REFUNDED:
+        case ChargeStatus.REFUNDED:
             return Decimal(0)
         case _:
             return None
 
 
 @dataclass(frozen=True)
-class Purchases:
+class PurchaseSummary:
     """What one task instance is known to have bought, as it shows it to reports.
 
     :param task: The task, with its map index where it has one: ``generate`` or ``generate[3]``.
@@ -90,7 +90,7 @@ class Purchases:
         return {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Purchases:
+    def from_json(cls, document: Mapping[str, Any]) -> PurchaseSummary:
         """Return what :meth:`to_json` made, or an earlier version that noted no charges."""
         return cls(
             task=document["task"],
@@ -102,7 +102,7 @@ class Purchases:
 
 
 @dataclass(frozen=True)
-class Charge:
+class JobCost:
     """One job that a task bought.
 
     :param task: The task that bought it, with its map index where it has one: ``generate`` or ``generate[3]``.
@@ -114,11 +114,11 @@ class Charge:
 
     task: str
     job_id: str
-    fate: Fate
+    fate: ChargeStatus
     cost: Decimal | None = None
 
     @classmethod
-    def of(cls, task: str, job_id: str, job: Job | None, charged: str | None = None) -> Charge:
+    def of(cls, task: str, job_id: str, job: Job | None, charged: str | None = None) -> JobCost:
         """Return the charge of a job.
 
         :param task: The task that bought it.
@@ -128,78 +128,81 @@ class Charge:
         :param charged: What the task noted that it was charged, in creative units as decimal text.
         """
         if job is None:
-            return cls(task, job_id, Fate.UNKNOWN, None if charged is None else Decimal(charged))
+            return cls(task, job_id, ChargeStatus.UNKNOWN, None if charged is None else Decimal(charged))
         known = with_charge(job, charged)
         return cls(task, job_id, fate_of(known), known.cost)
 
 
 @dataclass(frozen=True)
-class Spending:
+class RunCost:
     """What jobs cost together.
 
     :param charges: Each of them.
     """
 
-    charges: tuple[Charge, ...] = ()
+    charges: tuple[JobCost, ...] = ()
 
     @property
     def spent(self) -> Decimal:
         """What was charged and not refunded, in creative units. Jobs that still run count: they are charged already."""
-        return self._sum(Fate.SPENT, Fate.RUNNING)
+        return self._sum(ChargeStatus.SPENT, ChargeStatus.RUNNING)
 
     @property
     def uncertain(self) -> Decimal:
         """What was charged for canceled jobs, of which Scenario does not say whether it refunds them."""
-        return self._sum(Fate.UNCERTAIN)
+        return self._sum(ChargeStatus.UNCERTAIN)
 
     @property
     def unknown(self) -> Decimal:
         """What was charged for jobs of which Scenario tells no more, as far as their tasks had noted it."""
-        return self._sum(Fate.UNKNOWN)
+        return self._sum(ChargeStatus.UNKNOWN)
 
     @property
     def by_task(self) -> dict[str, Decimal]:
         """What was spent, task by task."""
         tasks = dict.fromkeys(charge.task for charge in self.charges)
-        return {task: Spending(tuple(one for one in self.charges if one.task == task)).spent for task in tasks}
+        return {task: RunCost(tuple(one for one in self.charges if one.task == task)).spent for task in tasks}
 
-    def count(self, fate: Fate) -> int:
+    def count(self, fate: ChargeStatus) -> int:
         """Return how many jobs met a fate."""
         return sum(charge.fate is fate for charge in self.charges)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON, fit for an XCom: amounts are exact decimal text."""
         return {
-            "spent": amount(self.spent),
-            "uncertain": amount(self.uncertain),
-            "unknown": amount(self.unknown),
-            "jobs": {fate.value: self.count(fate) for fate in Fate},
-            "by_task": {task: amount(spent) for task, spent in self.by_task.items()},
-            "unknown_job_ids": [charge.job_id for charge in self.charges if charge.fate is Fate.UNKNOWN],
+            "spent": format_units(self.spent),
+            "uncertain": format_units(self.uncertain),
+            "unknown": format_units(self.unknown),
+            "jobs": {fate.value: self.count(fate) for fate in ChargeStatus},
+            "by_task": {task: format_units(spent) for task, spent in self.by_task.items()},
+            "unknown_job_ids": [charge.job_id for charge in self.charges if charge.fate is ChargeStatus.UNKNOWN],
         }
 
     def __str__(self) -> str:
-        parts = [f"{_jobs(len(self.charges))} cost {creative_units(self.spent)}"]
-        if self.count(Fate.REFUNDED):
-            parts.append(f"{self.count(Fate.REFUNDED)} failed and refunded")
-        if self.count(Fate.RUNNING):
-            parts.append(f"{self.count(Fate.RUNNING)} still running, counted as charged")
-        if self.count(Fate.UNCERTAIN):
-            canceled = f"{self.count(Fate.UNCERTAIN)} canceled, for which {creative_units(self.uncertain)} were charged"
+        parts = [f"{_jobs(len(self.charges))} cost {describe_units(self.spent)}"]
+        if self.count(ChargeStatus.REFUNDED):
+            parts.append(f"{self.count(ChargeStatus.REFUNDED)} failed and refunded")
+        if self.count(ChargeStatus.RUNNING):
+            parts.append(f"{self.count(ChargeStatus.RUNNING)} still running, counted as charged")
+        if self.count(ChargeStatus.UNCERTAIN):
+            count, charged = self.count(ChargeStatus.UNCERTAIN), describe_units(self.uncertain)
+            canceled = f"{count} canceled, for which {charged} were charged"
             parts.append(f"{canceled} and may or may not be refunded, not counted")
-        if self.count(Fate.UNKNOWN):
-            noted = f", {creative_units(self.unknown)} as noted at the purchase" if self.unknown else ""
-            parts.append(f"{self.count(Fate.UNKNOWN)} of which Scenario does not tell the cost{noted}, not counted")
+        if self.count(ChargeStatus.UNKNOWN):
+            noted = f", {describe_units(self.unknown)} as noted at the purchase" if self.unknown else ""
+            parts.append(
+                f"{self.count(ChargeStatus.UNKNOWN)} of which Scenario does not tell the cost{noted}, not counted"
+            )
         return "; ".join(parts)
 
-    def _sum(self, *fates: Fate) -> Decimal:
+    def _sum(self, *fates: ChargeStatus) -> Decimal:
         return sum((one.cost for one in self.charges if one.fate in fates and one.cost is not None), Decimal(0))
 
 
-def spending_of(charges: Sequence[Charge]) -> Spending:
+def run_cost_of(charges: Sequence[JobCost]) -> RunCost:
     """Return what jobs cost together; a job that two tasks name counts once."""
     by_job = {charge.job_id: charge for charge in reversed(charges)}
-    return Spending(tuple(reversed(by_job.values())))
+    return RunCost(tuple(reversed(by_job.values())))
 
 
 def _jobs(count: int) -> str:

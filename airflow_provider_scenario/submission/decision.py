@@ -31,7 +31,7 @@ class OnLostSubmission(enum.StrEnum):
     FAIL = "fail"
 
 
-class OnStale(enum.StrEnum):
+class OnChangedInputs(enum.StrEnum):
     """What to do if the inputs changed since the last try's job was bought."""
 
     RESUBMIT = "resubmit"
@@ -50,13 +50,13 @@ class SubmissionPolicy:
     """How the DAG's author wants doubtful cases decided.
 
     :param on_lost_submission: See :class:`OnLostSubmission`.
-    :param on_stale: See :class:`OnStale`.
+    :param on_changed_inputs: See :class:`OnChangedInputs`.
     :param on_clear: See :class:`OnClear`; ``None`` stands for ``REGENERATE`` where a record tells that the result was
         returned, and for ``REUSE`` where Airflow keeps no record.
     """
 
     on_lost_submission: OnLostSubmission = OnLostSubmission.RESUBMIT
-    on_stale: OnStale = OnStale.RESUBMIT
+    on_changed_inputs: OnChangedInputs = OnChangedInputs.RESUBMIT
     on_clear: OnClear | None = None
 
 
@@ -237,10 +237,10 @@ def _after_read(
 
 def _changed(record: Submitted, changed: Sequence[str], following: int, policy: SubmissionPolicy) -> Decision:
     what = f"changed since generation {record.generation} (job {record.job_id}): {', '.join(changed)}"
-    if policy.on_stale is OnStale.FAIL:
+    if policy.on_changed_inputs is OnChangedInputs.FAIL:
         return Refuse(
             f"Inputs {what}.\non_stale='fail' forbids to buy again by itself. Undo the change, or set "
-            "on_stale='resubmit', and clear the task."
+            "on_changed_inputs='resubmit', and clear the task."
         )
     return Submit(following, f"inputs {what}; the old job is not cancelled and stays charged")
 

@@ -14,19 +14,18 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
-from airflow_provider_scenario.outcome import amount, creative_units, job_page, result_of
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
+from airflow_provider_scenario.polling.progress import report_progress
+from airflow_provider_scenario.polling.result import describe_units, format_units, job_page, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
-from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases, spent_on, with_charge
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
-from airflow_provider_scenario.submission.file_inputs import FileInputs
-from airflow_provider_scenario.submission.prepare import checked_request, read_model
-from airflow_provider_scenario.submission.pricing import check_price, warn_if_dearer
+from airflow_provider_scenario.submission.prepare import InputFiles, checked_request, read_model
+from airflow_provider_scenario.submission.price_check import check_price, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.submission.submitter import Submitter
-from airflow_provider_scenario.triggers.progress import report_progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -89,7 +88,7 @@ class Generation:
         self._store = SubmissionStore(context, durable=durable)
         self._client: ScenarioClient | None = None
         self._submitter: Submitter | None = None
-        self._files: FileInputs | None = None
+        self._files: InputFiles | None = None
         self._job_id: str | None = None
         self._usual: UsualTimes | None = None
         self._is_stopped = False
@@ -133,7 +132,7 @@ class Generation:
         model = read_model(client, self._model_id, self._log, is_bought=False)
         self._usual = model.usual
         checked = checked_request(model, wanted.inputs, label=request.argument_name)
-        files = self._files = self._files or FileInputs(
+        files = self._files = self._files or InputFiles(
             client, self._context, label=request.argument_name, log=self._log
         )
         inputs = files.ready(model, checked.inputs)
@@ -291,7 +290,7 @@ class Generation:
             job = with_charge(job, self._charged(stored, job.id))
             result = dataclasses.replace(result, job=job)
             if job.has_ended_badly and (spent := spent_on(job)) is not None:
-                self._context["ti"].xcom_push(key="cost", value=amount(spent))
+                self._context["ti"].xcom_push(key="cost", value=format_units(spent))
         return self.result_of(result.job_or_raise(self._timeout), is_complete=result.has_outputs)
 
     def _charged(self, stored: Record | None, job_id: str) -> str | None:
@@ -300,7 +299,7 @@ class Generation:
             return stored.charged
         ti = self._context["ti"]
         shown = None if self._store.is_durable else ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
-        return Purchases.from_json(shown).charged.get(job_id) if isinstance(shown, Mapping) else None
+        return PurchaseSummary.from_json(shown).charged.get(job_id) if isinstance(shown, Mapping) else None
 
     def result_of(self, job: Job, *, is_complete: bool) -> dict[str, Any]:
         """Return a task's result, and remember that it was returned.
@@ -312,7 +311,7 @@ class Generation:
         stored = self._store.load()
         if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
             self._store.save(dataclasses.replace(stored, returned=True))
-        price = "a price that Scenario does not tell" if job.cost is None else creative_units(job.cost)
+        price = "a price that Scenario does not tell" if job.cost is None else describe_units(job.cost)
         assets = ", ".join(job.asset_ids) or "none yet"
         self._log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
         return result_of(dataclasses.replace(job, model_id=job.model_id or self._model_id))

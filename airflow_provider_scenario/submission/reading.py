@@ -10,7 +10,7 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
-from airflow_provider_scenario.outcome import unreadable_error
+from airflow_provider_scenario.polling.result import unreadable_error
 from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted
 from airflow_provider_scenario.submission.recovery import (
     CLOCK_TOLERANCE,

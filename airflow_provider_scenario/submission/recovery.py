@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_scenario.api.job import Job, whole_number
-from airflow_provider_scenario.api.values import is_no_value
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.values import is_no_value, whole_number
 from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 

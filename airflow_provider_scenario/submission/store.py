@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchases
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary
 from airflow_provider_scenario.submission.record import Record, Submitted, all_jobs, from_dict, to_dict
 
 STATE_KEY = "scenario_submission"
@@ -118,12 +118,12 @@ def show_purchases(
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
-    shown = Purchases(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}))
+    shown = PurchaseSummary(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}))
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 
 def _jobs_in(pulled: object) -> list[str]:
-    """Return the ids in one XCom or in a list of them: each an id, or what :class:`Purchases` makes."""
+    """Return the ids in one XCom or in a list of them: each an id, or what :class:`PurchaseSummary` makes."""
     found = pulled if isinstance(pulled, list | tuple) else [pulled]
     jobs = [one for one in found if isinstance(one, str) and one]
     for one in found:

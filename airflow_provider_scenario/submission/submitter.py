@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import Job, whole_number
+from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import Client
-from airflow_provider_scenario.api.values import is_no_value
+from airflow_provider_scenario.api.values import is_no_value, whole_number
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
-from airflow_provider_scenario.outcome import amount, creative_units
+from airflow_provider_scenario.polling.result import describe_units, format_units
 from airflow_provider_scenario.submission.decision import (
+    OnChangedInputs,
     OnClear,
-    OnStale,
     Order,
     Refuse,
     Rejoin,
@@ -219,7 +219,7 @@ class Submitter:
     @property
     def _minds_changes(self) -> bool:
         """Whether a job that ran with other inputs stands in the way of buying."""
-        return self._policy.on_stale is OnStale.FAIL
+        return self._policy.on_changed_inputs is OnChangedInputs.FAIL
 
     def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
         """Return the jobs, of which those that lack their seeds are read singly."""
@@ -394,7 +394,7 @@ class Submitter:
                 self._save_after(intent, NotAccepted(**facts_of(intent)))
             raise
         cost = submission.cost
-        price = "a price it did not tell" if cost is None else creative_units(cost)
+        price = "a price it did not tell" if cost is None else describe_units(cost)
         self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
         bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
         self._save_after(intent, bought)
@@ -451,4 +451,4 @@ def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tup
 
 
 def _text(cost: Decimal | None) -> str | None:
-    return None if cost is None else amount(cost)
+    return None if cost is None else format_units(cost)

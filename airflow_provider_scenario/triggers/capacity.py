@@ -13,9 +13,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_scenario.exceptions import MAX_RETRY_AFTER
 from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, EndedSince
-from airflow_provider_scenario.polling.wait import FIRST_LOOK
+from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS
 from airflow_provider_scenario.polling.watcher import JobWatcher
-from airflow_provider_scenario.triggers.watchers import watcher_of
+from airflow_provider_scenario.triggers.job import watcher_of
 
 _MARGIN = 120.0
 """Seconds to read back further than to the last read: the job list lags, and clocks differ."""
@@ -73,16 +73,16 @@ class ScenarioCapacityTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event, which carries the task's place in the queue."""
         try:
-            async with asyncio.timeout(max(FIRST_LOOK, self.deadline - time.time())):
+            async with asyncio.timeout(max(MIN_DEFERRAL_SECONDS, self.deadline - time.time())):
                 await self._wait()
         except TimeoutError:
             pass
         yield TriggerEvent({"since": self.since, "timed_out": time.time() >= self.deadline})
 
     async def _wait(self) -> None:
-        await asyncio.sleep(FIRST_LOOK)
+        await asyncio.sleep(MIN_DEFERRAL_SECONDS)
         if self.retry_after is not None:
-            await asyncio.sleep(max(0.0, self.retry_after - FIRST_LOOK) + random.uniform(0.0, 10.0))
+            await asyncio.sleep(max(0.0, self.retry_after - MIN_DEFERRAL_SECONDS) + random.uniform(0.0, 10.0))
             return
         with self._watcher().keep_polling(self.since - _MARGIN):
             await self._queue().wait_turn(self.since, self.limit)

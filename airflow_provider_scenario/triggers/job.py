@@ -1,19 +1,56 @@
-"""Waits for a job in the triggerer, so that no worker does."""
+"""Wait for a job in the triggerer, so that no worker does."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import UsualTimes
-from airflow_provider_scenario.polling.wait import FIRST_LOOK, OUTPUTS_PAUSE, WaitResult, WaitState
-from airflow_provider_scenario.triggers.progress import push_progress
-from airflow_provider_scenario.triggers.watchers import watcher_of
+from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.polling.progress import push_progress
+from airflow_provider_scenario.polling.result import asset_page, job_page, result_of
+from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS, OUTPUTS_PAUSE, WaitResult, WaitState
+from airflow_provider_scenario.polling.watcher import REPLY_TIMEOUT, JobWatcher
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.api.client import ClientThread
+
+
+_Watchers = WeakValueDictionary[tuple[str, str | None], JobWatcher]
+
+
+_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watchers] = WeakKeyDictionary()
+
+
+def watcher_of(scenario_conn_id: str, project_id: str | None = None) -> JobWatcher:
+    """Return the watcher that all who wait on the running event loop share.
+
+    :param scenario_conn_id: The Airflow connection.
+    :param project_id: The project to assert, or ``None``.
+    """
+    watchers = _watchers.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    key = (scenario_conn_id, project_id)
+    watcher = watchers.get(key)
+    if watcher is None:
+        # Whoever asks keeps it alive while it waits, and the watcher's own task while it asks Scenario.
+        watcher = watchers[key] = JobWatcher(lambda: _open_client(scenario_conn_id, project_id))
+    return watcher
+
+
+async def _open_client(scenario_conn_id: str, project_id: str | None) -> ClientThread:
+    """Return a client with today's credentials. It does not repeat calls: thousands wait, and the next tick comes."""
+    hook = ScenarioHook(scenario_conn_id, project_id)
+    # What the watcher has ceased to wait for need not keep a thread.
+    return await hook.get_async_conn(RetryConfig(attempts=1), timeout=REPLY_TIMEOUT)
+
 
 _FINAL_CHECK_TIMEOUT = 30.0
 """Seconds to wait for a final check: less than the minute after which Airflow itself ends an overdue deferral."""
@@ -77,7 +114,7 @@ class ScenarioJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: an :class:`~airflow_provider_scenario.polling.wait.WaitResult` as JSON."""
-        await asyncio.sleep(FIRST_LOOK)
+        await asyncio.sleep(MIN_DEFERRAL_SECONDS)
         result = await self._wait()
         yield TriggerEvent(result.to_event())
 
@@ -104,8 +141,62 @@ class ScenarioJobTrigger(BaseTrigger):
         return min(self.poll_interval, OUTPUTS_PAUSE) if left <= 0.0 and state.lacks_outputs else left
 
     async def _deliver(self, state: WaitState) -> None:
-        said, progress = state.pop_updates()
-        for line in said:
+        lines, progress = state.pop_updates()
+        for line in lines:
             self.log.info(line)
         if progress is not None:
             await push_progress(self.task_instance, progress)
+
+
+class ScenarioSensorTrigger(ScenarioJobTrigger):
+    """Ends the task with the job's result as XComs if the job succeeds; else hands over to the sensor in a worker.
+
+    Its arguments are the sensor's own, not rendered yet: Airflow's triggerer renders them.
+
+    :param job_id: The job. Templated.
+    :param scenario_conn_id: The Airflow connection. Templated.
+    :param project_id: The project to assert, or ``None``. Templated.
+    :param timeout: Seconds after which to give up, from the trigger's start: a triggerer that restarts counts anew.
+        Airflow itself ends the task a minute after its first start's deadline.
+    :param poll_interval: Seconds between two polls.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        scenario_conn_id: str,
+        project_id: str | None = None,
+        timeout: float,
+        poll_interval: float,
+    ) -> None:
+        super().__init__(
+            job_id=job_id,
+            scenario_conn_id=scenario_conn_id,
+            project_id=project_id,
+            deadline=time.time() + timeout,
+            poll_interval=poll_interval,
+        )
+        self.timeout = timeout
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of it."""
+        names = ("job_id", "scenario_conn_id", "project_id", "timeout", "poll_interval")
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {name: getattr(self, name) for name in names},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event."""
+        # No worker has deferred this task, so there is none whose exit the scheduler could take for the task's end.
+        result = await self._wait()
+        job = result.job
+        if result.error is not None or result.timed_out or job is None or job.status is not JobStatus.SUCCESS:
+            yield TriggerEvent(result.to_event())
+            return
+        values = result_of(job)
+        links = {ScenarioJobLink().xcom_key: job_page(job.id)}  # a worker would push them
+        if job.asset_ids:
+            links[ScenarioAssetLink().xcom_key] = asset_page(job.asset_ids[0])
+        yield TaskSuccessEvent(xcoms={"return_value": values, **values, **links})

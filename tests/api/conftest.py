@@ -9,32 +9,31 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.client_thread import ClientThread
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.sandbox.server import SandboxServer
 
 T = TypeVar("T")
 
-QUICK = Patience(attempts=4, first_wait=0.01, longest_wait=0.05)
+QUICK = RetryConfig(attempts=4, first_wait=0.01, longest_wait=0.05)
 
 
 class Carrier(Protocol):
     """Sends one call with a client of its own."""
 
-    def __call__(self, access: Access, call: Call[T], patience: Patience = QUICK) -> T: ...
+    def __call__(self, config: ClientConfig, call: Call[T], retry_config: RetryConfig = QUICK) -> T: ...
 
 
-def carry_in_worker(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
-    with ScenarioClient(access, patience) as client:
+def carry_in_worker(config: ClientConfig, call: Call[T], retry_config: RetryConfig = QUICK) -> T:
+    with ScenarioClient(config, retry_config) as client:
         return client.send(call)
 
 
-def carry_in_triggerer(access: Access, call: Call[T], patience: Patience = QUICK) -> T:
+def carry_in_triggerer(config: ClientConfig, call: Call[T], retry_config: RetryConfig = QUICK) -> T:
     async def send() -> T:
-        async with ClientThread(access, patience) as client:
+        async with ClientThread(config, retry_config) as client:
             return await client.send(call)
 
     return asyncio.run(send())
@@ -57,6 +56,6 @@ def no_finalizers() -> Iterator[None]:
 
 
 @pytest.fixture
-def access(sandbox: SandboxServer) -> Access:
+def config(sandbox: SandboxServer) -> ClientConfig:
     """The sandbox's own key."""
-    return Access(sandbox.api_key, sandbox.api_secret, sandbox.base_url, timeout=10)
+    return ClientConfig(sandbox.api_key, sandbox.api_secret, sandbox.base_url, timeout=10)

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.exchange import result_of
-from airflow_provider_scenario.api.reply import Reply
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.transport import result_of
 from airflow_provider_scenario.exceptions import ScenarioServerError
 from tests.broken_replies import GOOD, ODD, broken_reply, look
 from tests.figures import figure
@@ -23,7 +23,7 @@ REPLIES = figure(500, 7_200)
 @pytest.mark.parametrize(("call", "good"), GOOD, ids=[call.action for call, _ in GOOD])
 def test_a_broken_reply_ends_in_a_value_or_in_an_error_of_ours(call: Call[Any], good: dict[str, Any]) -> None:
     chance = random.Random(7)
-    assert look(call, Reply(200, {}, json.dumps(good).encode()))
+    assert look(call, Response(200, {}, json.dumps(good).encode()))
     read = [look(call, broken_reply(chance, good)) for _ in range(REPLIES)]
     assert 0 < sum(read) < len(read)
 
@@ -37,15 +37,17 @@ def test_an_odd_row_costs_no_other(odd: Any) -> None:
         {"id": "asset_1", "size": odd, "kind": "video"},
         {"id": "asset_2"},
     ]
-    assets = result_of(calls.get_assets(["asset_1", "asset_2"]), Reply(200, {}, json.dumps({"assets": rows}).encode()))
+    assets = result_of(
+        calls.get_assets(["asset_1", "asset_2"]), Response(200, {}, json.dumps({"assets": rows}).encode())
+    )
     assert [asset.kind for asset in assets.values()] == ["video", ""]
     models = [{"id": "model_1"}] if isinstance(odd, dict) else [odd, {"id": "model_1"}]
-    found = result_of(calls.list_models(), Reply(200, {}, json.dumps({"models": models}).encode()))
+    found = result_of(calls.list_models(), Response(200, {}, json.dumps({"models": models}).encode()))
     assert [model.id for model in found] == ["model_1"]
 
 
 def test_an_asset_whose_row_may_be_the_odd_one_is_not_said_to_be_missing() -> None:
     content = json.dumps({"assets": [{"id": None}, {"id": "asset_2"}]}).encode()
     with pytest.raises(ScenarioServerError, match="can't be read"):
-        result_of(calls.get_assets(["asset_1", "asset_2"]), Reply(200, {}, content))
-    assert list(result_of(calls.get_assets(["asset_2"]), Reply(200, {}, content))) == ["asset_2"]
+        result_of(calls.get_assets(["asset_1", "asset_2"]), Response(200, {}, content))
+    assert list(result_of(calls.get_assets(["asset_2"]), Response(200, {}, content))) == ["asset_2"]

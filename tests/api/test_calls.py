@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.asset import AssetStatus
+from airflow_provider_scenario.api.asset import AssetStatus, UploadStatus
 from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.exchange import result_of
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.job import JobStatus
 from airflow_provider_scenario.api.model import packaged_model
-from airflow_provider_scenario.api.reply import Reply
-from airflow_provider_scenario.api.upload import UploadStatus
+from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.transport import result_of
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioConcurrencyLimitError,
@@ -44,17 +43,19 @@ PNG = base64.b64encode(
 
 
 @pytest.fixture
-def upload_of_a_video(sandbox: SandboxServer, access: Access) -> tuple[bytes, str]:
+def upload_of_a_video(sandbox: SandboxServer, config: ClientConfig) -> tuple[bytes, str]:
     """The bytes of a video, and the id of the asset they are already."""
     asset_id = sandbox.make_asset(60_000)
-    with ScenarioClient(access) as client:
+    with ScenarioClient(config) as client:
         asset = client.send(calls.get_asset(asset_id, original=True))
         with client.open_file(asset.url) as stream:
             return b"".join(map(bytes, stream.chunks(1 << 16))), asset_id
 
 
-def test_a_submission_buys_one_job_and_tells_its_price(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
-    submission = carry(access, calls.submit(MODEL_ID, INPUTS))
+def test_a_submission_buys_one_job_and_tells_its_price(
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
+) -> None:
+    submission = carry(config, calls.submit(MODEL_ID, INPUTS))
     entry = sandbox.ledger()["entries"][0]
     assert sandbox.ledger()["totals"]["jobs"] == 1
     assert submission.job.id == entry["jobId"]
@@ -65,18 +66,18 @@ def test_a_submission_buys_one_job_and_tells_its_price(carry: Carrier, sandbox: 
 
 
 def test_an_estimate_tells_the_same_price_and_buys_nothing(
-    carry: Carrier, sandbox: SandboxServer, access: Access
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
 ) -> None:
-    price = carry(access, calls.estimate(MODEL_ID, INPUTS))
+    price = carry(config, calls.estimate(MODEL_ID, INPUTS))
     assert sandbox.ledger()["totals"]["jobs"] == 0
-    assert price == carry(access, calls.submit(MODEL_ID, INPUTS)).price
+    assert price == carry(config, calls.submit(MODEL_ID, INPUTS)).price
 
 
-def test_a_job_is_read_until_it_succeeds(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_a_job_is_read_until_it_succeeds(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     sandbox.configure(job_seconds=0.2, render="tiny")
-    job_id = carry(access, calls.submit(MODEL_ID, INPUTS)).job.id
+    job_id = carry(config, calls.submit(MODEL_ID, INPUTS)).job.id
     for _ in range(100):
-        job = carry(access, calls.get_job(job_id))
+        job = carry(config, calls.get_job(job_id))
         if job.is_finished:
             break
         time.sleep(0.05)
@@ -84,23 +85,23 @@ def test_a_job_is_read_until_it_succeeds(carry: Carrier, sandbox: SandboxServer,
     assert job.progress == 1
     assert job.cost == Decimal(str(sandbox.ledger()["entries"][0]["cost"]))
     assert len(job.asset_ids) == 1
-    asset = carry(access, calls.get_asset(job.asset_ids[0], original=True))
+    asset = carry(config, calls.get_asset(job.asset_ids[0], original=True))
     assert (asset.kind, asset.mime_type, asset.extension) == ("video", "video/mp4", ".mp4")
     assert asset.status is AssetStatus.SUCCESS
     assert asset.size is not None
     assert asset.size > 0
 
 
-def test_a_failed_job_tells_reason_and_hint(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_a_failed_job_tells_reason_and_hint(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     [job_id] = sandbox.make_jobs(1)
     sandbox.set_job(job_id, "failure", error="Blocked by moderation", hint="Rephrase the prompt")
-    job = carry(access, calls.get_job(job_id))
+    job = carry(config, calls.get_job(job_id))
     assert job.status is JobStatus.FAILURE
     assert (job.error, job.hint, job.is_moderated) == ("Blocked by moderation", "Rephrase the prompt", True)
 
 
 def test_a_list_is_read_to_its_end_through_empty_and_short_pages(
-    carry: Carrier, sandbox: SandboxServer, access: Access
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
 ) -> None:
     made = sandbox.make_jobs(7)
     sandbox.configure(empty_pages=1, short_pages=True)
@@ -108,7 +109,7 @@ def test_a_list_is_read_to_its_end_through_empty_and_short_pages(
     seen: list[str] = []
     token, pages = None, 0
     while pages == 0 or token:
-        page = carry(access, calls.list_jobs(updated_after=before, token=token, page_size=4))
+        page = carry(config, calls.list_jobs(updated_after=before, token=token, page_size=4))
         seen += [job.id for job in page.jobs]
         token, pages = page.next_token, pages + 1
         assert page.server_time is not None
@@ -117,86 +118,90 @@ def test_a_list_is_read_to_its_end_through_empty_and_short_pages(
     assert pages > 2
 
 
-def test_a_list_tells_only_what_changed_since(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_a_list_tells_only_what_changed_since(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     sandbox.make_jobs(2)
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
-    assert carry(access, calls.list_jobs(updated_after=later)).jobs == ()
-    assert len(carry(access, calls.list_jobs()).jobs) == 2
+    assert carry(config, calls.list_jobs(updated_after=later)).jobs == ()
+    assert len(carry(config, calls.list_jobs()).jobs) == 2
     # The same moment, told in another zone.
     zone = datetime.timezone(datetime.timedelta(hours=-11))
-    assert carry(access, calls.list_jobs(updated_after=later.astimezone(zone))).jobs == ()
+    assert carry(config, calls.list_jobs(updated_after=later.astimezone(zone))).jobs == ()
 
 
-def test_scenario_refuses_to_cancel_a_video_job(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_scenario_refuses_to_cancel_a_video_job(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     [job_id] = sandbox.make_jobs(1)
     with pytest.raises(ScenarioInputError, match=r"Cannot cancel this type of job. Action not permitted\.$"):
-        carry(access, calls.cancel_job(job_id))
-    assert not carry(access, calls.get_job(job_id)).is_finished
+        carry(config, calls.cancel_job(job_id))
+    assert not carry(config, calls.get_job(job_id)).is_finished
 
 
-def test_a_model_is_the_one_that_is_packaged(carry: Carrier, access: Access) -> None:
-    model = carry(access, calls.get_model(MODEL_ID))
+def test_a_model_is_the_one_that_is_packaged(carry: Carrier, config: ClientConfig) -> None:
+    model = carry(config, calls.get_model(MODEL_ID))
     packaged = packaged_model(MODEL_ID)
     assert packaged is not None
     assert [one.name for one in model.inputs] == [one.name for one in packaged.inputs]
     assert model.largest_seed == packaged.largest_seed > 0
 
 
-def test_models_and_projects_are_listed(carry: Carrier, access: Access) -> None:
-    assert carry(access, calls.list_models()) == ()
-    assert carry(access, calls.list_projects()) == ("Sandbox team / Sandbox project",)
+def test_models_and_projects_are_listed(carry: Carrier, config: ClientConfig) -> None:
+    assert carry(config, calls.list_models()) == ()
+    assert carry(config, calls.list_projects()) == ("Sandbox team / Sandbox project",)
 
 
-def test_assets_are_read_in_bulk_without_those_unknown(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_assets_are_read_in_bulk_without_those_unknown(
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
+) -> None:
     made = sandbox.make_asset(60_000)
-    assets = carry(access, calls.get_assets([made, "asset_nobody-knows"]))
+    assets = carry(config, calls.get_assets([made, "asset_nobody-knows"]))
     assert list(assets) == [made]
     assert assets[made].size == 60_000
     assert assets[made].url.startswith("http")
 
 
-def test_the_original_is_not_what_scenario_made_of_it(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_the_original_is_not_what_scenario_made_of_it(
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
+) -> None:
     made = sandbox.make_asset(60_000)
-    optimised = carry(access, calls.get_asset(made))
-    original = carry(access, calls.get_asset(made, original=True))
+    optimised = carry(config, calls.get_asset(made))
+    original = carry(config, calls.get_asset(made, original=True))
     assert optimised.url.partition("?")[0] != original.url.partition("?")[0]
 
 
-def test_a_small_image_is_uploaded_in_one_call(carry: Carrier, access: Access) -> None:
-    asset = carry(access, calls.upload_image("dot.png", PNG))
+def test_a_small_image_is_uploaded_in_one_call(carry: Carrier, config: ClientConfig) -> None:
+    asset = carry(config, calls.upload_image("dot.png", PNG))
     assert asset.kind == "image"
-    assert carry(access, calls.get_asset(asset.id)).mime_type == "image/png"
+    assert carry(config, calls.get_asset(asset.id)).mime_type == "image/png"
 
 
 def test_a_video_is_uploaded_in_parts(
-    carry: Carrier, access: Access, sandbox: SandboxServer, upload_of_a_video: tuple[bytes, str]
+    carry: Carrier, config: ClientConfig, sandbox: SandboxServer, upload_of_a_video: tuple[bytes, str]
 ) -> None:
     sandbox.configure(upload_seconds=0.1)
     content, _ = upload_of_a_video
     upload = carry(
-        access, calls.start_upload("clip.mp4", size=len(content), content_type="video/mp4", kind="video", parts=1)
+        config, calls.start_upload("clip.mp4", size=len(content), content_type="video/mp4", kind="video", parts=1)
     )
     assert [part.number for part in upload.parts] == [1]
-    with ScenarioClient(access) as client:
+    with ScenarioClient(config) as client:
         assert client.put_part(upload.parts[0].url, content, "video/mp4") in (200, 201, 204)
-    completed = carry(access, calls.complete_upload(upload.id))
+    completed = carry(config, calls.complete_upload(upload.id))
     assert completed.status is not UploadStatus.FAILED
     for _ in range(100):
-        upload = carry(access, calls.get_upload(upload.id))
+        upload = carry(config, calls.get_upload(upload.id))
         if upload.is_imported:
             break
         time.sleep(0.05)
     assert upload.status is UploadStatus.IMPORTED
     assert upload.asset_id is not None
-    assert carry(access, calls.get_asset(upload.asset_id)).size == len(content)
+    assert carry(config, calls.get_asset(upload.asset_id)).size == len(content)
     assert sandbox.leaks() == []
 
 
 def test_a_file_is_read_from_any_byte_on_without_the_key(
-    access: Access, sandbox: SandboxServer, upload_of_a_video: tuple[bytes, str]
+    config: ClientConfig, sandbox: SandboxServer, upload_of_a_video: tuple[bytes, str]
 ) -> None:
     content, asset_id = upload_of_a_video
-    with ScenarioClient(access) as client:
+    with ScenarioClient(config) as client:
         url = client.send(calls.get_asset(asset_id, original=True)).url
         with client.open_file(url, start=50_000) as stream:
             assert stream.status == 206
@@ -213,10 +218,10 @@ def test_a_file_is_read_from_any_byte_on_without_the_key(
 @pytest.mark.parametrize(
     "wrong", [{"api_secret": "wrong"}, {"api_key": "wrong"}, {"api_key": "schlüssel", "api_secret": "ключ"}]
 )
-def test_a_wrong_key_is_said_to_be_wrong(carry: Carrier, access: Access, wrong: dict[str, str]) -> None:
+def test_a_wrong_key_is_said_to_be_wrong(carry: Carrier, config: ClientConfig, wrong: dict[str, str]) -> None:
     with pytest.raises(ScenarioAuthenticationError, match=r"login \(API key\) and password") as caught:
-        carry(dataclasses.replace(access, **wrong), calls.list_models())
-    assert caught.value.said.status == 401
+        carry(dataclasses.replace(config, **wrong), calls.list_models())
+    assert caught.value.details.status == 401
 
 
 @pytest.mark.parametrize(
@@ -234,10 +239,10 @@ def test_a_wrong_key_is_said_to_be_wrong(carry: Carrier, access: Access, wrong: 
     ],
     ids=lambda call: call.action,
 )
-def test_what_scenario_does_not_know_is_not_found(carry: Carrier, access: Access, call: calls.Call[Any]) -> None:
+def test_what_scenario_does_not_know_is_not_found(carry: Carrier, config: ClientConfig, call: calls.Call[Any]) -> None:
     with pytest.raises(ScenarioNotFoundError) as caught:
-        carry(access, call)
-    assert caught.value.said.status == 404
+        carry(config, call)
+    assert caught.value.details.status == 404
 
 
 @pytest.mark.parametrize("make", [calls.get_job, calls.get_model, calls.get_asset, calls.get_upload, calls.cancel_job])
@@ -247,55 +252,57 @@ def test_no_id_is_never_turned_into_another_call(make: Any, no_id: str) -> None:
         make(no_id)
 
 
-def test_wrong_inputs_are_refused_with_scenarios_reason(carry: Carrier, access: Access, sandbox: SandboxServer) -> None:
+def test_wrong_inputs_are_refused_with_scenarios_reason(
+    carry: Carrier, config: ClientConfig, sandbox: SandboxServer
+) -> None:
     with pytest.raises(ScenarioInputError, match="prompt"):
-        carry(access, calls.submit(MODEL_ID, {"seed": 7}))
+        carry(config, calls.submit(MODEL_ID, {"seed": 7}))
     assert sandbox.ledger()["totals"]["jobs"] == 0
 
 
 def test_the_plan_the_money_and_the_slots_may_be_lacking(
-    carry: Carrier, access: Access, sandbox: SandboxServer
+    carry: Carrier, config: ClientConfig, sandbox: SandboxServer
 ) -> None:
     sandbox.configure(restricted_models=[MODEL_ID])
     with pytest.raises(ScenarioPermissionError, match="plan"):
-        carry(access, calls.submit(MODEL_ID, INPUTS))
+        carry(config, calls.submit(MODEL_ID, INPUTS))
     sandbox.configure(restricted_models=[], creative_units=0)
     with pytest.raises(ScenarioInsufficientCreditsError, match="creative units"):
-        carry(access, calls.submit(MODEL_ID, INPUTS))
+        carry(config, calls.submit(MODEL_ID, INPUTS))
     sandbox.configure(creative_units=1_000_000, parallel_jobs=1, job_seconds=60)
-    carry(access, calls.submit(MODEL_ID, INPUTS))
+    carry(config, calls.submit(MODEL_ID, INPUTS))
     with pytest.raises(ScenarioConcurrencyLimitError) as full:
-        carry(access, calls.submit(MODEL_ID, INPUTS))
+        carry(config, calls.submit(MODEL_ID, INPUTS))
     assert full.value.limit == 1
     sandbox.configure(parallel_jobs=20, cooldown_seconds=900)
     with pytest.raises(ScenarioConcurrencyLimitError) as cooling:
-        carry(access, calls.submit(MODEL_ID, INPUTS))
+        carry(config, calls.submit(MODEL_ID, INPUTS))
     assert cooling.value.retry_after is not None
     assert 800 < cooling.value.retry_after <= 900
     assert sandbox.ledger()["totals"]["jobs"] == 1
 
 
-def test_the_project_is_asserted(carry: Carrier, access: Access, sandbox: SandboxServer) -> None:
-    elsewhere = dataclasses.replace(access, project_id="proj_elsewhere")
+def test_the_project_is_asserted(carry: Carrier, config: ClientConfig, sandbox: SandboxServer) -> None:
+    elsewhere = dataclasses.replace(config, project_id="proj_elsewhere")
     for call in (calls.list_models(), calls.submit(MODEL_ID, INPUTS), calls.get_assets(["asset_1"])):
         with pytest.raises(ScenarioPermissionError, match="project_id of the connection"):
             carry(elsewhere, call)
     assert sandbox.ledger()["totals"]["jobs"] == 0
 
 
-def test_what_is_no_json_is_never_sent(carry: Carrier, access: Access, sandbox: SandboxServer) -> None:
+def test_what_is_no_json_is_never_sent(carry: Carrier, config: ClientConfig, sandbox: SandboxServer) -> None:
     for value in (float("nan"), datetime.date(2026, 11, 20), {1, 2}):
         with pytest.raises(ScenarioInputError, match="is not JSON"):
-            carry(access, calls.submit(MODEL_ID, {"prompt": value}))
+            carry(config, calls.submit(MODEL_ID, {"prompt": value}))
     assert sandbox.requests()["counts"] == {}
 
 
-def test_a_trailing_slash_of_the_base_url_changes_nothing(carry: Carrier, access: Access) -> None:
-    assert carry(dataclasses.replace(access, base_url=access.base_url + "/"), calls.list_models()) == ()
+def test_a_trailing_slash_of_the_base_url_changes_nothing(carry: Carrier, config: ClientConfig) -> None:
+    assert carry(dataclasses.replace(config, base_url=config.base_url + "/"), calls.list_models()) == ()
 
 
-def test_an_address_without_the_api_is_not_mistaken_for_it(carry: Carrier, access: Access) -> None:
-    elsewhere = dataclasses.replace(access, base_url=access.base_url.removesuffix("/v1") + "/nowhere")
+def test_an_address_without_the_api_is_not_mistaken_for_it(carry: Carrier, config: ClientConfig) -> None:
+    elsewhere = dataclasses.replace(config, base_url=config.base_url.removesuffix("/v1") + "/nowhere")
     with pytest.raises(ScenarioNotFoundError):
         carry(elsewhere, calls.list_models())
 
@@ -303,8 +310,8 @@ def test_an_address_without_the_api_is_not_mistaken_for_it(carry: Carrier, acces
 # What no sandbox answers, read without one.
 
 
-def _reply(body: bytes, status: int = 200) -> Reply:
-    return Reply(status, {}, body)
+def _reply(body: bytes, status: int = 200) -> Response:
+    return Response(status, {}, body)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.client_thread import ClientThread
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.client import ClientThread
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from tests.api.scripted_server import Answer, Request, ScriptedServer, in_turn, scripted
 
-ONCE = Patience(attempts=1)
+ONCE = RetryConfig(attempts=1)
 NO_MODELS = Answer(body=b'{"models": []}')
 
 
@@ -32,12 +32,12 @@ def no_thread_is_left() -> Iterator[None]:
     assert client_threads() == []
 
 
-def access_to(server: ScriptedServer, timeout: float = 30) -> Access:
-    return Access("key", "secret", f"{server.url}/v1", timeout=timeout)
+def access_to(server: ScriptedServer, timeout: float = 30) -> ClientConfig:
+    return ClientConfig("key", "secret", f"{server.url}/v1", timeout=timeout)
 
 
 def test_the_loop_goes_on_while_scenario_is_slow() -> None:
-    async def wait(access: Access) -> int:
+    async def wait(config: ClientConfig) -> int:
         ticks = 0
 
         async def tick() -> None:
@@ -47,7 +47,7 @@ def test_the_loop_goes_on_while_scenario_is_slow() -> None:
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        async with ClientThread(access, ONCE) as client:
+        async with ClientThread(config, ONCE) as client:
             await client.send(calls.list_models())
             assert len(client_threads()) == 1
         ticking.cancel()
@@ -58,8 +58,8 @@ def test_the_loop_goes_on_while_scenario_is_slow() -> None:
 
 
 def test_a_reply_that_does_not_come_holds_up_no_later_call() -> None:
-    async def wait(access: Access) -> float:
-        async with ClientThread(access, ONCE) as client:
+    async def wait(config: ClientConfig) -> float:
+        async with ClientThread(config, ONCE) as client:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.send(calls.list_models()), 0.2)
             started = time.monotonic()
@@ -72,8 +72,8 @@ def test_a_reply_that_does_not_come_holds_up_no_later_call() -> None:
 
 
 def test_closing_waits_for_nothing() -> None:
-    async def wait(access: Access) -> float:
-        client = ClientThread(access, ONCE)
+    async def wait(config: ClientConfig) -> float:
+        client = ClientThread(config, ONCE)
         sending = asyncio.create_task(client.send(calls.list_models()))
         await asyncio.sleep(0.2)
         started = time.monotonic()
@@ -90,13 +90,13 @@ def test_neither_the_loops_threads_nor_airflows_are_used() -> None:
     """They may all be busy with somebody else's work."""
     from asgiref.sync import sync_to_async
 
-    async def wait(access: Access) -> None:
+    async def wait(config: ClientConfig) -> None:
         loop = asyncio.get_running_loop()
         is_over = threading.Event()
         busy = [asyncio.create_task(sync_to_async(is_over.wait)(30.0))]
         busy += [asyncio.ensure_future(loop.run_in_executor(None, is_over.wait, 30.0)) for _ in range(40)]
         try:
-            async with ClientThread(access, ONCE) as client:
+            async with ClientThread(config, ONCE) as client:
                 await client.send(calls.list_models())
                 assert not any(one.done() for one in busy)
         finally:
@@ -108,8 +108,8 @@ def test_neither_the_loops_threads_nor_airflows_are_used() -> None:
 
 
 def test_the_wait_between_two_attempts_can_be_cancelled() -> None:
-    async def wait(access: Access) -> None:
-        async with ClientThread(access, Patience(attempts=5, first_wait=20)) as client:
+    async def wait(config: ClientConfig) -> None:
+        async with ClientThread(config, RetryConfig(attempts=5, first_wait=20)) as client:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await client.send(calls.list_models())
@@ -126,8 +126,8 @@ def test_one_connection_is_used_again() -> None:
         ports.add(request.headers["host"])
         return NO_MODELS
 
-    async def wait(access: Access) -> None:
-        async with ClientThread(access, ONCE) as client:
+    async def wait(config: ClientConfig) -> None:
+        async with ClientThread(config, ONCE) as client:
             threads = set()
             for _ in range(5):
                 await client.send(calls.list_models())

@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 )
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.connection_fault import fault_of, may_have_been_sent
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -50,7 +50,7 @@ def opened() -> Iterator[ExitStack]:
 
 def the_error(carry: Carrier, base_url: str) -> ScenarioError:
     with pytest.raises(ScenarioError) as caught:
-        carry(Access("api_key_of_mine", "secret_of_mine", base_url, timeout=3), SUBMIT)
+        carry(ClientConfig("api_key_of_mine", "secret_of_mine", base_url, timeout=3), SUBMIT)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     return caught.value
@@ -184,7 +184,7 @@ def test_a_proxy_that_can_not_work_is_no_trouble_for_a_host_that_needs_none(
     for name, value in {"HTTP_PROXY": proxy, "ALL_PROXY": proxy, **variables}.items():
         monkeypatch.setenv(name, value)
     with scripted(Answer(body=b'{"models": []}')) as server:
-        assert carry(Access("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
+        assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
 
 
 def test_a_certificate_of_nobody_is_named_with_the_variable(

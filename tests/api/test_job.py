@@ -11,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_scenario.api.job import (
-    Job,
-    JobPage,
-    JobStatus,
-    Submission,
-    time_of,
-    whole_number,
-)
-from airflow_provider_scenario.api.price import Price
-from airflow_provider_scenario.api.refusal import MODERATION_WORDS
+from airflow_provider_scenario.api.job import Job, JobPage, JobStatus, Price, Submission, time_of
+from airflow_provider_scenario.api.response import MODERATION_WORDS
+from airflow_provider_scenario.api.values import whole_number
 
 FINISHED = {JobStatus.SUCCESS, JobStatus.FAILURE, JobStatus.CANCELED}
 
@@ -89,7 +82,7 @@ def test_a_paid_job_is_not_lost_to_an_odd_field_beside_its_id(
     assert job.id == "job_1"
     assert 0 <= job.progress <= 1
     assert all(isinstance(asset_id, str) for asset_id in job.asset_ids)
-    assert Job.from_facts(json.loads(json.dumps(job.facts()))).id == "job_1"
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))).id == "job_1"
 
 
 @pytest.mark.parametrize("status", list(JobStatus))
@@ -212,7 +205,7 @@ def test_times_are_in_utc(text: object, expected: datetime.datetime | None) -> N
     )
 )
 def test_facts_make_the_journey_through_a_trigger_event(job: Job) -> None:
-    assert Job.from_facts(json.loads(json.dumps(job.facts()))) == job
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
 
 
 @pytest.mark.parametrize(
@@ -240,7 +233,7 @@ def test_no_signed_url_and_no_input_is_in_a_repr_or_the_facts() -> None:
     url = "https://cdn.cloud.scenario.com/a.mp4?Signature=SeCrEt"
     document = {"jobId": "job_1", "metadata": {"error": f"no {url}", "hint": f"try {url}", "input": {"prompt": url}}}
     job = Job.read(document)
-    shown = f"{job!r} {job.facts()} {Submission(job, Price(Decimal(1)))!r} {JobPage((job,))!r}"
+    shown = f"{job!r} {job.to_dict()} {Submission(job, Price(Decimal(1)))!r} {JobPage((job,))!r}"
     assert "SeCrEt" not in shown
     assert "https://cdn.cloud.scenario.com/a.mp4" in shown
 

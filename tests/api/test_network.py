@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.client_thread import ClientThread
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from tests.api.conftest import QUICK, Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, in_turn, scripted, seconds_taken
@@ -68,7 +67,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sen
     with scripted(NO_MODELS, server_tls(certificate)) as server:
         for call in (calls.list_models(), SUBMIT):
             with pytest.raises(ScenarioConnectionError) as caught:
-                carry(Access("key", "secret", f"{server.url}/v1", timeout=5), call)
+                carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=5), call)
             assert caught.value.sent is False
         assert server.requests == []
 
@@ -78,14 +77,14 @@ def test_a_certificate_of_ones_own_can_be_vouched_for(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with scripted(NO_MODELS, server_tls(certificate)) as server:
-        assert carry(Access("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
+        assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
 
 
 def test_requests_go_through_the_proxy_of_the_environment(carry: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted(NO_MODELS) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
-        assert carry(Access("key", "secret", "http://api.scenario.invalid/v1"), calls.list_models()) == ()
+        assert carry(ClientConfig("key", "secret", "http://api.scenario.invalid/v1"), calls.list_models()) == ()
         [request] = proxy.requests
         assert request.target == "http://api.scenario.invalid/v1/models?pageSize=1"
 
@@ -94,7 +93,7 @@ def test_a_host_may_be_kept_from_the_proxy(carry: Carrier, monkeypatch: pytest.M
     with scripted(NO_MODELS) as proxy, scripted(NO_MODELS) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert carry(Access("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
+        assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
         assert len(server.requests) == 1
         assert proxy.requests == []
 
@@ -105,7 +104,7 @@ def test_a_tunnel_that_is_refused_carried_nothing_and_shows_the_proxy_no_key(
     with scripted(Answer(403, b"blocked")) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         with pytest.raises(ScenarioConnectionError) as caught:
-            carry(Access("key", "secret", "https://api.scenario.invalid/v1", timeout=5), SUBMIT)
+            carry(ClientConfig("key", "secret", "https://api.scenario.invalid/v1", timeout=5), SUBMIT)
         assert caught.value.sent is False
         [request] = proxy.requests
         assert request.method == "CONNECT"
@@ -117,7 +116,7 @@ def test_a_proxy_that_is_not_there_carried_nothing(carry: Carrier, monkeypatch: 
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port()}")
     for scheme in ("http", "https"):
         with pytest.raises(ScenarioConnectionError) as caught:
-            carry(Access("key", "secret", f"{scheme}://api.scenario.invalid/v1", timeout=5), SUBMIT)
+            carry(ClientConfig("key", "secret", f"{scheme}://api.scenario.invalid/v1", timeout=5), SUBMIT)
         assert caught.value.sent is False
 
 
@@ -132,15 +131,18 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("netrc")
 def test_a_netrc_file_is_not_heeded(carry: Carrier) -> None:
-    access = Access("key", "secret")
+    config = ClientConfig("key", "secret")
     with scripted(NO_MODELS) as server:
-        carry(dataclasses.replace(access, base_url=f"{server.url}/v1"), calls.list_models())
-        assert [request.headers["authorization"] for request in server.requests] == [access.authorization()]
+        carry(dataclasses.replace(config, base_url=f"{server.url}/v1"), calls.list_models())
+        assert [request.headers["authorization"] for request in server.requests] == [config.authorization()]
 
 
 @pytest.mark.usefixtures("netrc")
 def test_neither_key_nor_netrc_go_to_the_cdn() -> None:
-    with scripted(Answer(body=b"bytes")) as cdn, ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client:
+    with (
+        scripted(Answer(body=b"bytes")) as cdn,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client,
+    ):
         with client.open_file(f"{cdn.url}/assets/a?Signature=s", start=3) as stream:
             assert b"".join(map(bytes, stream.chunks(2))) == b"bytes"
         assert client.put_part(f"{cdn.url}/part/1?Signature=s", b"content", "video/mp4") == 200
@@ -154,17 +156,17 @@ def test_neither_key_nor_netrc_go_to_the_cdn() -> None:
 
 
 def test_credentials_in_the_address_do_not_replace_the_key(carry: Carrier) -> None:
-    access = Access("key", "secret")
+    config = ClientConfig("key", "secret")
     with scripted(NO_MODELS) as server:
         base_url = server.url.replace("http://", "http://somebody:SeCrEt@") + "/v1"
-        carry(dataclasses.replace(access, base_url=base_url), calls.list_models())
-        assert [request.headers["authorization"] for request in server.requests] == [access.authorization()]
+        carry(dataclasses.replace(config, base_url=base_url), calls.list_models())
+        assert [request.headers["authorization"] for request in server.requests] == [config.authorization()]
 
 
 @pytest.mark.parametrize(("key", "secret"), [("api_1", "s3cret"), ("schlüssel", "ключ 🔑"), ("", ""), ("a", "b:c:d\n")])
 def test_key_and_secret_arrive_as_they_are(carry: Carrier, key: str, secret: str) -> None:
     with scripted(NO_MODELS) as server:
-        carry(Access(key, secret, f"{server.url}/v1"), calls.list_models())
+        carry(ClientConfig(key, secret, f"{server.url}/v1"), calls.list_models())
         scheme, _, encoded = server.requests[0].headers["authorization"].partition(" ")
         assert scheme == "Basic"
         assert base64.b64decode(encoded).decode() == f"{key}:{secret}"
@@ -210,7 +212,7 @@ def test_what_goes_over_the_wire(
     if call.query.get("dryRun"):
         answer["job"] = {}
     with scripted(Answer(body=json.dumps(answer).encode())) as server:
-        carry(Access("key", "secret", f"{server.url}/v1", project_id="proj 1&x"), call)
+        carry(ClientConfig("key", "secret", f"{server.url}/v1", project_id="proj 1&x"), call)
         [request] = server.requests
     assert (request.method, request.target) == (method, target)
     assert (json.loads(request.body) if request.body else None) == body
@@ -221,11 +223,11 @@ def test_what_goes_over_the_wire(
 
 def test_slowness_has_an_end(carry: Carrier) -> None:
     with scripted(Answer(stall=30)) as server:
-        access = Access("key", "secret", f"{server.url}/v1", timeout=0.2)
+        config = ClientConfig("key", "secret", f"{server.url}/v1", timeout=0.2)
 
         def wait() -> None:
             with pytest.raises(ScenarioConnectionError) as caught:
-                carry(access, calls.list_models(), Patience(attempts=1))
+                carry(config, calls.list_models(), RetryConfig(attempts=1))
             assert caught.value.sent is True
 
         assert seconds_taken(wait) < 10
@@ -235,24 +237,26 @@ def test_many_calls_of_one_client_keep_apart() -> None:
     def echo(request: Request) -> Answer:
         return Answer(body=json.dumps({"job": {"jobId": request.target.rpartition("/")[2]}}).encode())
 
-    async def read_all(access: Access) -> list[str]:
-        async with ClientThread(access, QUICK) as client:
+    async def read_all(config: ClientConfig) -> list[str]:
+        async with ClientThread(config, QUICK) as client:
             jobs = await asyncio.gather(*(client.send(calls.get_job(f"job_{i}")) for i in range(30)))
             return [job.id for job in jobs]
 
     with scripted(echo) as server:
-        assert asyncio.run(read_all(Access("key", "secret", f"{server.url}/v1"))) == [f"job_{i}" for i in range(30)]
+        assert asyncio.run(read_all(ClientConfig("key", "secret", f"{server.url}/v1"))) == [
+            f"job_{i}" for i in range(30)
+        ]
 
 
 def test_a_cancelled_call_is_not_made_again() -> None:
-    async def cancel_soon(access: Access) -> None:
-        async with ClientThread(access, QUICK) as client:
+    async def cancel_soon(config: ClientConfig) -> None:
+        async with ClientThread(config, QUICK) as client:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await client.send(calls.list_models())
 
     with scripted(Answer(stall=30)) as server:
-        asyncio.run(cancel_soon(Access("key", "secret", f"{server.url}/v1")))
+        asyncio.run(cancel_soon(ClientConfig("key", "secret", f"{server.url}/v1")))
         assert len(server.requests) == 1
 
 
@@ -260,7 +264,7 @@ def test_a_cancelled_call_is_not_made_again() -> None:
 def test_a_file_that_is_cut_is_not_taken_for_whole(answer: Answer) -> None:
     with (
         scripted(answer) as cdn,
-        ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client,
         client.open_file(f"{cdn.url}/a?Signature=SeCrEt") as stream,
     ):
         assert int(stream.headers["content-length"]) == 1000
@@ -274,7 +278,7 @@ def test_a_redirect_of_the_cdn_is_shown_rather_than_followed() -> None:
     with scripted(Answer(body=b"elsewhere")) as target:
         with (
             scripted(Answer(302, headers={"Location": f"{target.url}/a"})) as cdn,
-            ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client,
+            ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client,
             client.open_file(f"{cdn.url}/a") as stream,
         ):
             assert stream.status == 302
@@ -283,7 +287,7 @@ def test_a_redirect_of_the_cdn_is_shown_rather_than_followed() -> None:
 
 @pytest.mark.parametrize("url", ["", "not a url", "file:///etc/passwd", "http://127.0.0.1:{port}/a?Signature=SeCrEt"])
 def test_a_file_that_can_not_be_reached(url: str) -> None:
-    with ScenarioClient(Access("key", "secret", "http://127.0.0.1")) as client:
+    with ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client:
         with pytest.raises(ScenarioConnectionError) as caught, client.open_file(url.format(port=closed_port())):
             pass
         assert caught.value.sent is False
@@ -293,5 +297,5 @@ def test_a_file_that_can_not_be_reached(url: str) -> None:
 def test_the_client_goes_on_after_a_failure(carry: Carrier) -> None:
     script = in_turn(Answer(drop="reset"), Answer(500, b"{}"), Answer(body=b"{}", cut=1), NO_MODELS)
     with scripted(script) as server:
-        assert carry(Access("key", "secret", f"{server.url}/v1", timeout=2), calls.list_models()) == ()
+        assert carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=2), calls.list_models()) == ()
         assert len(server.requests) == 4

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConcurrencyLimitError,
     ScenarioConnectionError,
@@ -33,7 +33,7 @@ PNG = base64.b64encode(
     )
 ).decode()
 
-EAGER = Patience(attempts=50, first_wait=0.001, longest_wait=0.002)
+EAGER = RetryConfig(attempts=50, first_wait=0.001, longest_wait=0.002)
 """Would send a call fifty times, if it were one that may be repeated."""
 
 
@@ -75,14 +75,14 @@ def submissions(sandbox: SandboxServer) -> int:
 def test_a_submission_is_sent_once_whatever_happens(
     carry: Carrier,
     sandbox: SandboxServer,
-    access: Access,
+    config: ClientConfig,
     fault: dict[str, Any],
     kind: type[ScenarioError],
     bought: int,
 ) -> None:
     sandbox.add_fault(fault, method="POST", path="/generate/", times=None)
     with pytest.raises(ScenarioError) as caught:
-        carry(dataclasses.replace(access, timeout=0.3), SUBMIT, EAGER)
+        carry(dataclasses.replace(config, timeout=0.3), SUBMIT, EAGER)
     assert type(caught.value) is kind
     if isinstance(caught.value, ScenarioConnectionError):
         assert caught.value.sent
@@ -91,11 +91,11 @@ def test_a_submission_is_sent_once_whatever_happens(
 
 
 def test_an_image_whose_reply_was_lost_is_uploaded_again_for_it_costs_nothing(
-    carry: Carrier, sandbox: SandboxServer, access: Access
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
 ) -> None:
     sandbox.add_fault("drop_after", method="POST", path="/assets$", times=1)
-    asset = carry(access, calls.upload_image("dot.png", PNG), EAGER)
-    assert carry(access, calls.get_asset(asset.id), EAGER).id == asset.id
+    asset = carry(config, calls.upload_image("dot.png", PNG), EAGER)
+    assert carry(config, calls.get_asset(asset.id), EAGER).id == asset.id
     assert sandbox.requests()["counts"]["POST /v1/assets"] == 2
     assert sandbox.ledger()["totals"]["charged"] == 0
 
@@ -117,33 +117,35 @@ def test_an_image_whose_reply_was_lost_is_uploaded_again_for_it_costs_nothing(
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
 )
 def test_a_call_that_does_no_harm_is_made_again_until_it_succeeds(
-    carry: Carrier, sandbox: SandboxServer, access: Access, fault: dict[str, Any], times: int
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig, fault: dict[str, Any], times: int
 ) -> None:
     [job_id] = sandbox.make_jobs(1)
     sandbox.add_fault(fault, times=times)
-    job = carry(dataclasses.replace(access, timeout=0.3), calls.get_job(job_id), EAGER)
+    job = carry(dataclasses.replace(config, timeout=0.3), calls.get_job(job_id), EAGER)
     assert job.id == job_id
     assert sum(sandbox.requests()["counts"].values()) == times + 1
 
 
-def test_patience_has_an_end(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_patience_has_an_end(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     sandbox.add_fault("status", times=None)
     with pytest.raises(ScenarioServerError):
-        carry(access, calls.list_jobs(), Patience(attempts=3, first_wait=0.001))
+        carry(config, calls.list_jobs(), RetryConfig(attempts=3, first_wait=0.001))
     assert sandbox.requests()["counts"] == {"GET /v1/jobs": 3}
 
 
-def test_a_wait_longer_than_ones_patience_is_handed_on(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_a_wait_longer_than_ones_patience_is_handed_on(
+    carry: Carrier, sandbox: SandboxServer, config: ClientConfig
+) -> None:
     sandbox.add_fault({"type": "status", "code": 503, "headers": {"Retry-After": "120"}}, times=None)
     with pytest.raises(ScenarioServerError) as caught:
-        carry(access, calls.list_jobs(), Patience(attempts=3, longest_wait=30))
+        carry(config, calls.list_jobs(), RetryConfig(attempts=3, longest_wait=30))
     assert caught.value.retry_after == 120
     assert sandbox.requests()["counts"] == {"GET /v1/jobs": 1}
 
 
-def test_what_stays_wrong_is_not_tried_again(carry: Carrier, sandbox: SandboxServer, access: Access) -> None:
+def test_what_stays_wrong_is_not_tried_again(carry: Carrier, sandbox: SandboxServer, config: ClientConfig) -> None:
     with pytest.raises(ScenarioError) as caught:
-        carry(access, calls.get_job("job_nobody-knows"), EAGER)
+        carry(config, calls.get_job("job_nobody-knows"), EAGER)
     assert not isinstance(caught.value, ScenarioTransientError)
     assert sum(sandbox.requests()["counts"].values()) == 1
 
@@ -154,9 +156,9 @@ def test_what_stays_wrong_is_not_tried_again(carry: Carrier, sandbox: SandboxSer
     ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}", "http://no-such-host.invalid"],
 )
 def test_a_connection_that_never_came_about_carried_nothing(carry: Carrier, call: calls.Call[Any], host: str) -> None:
-    access = Access("key", "secret", host.format(port=closed_port()) + "/v1", timeout=5)
+    config = ClientConfig("key", "secret", host.format(port=closed_port()) + "/v1", timeout=5)
     with pytest.raises(ScenarioConnectionError) as caught:
-        carry(access, call)
+        carry(config, call)
     assert caught.value.sent is False
     assert call.action in str(caught.value)
 
@@ -164,7 +166,7 @@ def test_a_connection_that_never_came_about_carried_nothing(carry: Carrier, call
 @pytest.mark.parametrize("base_url", ["ftp://127.0.0.1/v1", "http://[::1/v1", "api.example/v1", "http:///v1"])
 def test_an_address_that_is_none_carried_nothing(carry: Carrier, base_url: str) -> None:
     with pytest.raises(ScenarioConnectionError) as caught:
-        carry(Access("key", "secret", base_url), SUBMIT)
+        carry(ClientConfig("key", "secret", base_url), SUBMIT)
     assert caught.value.sent is False
 
 
@@ -175,7 +177,7 @@ def test_a_redirect_is_not_followed(carry: Carrier, status: int) -> None:
         with scripted(answer) as origin:
             for call in (SUBMIT, calls.get_job("job_1")):
                 with pytest.raises(ScenarioError, match=f"HTTP {status}.*Check the host of the connection"):
-                    carry(Access("key", "secret", f"{origin.url}/v1"), call)
+                    carry(ClientConfig("key", "secret", f"{origin.url}/v1"), call)
         assert len(origin.requests) == 2
         assert target.requests == []
 
@@ -200,6 +202,6 @@ def test_a_redirect_is_not_followed(carry: Carrier, status: int) -> None:
 def test_a_reply_that_makes_no_sense_leaves_the_purchase_open(carry: Carrier, answer: Answer) -> None:
     with scripted(answer) as server:
         with pytest.raises((ScenarioServerError, ScenarioConnectionError)) as caught:
-            carry(Access("key", "secret", f"{server.url}/v1", timeout=2), SUBMIT, EAGER)
+            carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=2), SUBMIT, EAGER)
         assert getattr(caught.value, "sent", True)
         assert len(server.requests) == 1

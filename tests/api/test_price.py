@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_scenario.api.price import Price, units
+from airflow_provider_scenario.api.job import Price, units
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioError, ScenarioServerError
 from tests.api.conftest import Carrier
 from tests.api.proxies import listening, read_request
 from tests.api.scripted_server import Answer, scripted
 
-ONCE = Patience(attempts=1)
+ONCE = RetryConfig(attempts=1)
 JOB = json.dumps({"job": {"jobId": "job_1", "status": "in-progress", "padding": "x" * 200}}).encode()
 SUBMIT = calls.submit("model_1", {"prompt": "a calm sea"})
 LONGEST_WAIT = 8.0
@@ -69,7 +69,7 @@ def test_a_body_that_trickles_has_an_end(
     with listening(trickle) as port:
         started = time.monotonic()
         with pytest.raises(ScenarioConnectionError, match="too slow") as caught:
-            carry(Access("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=1), call, ONCE)
+            carry(ClientConfig("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=1), call, ONCE)
         assert time.monotonic() - started < LONGEST_WAIT
         assert caught.value.sent
 
@@ -79,22 +79,22 @@ def test_a_gzip_bomb_is_not_unpacked(carry: Carrier, status: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = Answer(status, bomb(), {"Content-Encoding": "gzip"})
     with scripted(answer) as server, pytest.raises(ScenarioServerError, match="larger than 32 MiB") as caught:
-        carry(Access("key", "secret", f"{server.url}/v1", timeout=20), SUBMIT, ONCE)
+        carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=20), SUBMIT, ONCE)
     assert not caught.value.is_refusal
-    assert caught.value.said.status == status
+    assert caught.value.details.status == status
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
 def test_an_endless_body_is_not_read(carry: Carrier) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with listening(endless) as port, pytest.raises(ScenarioServerError, match="larger than 32 MiB"):
-        carry(Access("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=20), calls.get_job("job_1"), ONCE)
+        carry(ClientConfig("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=20), calls.get_job("job_1"), ONCE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
 def test_gzip_is_asked_for_and_unpacked(carry: Carrier) -> None:
     with scripted(Answer(body=gzip.compress(JOB), headers={"Content-Encoding": "gzip"})) as server:
-        assert carry(Access("key", "secret", f"{server.url}/v1"), calls.get_job("job_1")).id == "job_1"
+        assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.get_job("job_1")).id == "job_1"
         assert server.requests[0].headers["accept-encoding"] == "gzip"
 
 
@@ -110,7 +110,7 @@ def test_gzip_is_asked_for_and_unpacked(carry: Carrier) -> None:
 )
 def test_what_can_not_be_unpacked_leaves_a_purchase_open(carry: Carrier, answer: Answer) -> None:
     with scripted(answer) as server, pytest.raises(ScenarioError) as caught:
-        carry(Access("key", "secret", f"{server.url}/v1"), SUBMIT)
+        carry(ClientConfig("key", "secret", f"{server.url}/v1"), SUBMIT)
     assert isinstance(caught.value, ScenarioServerError | ScenarioConnectionError)
     assert caught.value.sent
     assert not caught.value.is_refusal
@@ -126,7 +126,10 @@ def test_a_connection_is_used_again_after_a_reply_was_read() -> None:
             read_request(connection)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(JOB) + JOB)
 
-    with listening(serve) as port, ScenarioClient(Access("key", "secret", f"http://127.0.0.1:{port}/v1")) as client:
+    with (
+        listening(serve) as port,
+        ScenarioClient(ClientConfig("key", "secret", f"http://127.0.0.1:{port}/v1")) as client,
+    ):
         for _ in range(5):
             client.send(calls.get_job("job_1"))
     assert opened == 1

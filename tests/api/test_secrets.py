@@ -18,9 +18,9 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.config import ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from tests.api.conftest import Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, scripted
@@ -87,7 +87,7 @@ def test_no_error_of_a_client_shows_a_secret(
     with scripted(script or Answer()) as server:
         base_url = f"{server.url}/v1" if script else f"http://127.0.0.1:{closed_port()}/v1"
         with pytest.raises(ScenarioError) as caught:
-            carry(Access(KEY, SECRET, base_url, timeout=0.1), call)
+            carry(ClientConfig(KEY, SECRET, base_url, timeout=0.1), call)
     assert_hidden(everything_shown(caught.value))
     assert_hidden(caplog.text)
     assert caught.value.__cause__ is None
@@ -102,9 +102,9 @@ def test_an_answer_that_repeats_secrets_is_cleaned(
     with scripted(indiscreet) as server:
         call = calls.Call("look", "GET", f"/say/{status}", lambda reply: reply, repeatable=False)
         with pytest.raises(ScenarioError, match=r"a\.mp4") as caught:
-            carry(Access(KEY, SECRET, f"{server.url}/v1"), call)
+            carry(ClientConfig(KEY, SECRET, f"{server.url}/v1"), call)
     assert_hidden(everything_shown(caught.value))
-    assert_hidden(repr(caught.value.said))
+    assert_hidden(repr(caught.value.details))
     assert_hidden(caplog.text)
 
 
@@ -115,7 +115,7 @@ def test_an_answer_that_repeats_secrets_is_cleaned(
 )
 def test_signed_addresses_of_files_stay_hidden(answer: Answer | None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with scripted(answer or Answer()) as cdn, ScenarioClient(Access(KEY, SECRET, timeout=2)) as client:
+    with scripted(answer or Answer()) as cdn, ScenarioClient(ClientConfig(KEY, SECRET, timeout=2)) as client:
         address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
         for work in (
             lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),
@@ -136,9 +136,9 @@ def _read(client: ScenarioClient, url: str) -> None:
 
 
 def test_an_access_shows_neither_key_nor_secret() -> None:
-    access = Access(KEY, SECRET, project_id="proj_1")
-    assert_hidden(f"{access} {access!r} {ScenarioClient(access)!r}")
-    assert "proj_1" in repr(access)
+    config = ClientConfig(KEY, SECRET, project_id="proj_1")
+    assert_hidden(f"{config} {config!r} {ScenarioClient(config)!r}")
+    assert "proj_1" in repr(config)
 
 
 def spelled(text: str) -> list[str]:
@@ -161,9 +161,9 @@ def test_a_server_that_quotes_the_key_or_the_secret_in_any_spelling(carry: Carri
     for spelling in spelled(text):
         document = {"reason": f"no: {spelling}.", "job": {"jobId": "job_1", "status": "failure", "error": spelling}}
         with scripted(Answer(status, json.dumps(document).encode())) as server:
-            access = Access(key, secret, f"{server.url}/v1")
+            config = ClientConfig(key, secret, f"{server.url}/v1")
             try:
-                shown = repr(carry(access, calls.get_job("job_1"), Patience(attempts=1)))
+                shown = repr(carry(config, calls.get_job("job_1"), RetryConfig(attempts=1)))
             except ScenarioError as error:
                 shown = everything_shown(error)
         assert not [one for one in spelled(text) if one in shown], shown
@@ -175,7 +175,7 @@ def test_no_frame_of_a_traceback_holds_a_secret(carry: Carrier, answer: Answer |
     with scripted(answer or Answer()) as server:
         base_url = f"{server.url}/v1" if answer else f"http://127.0.0.1:{closed_port()}/v1"
         with pytest.raises(ScenarioError) as caught:
-            carry(Access(KEY, SECRET, base_url, timeout=1), calls.submit("model_1", {"prompt": "a"}))
+            carry(ClientConfig(KEY, SECRET, base_url, timeout=1), calls.submit("model_1", {"prompt": "a"}))
     assert_hidden("".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()))
 
 
@@ -189,7 +189,7 @@ def with_signed_urls(request: Request) -> Answer:
 @pytest.mark.parametrize("call", [calls.get_asset("a"), calls.get_upload("u")], ids=lambda call: call.action)
 def test_no_frame_holds_the_signed_urls_of_a_reply_that_can_not_be_read(carry: Carrier, call: calls.Call[Any]) -> None:
     with scripted(with_signed_urls) as server, pytest.raises(ScenarioError, match="lacks") as caught:
-        carry(Access(KEY, SECRET, f"{server.url}/v1", timeout=1), call, Patience(attempts=1))
+        carry(ClientConfig(KEY, SECRET, f"{server.url}/v1", timeout=1), call, RetryConfig(attempts=1))
     assert_frames_hide(caught.value)
 
 
@@ -207,7 +207,7 @@ def assert_frames_hide(error: BaseException) -> None:
     "answer", [Answer(drop="yes"), Answer(drop="reset"), Answer(body=b"bytes", cut=2), Answer(stall=20), None]
 )
 def test_no_frame_holds_the_signed_url_of_a_file(answer: Answer | None) -> None:
-    with scripted(answer or Answer()) as cdn, ScenarioClient(Access(KEY, SECRET, timeout=0.3)) as client:
+    with scripted(answer or Answer()) as cdn, ScenarioClient(ClientConfig(KEY, SECRET, timeout=0.3)) as client:
         address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
         for work in (
             lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),
@@ -231,7 +231,7 @@ def test_no_frame_holds_a_secret_while_a_reply_is_waited_for() -> None:
         return Answer(body=b'{"models": []}')
 
     asking = threading.get_ident()
-    with scripted(look) as server, ScenarioClient(Access(KEY, SECRET, f"{server.url}/v1")) as client:
+    with scripted(look) as server, ScenarioClient(ClientConfig(KEY, SECRET, f"{server.url}/v1")) as client:
         client.send(calls.list_models())
     assert any("urlopen" in one or "PreparedRequest" in one for one in frames)
     assert not [shown for shown in frames if ENCODED in shown]

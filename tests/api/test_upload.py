@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_scenario.api.upload import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.asset import Upload, UploadPart, UploadStatus
 
 SIGNED = "https://storage.example/part?X-Amz-Signature=SeCrEt"
 

@@ -31,7 +31,7 @@ CONF: dict[str, tuple[str, dict[str, Any]]] = {
     "refunded": ("priced_blocking", {"prompt": "[fail]"}),
     "alarm": ("priced_blocking", {"model_id": "model_alarm"}),
     "night": ("night_within_budget", {"prompts": ["A fox", "A kite"]}),
-    "night_above": ("night_within_budget", {"prompts": ["A fox", "A kite"], "max_total": "10.49"}),
+    "night_above": ("night_within_budget", {"prompts": ["A fox", "A kite"], "max_total_cost": "10.49"}),
     "night_refused": ("night_within_budget", {"prompts": ["A forbidden fox", "A kite"]}),
     "paying_yes": ("approve_before_paying", {}),
     "paying_no": ("approve_before_paying", {}),
@@ -202,7 +202,7 @@ def test_a_night_above_its_budget_buys_nothing(runs: Runs) -> None:
     runs.finished("night_above")
     estimate = runs.task("night_above", "estimate")
     assert (estimate["state"], estimate["try_number"]) == ("failed", 1)
-    assert "more than max_total=10.49 allows. Nothing was bought." in runs.log("night_above", "estimate")
+    assert "more than max_total_cost=10.49 allows. Nothing was bought." in runs.log("night_above", "estimate")
     assert runs.xcom("night_above", "report")["jobs"] == dict.fromkeys(
         ("spent", "running", "refunded", "uncertain", "unknown"), 0
     )

@@ -32,7 +32,7 @@ DAG_ID, TASK = "deferred_purchase", "buy"
 
 
 @dataclass
-class Purchases:
+class PurchaseSummary:
     """Some runs that wait in a triggerer for one job each."""
 
     airflow: AirflowServer
@@ -84,12 +84,12 @@ class Purchases:
 
 
 @pytest.fixture
-def purchases(airflow: AirflowServer, sandbox: SandboxServer, request: pytest.FixtureRequest) -> Purchases:
+def purchases(airflow: AirflowServer, sandbox: SandboxServer, request: pytest.FixtureRequest) -> PurchaseSummary:
     airflow.wait_for_dag(DAG_ID)
-    return Purchases(airflow, sandbox, f"model_{request.node.name}")
+    return PurchaseSummary(airflow, sandbox, f"model_{request.node.name}")
 
 
-def test_a_triggerer_and_a_scheduler_die_and_come_back(airflow: AirflowServer, purchases: Purchases) -> None:
+def test_a_triggerer_and_a_scheduler_die_and_come_back(airflow: AirflowServer, purchases: PurchaseSummary) -> None:
     purchases.start(3)
     first, second, third = purchases.run_ids
     former = purchases.triggerer(first)
@@ -109,7 +109,7 @@ def test_a_triggerer_and_a_scheduler_die_and_come_back(airflow: AirflowServer, p
     purchases.assert_nothing_was_cancelled()
 
 
-def test_a_triggerer_stalls_and_another_takes_over(airflow: AirflowServer, purchases: Purchases) -> None:
+def test_a_triggerer_stalls_and_another_takes_over(airflow: AirflowServer, purchases: PurchaseSummary) -> None:
     purchases.start(3)
     stalled = {purchases.triggerer(run_id) for run_id in purchases.run_ids}
     airflow.start_triggerer("second-triggerer")

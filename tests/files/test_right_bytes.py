@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.mime_types import extension_of
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
@@ -37,7 +37,7 @@ Cdn = Callable[[Request, int], Answer]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PATIENCE", Patience(attempts=4, first_wait=0.01, longest_wait=0.02))
+    monkeypatch.setattr(download, "RETRY_CONFIG", RetryConfig(attempts=4, first_wait=0.01, longest_wait=0.02))
     monkeypatch.setattr(download, "FIRST_POLL", 0.05)
 
 
@@ -197,7 +197,7 @@ def test_an_odd_asset_costs_no_neighbour(
         return Answer(body=json.dumps(document).encode())
 
     server.script = script
-    monkeypatch.setattr("airflow_provider_scenario.api.client.Patience", lambda: Patience(attempts=1))
+    monkeypatch.setattr("airflow_provider_scenario.api.client.RetryConfig", lambda: RetryConfig(attempts=1))
     with pytest.raises(ScenarioError) as failure:
         save(tmp_path, ["asset_a", "asset_bad", "asset_b"], timeout=0.1)
     assert "1 of 3 files" in failure.value.__notes__[0]
@@ -217,7 +217,7 @@ def test_an_id_that_is_none_costs_no_neighbour(serve: Callable[..., ScriptedServ
 )
 def test_a_file_is_fetched_over_https_only(url: str) -> None:
     with (
-        ScenarioClient(Access("k", "s", "https://api.example/v1")) as client,
+        ScenarioClient(ClientConfig("k", "s", "https://api.example/v1")) as client,
         pytest.raises(ScenarioFileError, match="not https"),
         client.open_file(url),
     ):

@@ -142,7 +142,7 @@ def test_no_job_is_bought_for_a_cut_clip(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(files[name][:3000])
-    operator: Any = ScenarioWan22ReframeOperator(task_id="reframe", video_url=str(path), poll_interval=0.1)
+    operator: Any = ScenarioWan22ReframeOperator(task_id="reframe", video=str(path), poll_interval=0.1)
     with pytest.raises(ScenarioInputError, match=f"is cut short: {says}"):
         operator.execute(TaskRun().context)
     assert sandbox.ledger()["totals"]["jobs"] == 0

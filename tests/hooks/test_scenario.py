@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.access import DEFAULT_BASE_URL, Access
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, ClientConfig
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioServerError,
@@ -28,11 +28,11 @@ STRAY = [("", "\n"), (" ", ""), ("\t", "\r\n"), ("\ufeff", "\u00a0\n"), ("", "\u
 
 
 @pytest.fixture(params=["sync", "async"])
-def access_of(request: pytest.FixtureRequest) -> Any:
+def config_of(request: pytest.FixtureRequest) -> Any:
     """Both ways to the access must tell the same."""
     if request.param == "sync":
-        return lambda hook: hook.get_access()
-    return lambda hook: asyncio.run(hook.get_async_access())
+        return lambda hook: hook.get_client_config()
+    return lambda hook: asyncio.run(hook.get_async_client_config())
 
 
 @pytest.fixture(autouse=True)
@@ -46,29 +46,34 @@ def connect(monkeypatch: pytest.MonkeyPatch, name: str = VARIABLE, **fields: Any
     monkeypatch.setenv(name, json.dumps(connection))
 
 
-def test_a_connection_in_json(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_in_json(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="api.example", extra={"project_id": "proj_1", "timeout": 12.5})
-    assert access_of(ScenarioHook()) == Access(KEY, SECRET, "https://api.example/v1", "proj_1", 12.5)
+    assert config_of(ScenarioHook()) == ClientConfig(KEY, SECRET, "https://api.example/v1", "proj_1", 12.5)
 
 
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@", Access(KEY, SECRET)),
-        ("scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example", Access(KEY, SECRET, "https://api.example/v1")),
+        ("scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@", ClientConfig(KEY, SECRET)),
+        (
+            "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example",
+            ClientConfig(KEY, SECRET, "https://api.example/v1"),
+        ),
         (
             "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example:8443/v2?project_id=proj_1&timeout=5",
-            Access(KEY, SECRET, "https://api.example:8443/v2", "proj_1", 5.0),
+            ClientConfig(KEY, SECRET, "https://api.example:8443/v2", "proj_1", 5.0),
         ),
         (
             "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@http%3A%2F%2Flocalhost%3A8080%2Fv1",
-            Access(KEY, SECRET, "http://localhost:8080/v1"),
+            ClientConfig(KEY, SECRET, "http://localhost:8080/v1"),
         ),
     ],
 )
-def test_a_connection_as_a_uri(access_of: Any, monkeypatch: pytest.MonkeyPatch, uri: str, expected: Access) -> None:
+def test_a_connection_as_a_uri(
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, uri: str, expected: ClientConfig
+) -> None:
     monkeypatch.setenv(VARIABLE, uri)
-    assert access_of(ScenarioHook()) == expected
+    assert config_of(ScenarioHook()) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,9 @@ def test_a_connection_as_a_uri(access_of: Any, monkeypatch: pytest.MonkeyPatch, 
         ({"host": "http://[::1]:8080"}, "http://[::1]:8080/v1"),
     ],
 )
-def test_hosts(access_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], base_url: str) -> None:
+def test_hosts(config_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], base_url: str) -> None:
     connect(monkeypatch, **fields)
-    assert access_of(ScenarioHook()).base_url == base_url
+    assert config_of(ScenarioHook()).base_url == base_url
 
 
 @pytest.mark.parametrize(
@@ -121,13 +126,13 @@ def test_hosts(access_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str
 def test_a_host_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     connect(monkeypatch, host=host)
     with pytest.raises(ScenarioConfigurationError, match="The host of the connection scenario_default must be a host"):
-        ScenarioHook().get_access()
+        ScenarioHook().get_client_config()
 
 
 def test_credentials_in_the_host_are_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="https://somebody:word-of-pass@api.example/v1")
     with pytest.raises(ScenarioConfigurationError, match="must not hold credentials") as caught:
-        ScenarioHook().get_access()
+        ScenarioHook().get_client_config()
     assert "word-of-pass" not in str(caught.value)
 
 
@@ -142,66 +147,66 @@ def test_credentials_in_the_host_are_refused_and_not_repeated(monkeypatch: pytes
     ],
 )
 def test_extras(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], project_id: str | None, timeout: float
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], project_id: str | None, timeout: float
 ) -> None:
     connect(monkeypatch, extra=extra)
-    access = access_of(ScenarioHook())
-    assert (access.project_id, access.timeout) == (project_id, timeout)
+    config = config_of(ScenarioHook())
+    assert (config.project_id, config.timeout) == (project_id, timeout)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", True, [5]])
-def test_a_timeout_that_is_none_is_refused(access_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
+def test_a_timeout_that_is_none_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
     connect(monkeypatch, extra={"timeout": timeout})
     with pytest.raises(ScenarioConfigurationError, match="timeout of the connection scenario_default"):
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
 
 
-def test_an_extra_that_is_no_object_is_refused(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra_that_is_no_object_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, extra="[1]")
     with pytest.raises(ScenarioConfigurationError, match="must be a JSON object"):
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
 
 
 @pytest.mark.parametrize("lacking", [{"login": None}, {"password": None}, {"login": ""}, {"password": ""}])
 def test_a_connection_without_key_or_secret_is_refused(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, lacking: dict[str, Any]
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, lacking: dict[str, Any]
 ) -> None:
     # Not even then is another key taken than the one the author meant.
     monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
     monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
     connect(monkeypatch, **lacking)
     with pytest.raises(ScenarioConfigurationError, match=r"scenario_default needs a login .* and a password") as caught:
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
     assert SECRET not in str(caught.value)
 
 
-def test_the_operators_project_goes_before_the_connections(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operators_project_goes_before_the_connections(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, extra={"project_id": "proj_1"})
-    assert access_of(ScenarioHook(project_id="proj_2")).project_id == "proj_2"
+    assert config_of(ScenarioHook(project_id="proj_2")).project_id == "proj_2"
 
 
-def test_another_connection(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_connection(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "AIRFLOW_CONN_STUDIO", host="studio.example")
-    assert access_of(ScenarioHook("studio")).base_url == "https://studio.example/v1"
+    assert config_of(ScenarioHook("studio")).base_url == "https://studio.example/v1"
 
 
-def test_without_a_connection_scenarios_own_variables_are_used(access_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_connection_scenarios_own_variables_are_used(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
     monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
-    assert access_of(ScenarioHook(project_id="proj_1")) == Access(KEY, SECRET, project_id="proj_1")
+    assert config_of(ScenarioHook(project_id="proj_1")) == ClientConfig(KEY, SECRET, project_id="proj_1")
     monkeypatch.setenv("SCENARIO_BASE_URL", "http://localhost:8080/v1/")
-    assert access_of(ScenarioHook()) == Access(KEY, SECRET, "http://localhost:8080/v1")
+    assert config_of(ScenarioHook()) == ClientConfig(KEY, SECRET, "http://localhost:8080/v1")
     monkeypatch.setenv("SCENARIO_BASE_URL", "ftp://localhost")
     with pytest.raises(ScenarioConfigurationError, match="variable SCENARIO_BASE_URL must be a host"):
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
 
 
 @pytest.mark.parametrize("present", [[], ["SCENARIO_SDK_API_KEY"], ["SCENARIO_SDK_API_SECRET"]])
-def test_neither_connection_nor_variables(access_of: Any, monkeypatch: pytest.MonkeyPatch, present: list[str]) -> None:
+def test_neither_connection_nor_variables(config_of: Any, monkeypatch: pytest.MonkeyPatch, present: list[str]) -> None:
     for name in present:
         monkeypatch.setenv(name, SECRET)
     with pytest.raises(ScenarioConfigurationError) as caught:
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
     assert str(caught.value) == (
         "There is no connection scenario_default, and SCENARIO_SDK_API_KEY and SCENARIO_SDK_API_SECRET are not both "
         "set. Add a connection of type scenario: login is the API key, password the API secret."
@@ -211,12 +216,12 @@ def test_neither_connection_nor_variables(access_of: Any, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("conn_id", ["scenario_prodd", "SCENARIO_DEFAULT", "scenario_default "])
 def test_the_environments_key_stands_in_for_no_other_connection(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str
 ) -> None:
     monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
     monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
     with pytest.raises(ScenarioConfigurationError, match=f"There is no connection {conn_id}") as caught:
-        access_of(ScenarioHook(conn_id))
+        config_of(ScenarioHook(conn_id))
     assert caught.value.__context__ is None
     assert "scenario_default only" in str(caught.value)
 
@@ -231,7 +236,7 @@ class SealedVault:
 @pytest.mark.parametrize("conn_id", ["scenario_default", "scenario_prod"])
 @pytest.mark.parametrize("with_variables", [False, True])
 def test_a_secrets_backend_that_is_out_is_passing_and_no_other_account_pays(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str, with_variables: bool
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, conn_id: str, with_variables: bool
 ) -> None:
     from airflow.sdk.execution_time import supervisor
 
@@ -241,7 +246,7 @@ def test_a_secrets_backend_that_is_out_is_passing_and_no_other_account_pays(
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
     with pytest.raises(ScenarioTransientError, match=f"{conn_id} could not be read: ConnectionError") as caught:
-        access_of(ScenarioHook(conn_id))
+        config_of(ScenarioHook(conn_id))
     assert caught.value.sent is False
     assert caught.value.__context__ is None
     assert "word-of-pass" not in str(caught.value)
@@ -249,7 +254,7 @@ def test_a_secrets_backend_that_is_out_is_passing_and_no_other_account_pays(
 
 
 def test_whatever_keeps_a_connection_from_being_read_is_passing(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch
+    config_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Hook(ScenarioHook):
         @classmethod
@@ -261,13 +266,13 @@ def test_whatever_keeps_a_connection_from_being_read_is_passing(
             raise PermissionError("access denied")
 
     with pytest.raises(ScenarioTransientError, match="could not be read: PermissionError: access denied"):
-        access_of(Hook())
+        config_of(Hook())
 
 
 @pytest.mark.parametrize(("before", "after"), STRAY)
 @pytest.mark.parametrize("source", ["connection", "variables"])
 def test_white_space_around_key_secret_and_host_is_stripped(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, before: str, after: str, source: str
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, before: str, after: str, source: str
 ) -> None:
     from airflow.sdk.log import redact
 
@@ -279,7 +284,7 @@ def test_white_space_around_key_secret_and_host_is_stripped(
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", key)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", given)
         monkeypatch.setenv("SCENARIO_BASE_URL", host)
-    assert access_of(ScenarioHook()) == Access(KEY, secret, "https://api.example/v1")
+    assert config_of(ScenarioHook()) == ClientConfig(KEY, secret, "https://api.example/v1")
     assert redact(f"<{secret}>") == "<***>"
 
 
@@ -295,7 +300,7 @@ def test_white_space_around_key_secret_and_host_is_stripped(
         ("SCENARIO_BASE_URL", "The variable SCENARIO_BASE_URL"),
     ],
 )
-def test_quotes_are_named(access_of: Any, monkeypatch: pytest.MonkeyPatch, quotes: str, what: str, words: str) -> None:
+def test_quotes_are_named(config_of: Any, monkeypatch: pytest.MonkeyPatch, quotes: str, what: str, words: str) -> None:
     quoted = f"{quotes[0]}{SECRET}{quotes[1]}"
     if what.isupper():
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
@@ -304,7 +309,7 @@ def test_quotes_are_named(access_of: Any, monkeypatch: pytest.MonkeyPatch, quote
     else:
         connect(monkeypatch, **{what: quoted})
     with pytest.raises(ScenarioConfigurationError, match=f"^{words}.* stands in quotes: remove") as caught:
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
     assert SECRET not in str(caught.value)
 
 
@@ -319,21 +324,21 @@ def test_quotes_are_named(access_of: Any, monkeypatch: pytest.MonkeyPatch, quote
         {"host": "http://[fd00::1]"},
     ],
 )
-def test_a_key_does_not_go_in_clear(access_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
+def test_a_key_does_not_go_in_clear(config_of: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
     connect(monkeypatch, **fields)
     with pytest.raises(ScenarioConfigurationError, match="must be https: over http the API key"):
-        access_of(ScenarioHook())
+        config_of(ScenarioHook())
 
 
 @pytest.mark.parametrize("host", ["http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1", "http://s.localhost:1"])
-def test_this_machine_may_be_asked_over_http(access_of: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_this_machine_may_be_asked_over_http(config_of: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     connect(monkeypatch, host=host)
-    assert access_of(ScenarioHook()).base_url == f"{host}/v1"
+    assert config_of(ScenarioHook()).base_url == f"{host}/v1"
 
 
 @pytest.mark.parametrize("source", ["connection", "variables"])
 def test_the_secret_is_masked_in_logs_from_then_on(
-    access_of: Any, monkeypatch: pytest.MonkeyPatch, source: str
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     from airflow.sdk.log import redact
 
@@ -344,7 +349,7 @@ def test_the_secret_is_masked_in_logs_from_then_on(
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", secret)
     assert redact(f"a {secret} b") == f"a {secret} b"
-    access_of(ScenarioHook())
+    config_of(ScenarioHook())
     assert redact(f"a {secret} b") == "a *** b"
 
 
@@ -384,7 +389,7 @@ def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(
     else:
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
-    asyncio.run(ScenarioHook().get_async_access())
+    asyncio.run(ScenarioHook().get_async_client_config())
     assert supervisor.sync == []
     assert SECRET in [getattr(message, "value", None) for message in supervisor.asynchronous]
 
@@ -422,7 +427,7 @@ def test_an_older_airflow_is_spoken_to_on_its_own_loop(monkeypatch: pytest.Monke
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
 
     async def read() -> asyncio.AbstractEventLoop:
-        assert (await ScenarioHook().get_async_access()).api_secret == SECRET
+        assert (await ScenarioHook().get_async_client_config()).api_secret == SECRET
         return asyncio.get_running_loop()
 
     own = asyncio.run(read())
@@ -436,7 +441,7 @@ def test_an_older_airflow_masks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(log, "amask_secret")
     monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
     monkeypatch.setenv("SCENARIO_SDK_API_SECRET", "kept-from-older-logs")
-    assert asyncio.run(ScenarioHook().get_async_access()).api_secret == "kept-from-older-logs"
+    assert asyncio.run(ScenarioHook().get_async_client_config()).api_secret == "kept-from-older-logs"
     assert log.redact("kept-from-older-logs") == "***"
 
 
@@ -486,7 +491,7 @@ def _project_of(sandbox: SandboxServer) -> str:
     from airflow_provider_scenario.api.client import ScenarioClient
 
     read_teams = calls.Call("read teams", "GET", "/teams", lambda reply: reply.json(), repeatable=True)
-    with ScenarioClient(Access(sandbox.api_key, sandbox.api_secret, sandbox.base_url)) as client:
+    with ScenarioClient(ClientConfig(sandbox.api_key, sandbox.api_secret, sandbox.base_url)) as client:
         return str(client.send(read_teams)["teams"][0]["projects"][0]["id"])
 
 
@@ -506,7 +511,7 @@ def test_the_async_client_is_as_patient_as_asked(sandbox: SandboxServer, scenari
     sandbox.add_fault("status", path="/models", times=2)
 
     async def send() -> None:
-        async with await ScenarioHook(scenario_connection).get_async_conn(Patience(attempts=1)) as client:
+        async with await ScenarioHook(scenario_connection).get_async_conn(RetryConfig(attempts=1)) as client:
             await client.send(calls.list_models())
 
     with pytest.raises(ScenarioServerError):

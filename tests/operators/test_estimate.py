@@ -53,14 +53,14 @@ def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: Sandbo
     scenario.configure(price_factor=0.1)
     run = TaskRun()
     sets = [LONG, SHORT, {**LONG, "prompt": "A ship"}, SHORT]
-    priced = estimating(sets, max_total="3.16").execute(run.context)
+    priced = estimating(sets, max_total_cost="3.16").execute(run.context)
     assert priced == [
         {"inputs": one, "cost": cost} for one, cost in zip(sets, ["1.3", "0.28", "1.3", "0.28"], strict=True)
     ]
     assert run.xcoms == {"total": "3.16", "count": 4}
     assert (
         "4 generations would cost 3.16 creative units in all (2 at 0.28, 2 at 1.3) with model_wan-2-1-1-3b; "
-        "max_total=3.16. Nothing was bought." in log.text
+        "max_total_cost=3.16. Nothing was bought." in log.text
     )
     assert (posts(scenario), paid_jobs(scenario)) == (3, 0), "equal sets are asked for once"
 
@@ -68,10 +68,10 @@ def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: Sandbo
 def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     with pytest.raises(exceptions.ScenarioCostLimitError) as caught:
-        estimating([LONG, SHORT], max_total=15).execute(run.context)
+        estimating([LONG, SHORT], max_total_cost=15).execute(run.context)
     assert str(caught.value) == (
         "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b, more than "
-        "max_total=15 allows. Nothing was bought. Raise max_total or ask for less, then clear the task."
+        "max_total_cost=15 allows. Nothing was bought. Raise max_total_cost or ask for less, then clear the task."
     )
     assert not is_retried(caught.value)
     assert run.xcoms == {"total": "15.75", "count": 2}
@@ -81,15 +81,17 @@ def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: Sandbox
 
 def test_nothing_costs_nothing(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
-    assert estimating([], max_total=0).execute(run.context) == []
+    assert estimating([], max_total_cost=0).execute(run.context) == []
     assert run.xcoms == {"total": "0", "count": 0}
     assert "0 generations would cost 0 creative units in all with" in log.text
 
 
-@pytest.mark.parametrize("max_total", ["", -1, "cheap"])
-def test_a_limit_that_is_none_is_a_mistake(scenario: SandboxServer, max_total: Any) -> None:
-    with pytest.raises(exceptions.ScenarioConfigurationError, match=r"^max_total must be a number of creative units"):
-        estimating(SHORT, max_total=max_total).execute(TaskRun().context)
+@pytest.mark.parametrize("max_total_cost", ["", -1, "cheap"])
+def test_a_limit_that_is_none_is_a_mistake(scenario: SandboxServer, max_total_cost: Any) -> None:
+    with pytest.raises(
+        exceptions.ScenarioConfigurationError, match=r"^max_total_cost must be a number of creative units"
+    ):
+        estimating(SHORT, max_total_cost=max_total_cost).execute(TaskRun().context)
     assert scenario.requests()["counts"] == {}
 
 
@@ -98,7 +100,7 @@ def test_a_limit_that_is_none_is_a_mistake(scenario: SandboxServer, max_total: A
     ["{'prompt': 'A boat', 'frameNum': 17}", '[{"prompt": "A boat", "frameNum": "17"}]', "[\"{'prompt': 'A boat'}\"]"],
 )
 def test_what_templating_turned_into_text_is_turned_back(scenario: SandboxServer, text: str) -> None:
-    operator = estimating("{{ sets }}", max_total="{{ limit }}")
+    operator = estimating("{{ sets }}", max_total_cost="{{ limit }}")
     operator.render_template_fields({**TaskRun().context, "sets": text, "limit": "13"})
     assert len(operator.execute(TaskRun().context)) == 1
 
@@ -240,17 +242,17 @@ def test_it_works_without_a_task_state_store(scenario: SandboxServer) -> None:
 @pytest.mark.parametrize("is_copied", [False, True])
 def test_a_limit_that_templating_loses_is_no_missing_limit(scenario: SandboxServer, is_copied: bool) -> None:
     with DAG("native", schedule=None, render_template_as_native_obj=True) as dag:
-        given = estimating(SHORT, max_total="{{ nothing }}")
+        given = estimating(SHORT, max_total_cost="{{ nothing }}")
     operator = copy.copy(given) if is_copied else given
     operator.render_template_fields({"nothing": None, "dag": dag}, dag.get_template_env())
-    assert operator.max_total is None
-    with pytest.raises(exceptions.ScenarioConfigurationError, match=r"max_total was given, .* nothing was bought"):
+    assert operator.max_total_cost is None
+    with pytest.raises(exceptions.ScenarioConfigurationError, match=r"max_total_cost was given, .* nothing was bought"):
         operator.execute(TaskRun().context)
     assert posts(scenario) == 0
 
 
 def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
     with DAG("decimals", schedule=None):
-        operator = estimating(SHORT, max_total=Decimal("2.7499999999999999999"))
-    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_total=2\.7499999999999999999 allows"):
+        operator = estimating(SHORT, max_total_cost=Decimal("2.7499999999999999999"))
+    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_total_cost=2\.7499999999999999999 allows"):
         operator.execute(TaskRun().context)

@@ -47,7 +47,7 @@ def still(tmp_path: Path) -> Path:
 
 
 def reframing(video: Any, **arguments: Any) -> ScenarioWan22ReframeOperator:
-    return ScenarioWan22ReframeOperator(task_id="reframe", video_url=video, poll_interval=0.1, **arguments)
+    return ScenarioWan22ReframeOperator(task_id="reframe", video=video, poll_interval=0.1, **arguments)
 
 
 def bought(scenario: SandboxServer) -> list[dict[str, Any]]:
@@ -86,8 +86,8 @@ def test_a_list_may_mix_files_and_assets(scenario: SandboxServer, clip: Path, st
     operator = ScenarioWan22OutpaintingOperator(
         task_id="outpaint",
         prompt="A beach",
-        video_url=str(clip),
-        ref_image_urls=[image_id, still, ObjectStoragePath(f"file://{still}"), str(still)],
+        video=str(clip),
+        reference_images=[image_id, still, ObjectStoragePath(f"file://{still}"), str(still)],
         poll_interval=0.1,
     )
     before = sent(scenario)
@@ -114,20 +114,20 @@ def test_a_list_that_templating_made_text(scenario: SandboxServer, clip: Path, s
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda folder: folder / "gone.mp4", "video_url: There is no file"),
-        (lambda folder: folder, "video_url: .* is a folder"),
+        (lambda folder: folder / "gone.mp4", "video: There is no file"),
+        (lambda folder: folder, "video: .* is a folder"),
         (
             lambda folder: (folder / "empty.mp4", (folder / "empty.mp4").touch())[0],
-            r"video_url: .* is empty \(0 bytes\)",
+            r"video: .* is empty \(0 bytes\)",
         ),
         (
             lambda folder: (folder / "a.mp4", (folder / "a.mp4").write_bytes(b"\0" * 9))[0] / "x",
-            "video_url: There is no",
+            "video: There is no",
         ),
-        (lambda folder: draw_image(folder / "still.png"), "video_url: must be of kind video, but .* is of kind image"),
-        (lambda folder: "s4://bucket/clip.mp4", "video_url: the path has the scheme s4://"),
-        (lambda folder: "../clip.mp4", "video_url: must be the id of a Scenario asset, an absolute path or a URI"),
-        (lambda folder: "https://example.com/clip.mp4?Signature=SECRET", "video_url: must be the id of"),
+        (lambda folder: draw_image(folder / "still.png"), "video: must be of kind video, but .* is of kind image"),
+        (lambda folder: "s4://bucket/clip.mp4", "video: the path has the scheme s4://"),
+        (lambda folder: "../clip.mp4", "video: must be the id of a Scenario asset, an absolute path or a URI"),
+        (lambda folder: "https://example.com/clip.mp4?Signature=SECRET", "video: must be the id of"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_by_its_argument(
@@ -181,7 +181,7 @@ def test_a_bought_job_needs_its_file_no_more(scenario: SandboxServer, clip: Path
     first = reframing(str(clip), wait_for_completion=False).execute(run.context)
     clip.unlink()
     before = sent(scenario)
-    result = reframing(str(clip), on_stale="fail").execute(run.retry())
+    result = reframing(str(clip), on_changed_inputs="fail").execute(run.retry())
     assert result["job_id"] == first["job_id"]
     assert (sent(scenario), len(bought(scenario))) == (before, 1)
 
@@ -251,7 +251,7 @@ def test_another_file_is_another_input(scenario: SandboxServer, clip: Path, tmp_
     other = tmp_path / "other.mp4"
     other.write_bytes(clip.read_bytes())
     with pytest.raises(exceptions.ScenarioSubmissionError, match="videoUrl"):
-        reframing(str(other), on_stale="fail").execute(run.retry())
+        reframing(str(other), on_changed_inputs="fail").execute(run.retry())
 
 
 def test_a_killed_task_ends_its_upload(scenario: SandboxServer, clip: Path) -> None:

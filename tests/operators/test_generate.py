@@ -239,21 +239,23 @@ def test_bad_inputs_cost_nothing(
 
 def test_a_wan_operator_names_faults_by_its_own_arguments(scenario: SandboxServer, image_id: str) -> None:
     operator = ScenarioWan22OutpaintingOperator(
-        task_id="outpaint", prompt="x", video_url="asset_nowhere", expand_ratio=3, ref_image_urls=image_id
+        task_id="outpaint", prompt="x", video="asset_nowhere", expand_ratio=3, reference_images=image_id
     )
     with pytest.raises(exceptions.ScenarioInputError) as caught:
         operator.execute(TaskRun().context)
     lines = str(caught.value).splitlines()
-    assert [line.partition(":")[0] for line in lines[1:]] == ["- expand_ratio", "- ref_image_urls"]
+    assert [line.partition(":")[0] for line in lines[1:]] == ["- expand_ratio", "- reference_images"]
     assert "nothing charged" in lines[0]
     assert paid_jobs(scenario) == 0
 
 
 def test_a_list_with_a_missing_image_names_its_place(scenario: SandboxServer, video_id: str, image_id: str) -> None:
     operator = ScenarioWan22OutpaintingOperator(
-        task_id="outpaint", prompt="x", video_url=video_id, ref_image_urls=[image_id, "asset_nowhere"]
+        task_id="outpaint", prompt="x", video=video_id, reference_images=[image_id, "asset_nowhere"]
     )
-    with pytest.raises(exceptions.ScenarioInputError, match=r"- ref_image_urls\[1\]: there is no asset asset_nowhere"):
+    with pytest.raises(
+        exceptions.ScenarioInputError, match=r"- reference_images\[1\]: there is no asset asset_nowhere"
+    ):
         operator.execute(TaskRun().context)
 
 
@@ -305,7 +307,7 @@ def test_a_plan_without_the_model_costs_nothing(scenario: SandboxServer) -> None
     assert paid_jobs(scenario) == 0
 
 
-@pytest.mark.parametrize("name", ["on_lost_submission", "on_stale", "on_clear"])
+@pytest.mark.parametrize("name", ["on_lost_submission", "on_changed_inputs", "on_clear"])
 def test_a_rule_that_does_not_exist_costs_nothing(scenario: SandboxServer, name: str) -> None:
     with pytest.raises(exceptions.ScenarioConfigurationError, match="'maybe' is not a valid"):
         generating(**{name: "maybe"}).execute(TaskRun().context)
@@ -355,11 +357,11 @@ def test_inputs_that_became_one_text_are_turned_back(scenario: SandboxServer, te
     ("given", "seconds"), [("90", 90.0), (90, 90.0), ("1.5", 1.5), (datetime.timedelta(minutes=2), 120.0)]
 )
 def test_times_may_be_text_or_timedelta(scenario: SandboxServer, given: Any, seconds: float) -> None:
-    operator = generating(poll_interval=given, timeout=given, slot_timeout=given)
-    assert (operator.poll_interval, operator.timeout, operator.slot_timeout) == (seconds, seconds, seconds)
+    operator = generating(poll_interval=given, timeout=given, capacity_timeout=given)
+    assert (operator.poll_interval, operator.timeout, operator.capacity_timeout) == (seconds, seconds, seconds)
 
 
-@pytest.mark.parametrize("name", ["poll_interval", "timeout", "slot_timeout"])
+@pytest.mark.parametrize("name", ["poll_interval", "timeout", "capacity_timeout"])
 @pytest.mark.parametrize("given", ["soon", 0, -1, "nan", float("inf"), None, True])
 def test_a_time_that_is_none_breaks_the_dag_not_the_purchase(name: str, given: Any) -> None:
     with pytest.raises(exceptions.ScenarioConfigurationError, match=f"{name} must be a number of seconds above 0"):
@@ -504,7 +506,7 @@ def test_changed_inputs_are_named(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     generating("A boat").execute(run.context)
     with pytest.raises(exceptions.ScenarioSubmissionError, match=r"changed since generation 1 .*: prompt\."):
-        generating("A ship", on_stale="fail").execute(run.retry())
+        generating("A ship", on_changed_inputs="fail").execute(run.retry())
     assert paid_jobs(scenario) == 1
     generating("A ship").execute(run.retry())
     assert "changed since generation 1" in log.text
@@ -706,7 +708,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     (running,) = scenario.make_jobs(1)
     run = TaskRun()
     before = time.time()
-    deferred = deferral(generating(deferrable=True, slot_timeout=500), run.context)
+    deferred = deferral(generating(deferrable=True, capacity_timeout=500), run.context)
     assert deferred.method_name == "execute_when_free"
     assert isinstance(deferred.trigger, ScenarioCapacityTrigger)
     waits = deferred.trigger.serialize()[1]
@@ -719,7 +721,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     assert run.record["state"] == "not_accepted"
 
     scenario.set_job(running, "success")
-    second = generating(deferrable=True, slot_timeout=500)
+    second = generating(deferrable=True, capacity_timeout=500)
     with pytest.raises(type(deferred)) as caught:
         resumed(second, deferred, run.context)
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
@@ -743,11 +745,11 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1)
     with pytest.raises(exceptions.ScenarioConcurrencyLimitError, match=r"limit of parallel jobs.*Nothing was charged"):
-        generating(deferrable=True, slot_timeout=60).execute_when_free(
+        generating(deferrable=True, capacity_timeout=60).execute_when_free(
             TaskRun().context, {"since": time.time() - 61, "timed_out": True}
         )
     with pytest.raises(exceptions.ScenarioConcurrencyLimitError):
-        generating(slot_timeout=0.3).execute(TaskRun().context)
+        generating(capacity_timeout=0.3).execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
 
 

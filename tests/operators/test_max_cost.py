@@ -12,7 +12,7 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
-from airflow_provider_scenario.submission.pricing import limit_of
+from airflow_provider_scenario.submission.price_check import limit_of
 from tests.task_run import TaskRun, deferral
 from tests.this_airflow import dag_serialization, is_retried
 
@@ -211,7 +211,7 @@ def test_nothing_is_bought_unpriced(
     run = TaskRun()
     scenario.add_fault(fault, method="POST", path="/generate/", query="dryRun=api")
     with pytest.raises(error) as caught:
-        generating(max_cost=PRICE, slot_timeout=0.001).execute(run.context)
+        generating(max_cost=PRICE, capacity_timeout=0.001).execute(run.context)
     assert isinstance(caught.value, exceptions.ScenarioTransientError)
     assert "Scenario did not tell the price of model_wan-2-1-1-3b just now, so nothing was bought." in log.text
     assert (paid_jobs(scenario), run.store.rows) == (0, {})
@@ -228,7 +228,7 @@ def test_what_the_dry_run_refuses_is_refused_in_scenarios_words(scenario: Sandbo
 def test_a_purchase_dearer_than_its_price_is_told_although_it_stands(
     scenario: SandboxServer, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.pricing.price_of", lambda *_: Decimal(1))
+    monkeypatch.setattr("airflow_provider_scenario.submission.price_check.price_of", lambda *_: Decimal(1))
     assert generating(max_cost=12).execute(TaskRun().context)["cost"] == PRICE
     assert (
         "Scenario charged 13 creative units, more than the price it told and than max_cost=12. The purchase can't be "

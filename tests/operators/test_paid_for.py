@@ -19,7 +19,7 @@ TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
 
 
 def reframing(video_id: str) -> ScenarioWan22ReframeOperator:
-    return ScenarioWan22ReframeOperator(task_id="reframe", video_url=video_id, poll_interval=0.1)
+    return ScenarioWan22ReframeOperator(task_id="reframe", video=video_id, poll_interval=0.1)
 
 
 def generating(**arguments: Any) -> ScenarioGenerateOperator:
@@ -36,7 +36,7 @@ def test_a_retry_lands_a_job_although_its_source_and_its_model_are_gone(scenario
     scenario.configure(job_seconds=0.2)
     run = TaskRun()
     first = ScenarioWan22ReframeOperator(
-        task_id="reframe", video_url=video_id, poll_interval=0.1, wait_for_completion=False
+        task_id="reframe", video=video_id, poll_interval=0.1, wait_for_completion=False
     ).execute(run.context)
     run.retry()
     scenario.add_fault(
@@ -49,7 +49,7 @@ def test_a_retry_lands_a_job_although_its_source_and_its_model_are_gone(scenario
 
 def test_before_buying_a_source_that_is_gone_is_an_error(scenario: SandboxServer, video_id: str) -> None:
     scenario.add_fault({"type": "status", "code": 200, "body": {"assets": []}}, path="/assets/get-bulk", times=None)
-    with pytest.raises(exceptions.ScenarioInputError, match=f"video_url: there is no asset {video_id}"):
+    with pytest.raises(exceptions.ScenarioInputError, match=f"video: there is no asset {video_id}"):
         reframing(video_id).execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
 

@@ -119,14 +119,14 @@ def test_a_long_clip_is_told_of_before_paying(
 ) -> None:
     clip = draw_clip(tmp_path / "beach.mp4", seconds=7, width=64, height=64, frames_per_second=8)
     operator: ScenarioGenerateOperator = ScenarioWan22ReframeOperator(
-        task_id="make", video_url=str(clip), wait_for_completion=False
+        task_id="make", video=str(clip), wait_for_completion=False
     )
     if given != "file":
         operator.execute(TaskRun().context)
         asset_id = scenario.ledger()["entries"][0]["inputs"]["videoUrl"]
         capsys.readouterr()
     if given == "asset":
-        operator = ScenarioWan22ReframeOperator(task_id="make", video_url=asset_id, wait_for_completion=False)
+        operator = ScenarioWan22ReframeOperator(task_id="make", video=asset_id, wait_for_completion=False)
     elif given == "any model":
         inputs = {"videoUrl": asset_id}
         operator = ScenarioGenerateOperator(task_id="make", model_id=REFRAME, inputs=inputs, wait_for_completion=False)
@@ -138,7 +138,7 @@ def test_a_long_clip_is_told_of_before_paying(
 
 
 def operator_asset(operator: ScenarioGenerateOperator) -> str:
-    return str(operator.given_inputs()["videoUrl"])
+    return str(operator.api_inputs()["videoUrl"])
 
 
 # --- Assets that are still being made
@@ -200,7 +200,7 @@ def test_the_task_before_has_just_made_it(scenario: SandboxServer) -> None:
     first = ScenarioGenerateOperator(
         task_id="one", model_id="model_wan-2-1-1-3b", inputs={"prompt": "x"}, poll_interval=0.1
     ).execute(TaskRun().context)
-    second = ScenarioWan22ReframeOperator(task_id="two", video_url=first["asset_id"], wait_for_completion=False)
+    second = ScenarioWan22ReframeOperator(task_id="two", video=first["asset_id"], wait_for_completion=False)
     assert second.execute(TaskRun().context)["job_id"].startswith("job_")
     assert scenario.ledger()["totals"]["jobs"] == 2
 

@@ -18,9 +18,9 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2 import Undefined
 
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput, packaged_model
+from airflow_provider_scenario.arguments import stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioInputError
 from airflow_provider_scenario.operators import wan
-from airflow_provider_scenario.operators.arguments import stringify_paths
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.model import ScenarioModelOperator
 from airflow_provider_scenario.operators.wan import (
@@ -52,8 +52,12 @@ def record(operator: type[ScenarioGenerateOperator]) -> Model:
     return model
 
 
-def snake_case(name: str) -> str:
-    return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name)
+OWN_NAMES = {"videoUrl": "video", "refImageUrls": "reference_images"}
+"""Arguments that are called otherwise than the API's input: each takes an asset or a file, and no URL."""
+
+
+def argument_of(name: str) -> str:
+    return OWN_NAMES.get(name) or re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name)
 
 
 def arguments(operator: type[ScenarioGenerateOperator]) -> dict[str, inspect.Parameter]:
@@ -74,7 +78,7 @@ def test_every_operator_is_tested() -> None:
 
 @every_operator
 def test_arguments_are_the_records_inputs_in_its_order(operator: type[ScenarioGenerateOperator]) -> None:
-    inputs = [snake_case(one.name) for one in record(operator).inputs]
+    inputs = [argument_of(one.name) for one in record(operator).inputs]
     assert list(operator.input_names) == inputs
     assert list(arguments(operator)) == [*inputs, *(["keep_length"] if operator in CLIP_OPERATORS else [])]
 
@@ -83,7 +87,7 @@ def test_arguments_are_the_records_inputs_in_its_order(operator: type[ScenarioGe
 def test_defaults_are_the_records(operator: type[ScenarioGenerateOperator]) -> None:
     own = arguments(operator)
     for one in record(operator).inputs:
-        default = own[snake_case(one.name)].default
+        default = own[argument_of(one.name)].default
         if one.required.get("always"):
             assert default is inspect.Parameter.empty, one.name
         elif isinstance(one.default, list):
@@ -98,7 +102,7 @@ def test_each_input_is_documented_with_its_limits(operator: type[ScenarioGenerat
     words = documented(operator)
     assert list(words) == [*arguments(operator), "kwargs"]
     for one in record(operator).inputs:
-        said = words[snake_case(one.name)]
+        said = words[argument_of(one.name)]
         for value in one.allowed_values:
             assert f'``"{value}"``' in said or f"``{value}``" in said, (one.name, value)
         if one.minimum is not None and one.maximum is not None:
@@ -142,7 +146,7 @@ def test_sends_the_inputs_by_the_records_names(
 ) -> None:
     ids = {"video": video_id, "image": image_id}
     values = {one.name: example(one, ids) for one in record(operator).inputs if one.kind != "audio"}
-    given = {snake_case(name): value for name, value in values.items()}
+    given = {argument_of(name): value for name, value in values.items()}
     with DAG("wan", schedule=None, render_template_as_native_obj=how.endswith("natively")):
         if how == "plain":
             made = operator(task_id="make", wait_for_completion=False, **given)
@@ -166,7 +170,7 @@ def test_sends_the_defaults_and_a_seed(
     inputs = record(operator).inputs
     needed = {one.name: video_id if one.is_file else "A boat" for one in inputs if one.required.get("always")}
     made = operator(
-        task_id="make", wait_for_completion=False, **{snake_case(name): value for name, value in needed.items()}
+        task_id="make", wait_for_completion=False, **{argument_of(name): value for name, value in needed.items()}
     )
     result = made.execute(TaskRun().context)
     sent = scenario.ledger()["entries"][0]["inputs"]
@@ -205,7 +209,7 @@ def test_a_missing_argument_breaks_the_dag(operator: type[ScenarioGenerateOperat
 
 def test_an_argument_that_does_not_exist_breaks_the_dag() -> None:
     with pytest.raises(TypeError, match="expand_ration"):
-        ScenarioWan22OutpaintingOperator(task_id="make", prompt="x", video_url="asset_x", expand_ration=0.5)
+        ScenarioWan22OutpaintingOperator(task_id="make", prompt="x", video="asset_x", expand_ration=0.5)
 
 
 def test_an_authors_subclass_keeps_the_inputs(scenario: SandboxServer) -> None:
@@ -231,8 +235,8 @@ def test_outputs_of_other_tasks_are_inputs() -> None:
         def clip() -> str:
             return "asset_clip"
 
-        first = ScenarioWan22OutpaintingOperator(task_id="first", prompt="x", video_url=clip())
-        second = ScenarioWan22ReframeOperator(task_id="second", video_url=first.output["asset_id"])
+        first = ScenarioWan22OutpaintingOperator(task_id="first", prompt="x", video=clip())
+        second = ScenarioWan22ReframeOperator(task_id="second", video=first.output["asset_id"])
         third = ScenarioGenerateOperator(
             task_id="third",
             model_id="model_wan-2-2-i2v-a14b",
@@ -254,7 +258,7 @@ def test_can_be_mapped(operator: type[ScenarioGenerateOperator]) -> None:
             return ["one", "two"]
 
         given = dict.fromkeys(needed[1:], "x")
-        mapped = operator.partial(task_id="many", deferrable=True, timeout=60, slot_timeout=60, **given).expand(
+        mapped = operator.partial(task_id="many", deferrable=True, timeout=60, capacity_timeout=60, **given).expand(
             **{needed[0]: values()}, seed=[1, 2]
         )
         operator.partial(task_id="more", **dict.fromkeys(needed, "x")).expand(scenario_conn_id=["one", "two"])
@@ -262,17 +266,17 @@ def test_can_be_mapped(operator: type[ScenarioGenerateOperator]) -> None:
     assert upstream(mapped) == {"values"}
     one = mapped.unmap({needed[0]: "one", "seed": 2})
     assert isinstance(one, operator)
-    assert one.given_inputs()["seed"] == 2
+    assert one.api_inputs()["seed"] == 2
     assert (one.deferrable, one.multiple_outputs, dag.has_task("more")) == (True, True, True)
 
 
 def test_mapped_outputs_feed_the_next() -> None:
     with DAG("fan", schedule=None):
-        many = ScenarioWan22ReframeOperator.partial(task_id="many", video_url="asset_clip").expand(
+        many = ScenarioWan22ReframeOperator.partial(task_id="many", video="asset_clip").expand(
             aspect_ratio=["16:9", "9:16"]
         )
         next_one = ScenarioWan22ReframeOperator.partial(task_id="next").expand(
-            video_url=many.output.map(lambda made: made["asset_id"])
+            video=many.output.map(lambda made: made["asset_id"])
         )
     assert upstream(next_one) == {"many"}
 
@@ -286,7 +290,7 @@ def test_keep_length_sets_what_keeps_all_of_a_clip(
     scenario: SandboxServer, video_id: str, operator: type[wan._ClipOperator], keep: Any, kept: bool
 ) -> None:
     made = operator(
-        task_id="make", prompt="x", video_url=video_id, keep_length=keep, num_frames=100, wait_for_completion=False
+        task_id="make", prompt="x", video=video_id, keep_length=keep, num_frames=100, wait_for_completion=False
     )
     made.execute(TaskRun().context)
     sent = scenario.ledger()["entries"][0]["inputs"]
@@ -296,9 +300,7 @@ def test_keep_length_sets_what_keeps_all_of_a_clip(
 
 def test_keep_length_that_is_no_truth_is_refused(scenario: SandboxServer, video_id: str) -> None:
     with pytest.raises(ScenarioInputError, match="keep_length must be true or false, not 'all of it'"):
-        ScenarioWan22ReframeOperator(task_id="make", video_url=video_id, keep_length="all of it").execute(
-            TaskRun().context
-        )
+        ScenarioWan22ReframeOperator(task_id="make", video=video_id, keep_length="all of it").execute(TaskRun().context)
     assert scenario.ledger()["totals"]["jobs"] == 0
 
 
@@ -329,13 +331,13 @@ def test_what_may_be_left_out_and_came_out_empty_is_left_out(scenario: SandboxSe
     ("argument", "value"),
     [
         (name, value)
-        for name in ("timeout", "slot_timeout", "poll_interval")
+        for name in ("timeout", "capacity_timeout", "poll_interval")
         for value in (0, -1, 1e14, "1e14", float("nan"), float("inf"), "nan", "soon", True, None)
     ]
     + [
         ("timeout", datetime.timedelta(days=31)),
         ("timeout", datetime.timedelta.max),
-        ("slot_timeout", 30 * 86400 + 1),
+        ("capacity_timeout", 30 * 86400 + 1),
         ("poll_interval", 3601),
         ("poll_interval", datetime.timedelta(hours=2)),
     ],
@@ -347,9 +349,9 @@ def test_times_have_bounds_when_the_dag_is_parsed(argument: str, value: Any) -> 
 
 def test_times_at_their_bounds() -> None:
     made = ScenarioWan21TextToVideoOperator(
-        task_id="make", prompt="x", timeout=datetime.timedelta(days=30), poll_interval="3600", slot_timeout=0.1
+        task_id="make", prompt="x", timeout=datetime.timedelta(days=30), poll_interval="3600", capacity_timeout=0.1
     )
-    assert (made.timeout, made.poll_interval, made.slot_timeout) == (2592000.0, 3600.0, 0.1)
+    assert (made.timeout, made.poll_interval, made.capacity_timeout) == (2592000.0, 3600.0, 0.1)
 
 
 def test_a_connection_that_came_out_empty_is_not_the_default_one(scenario: SandboxServer) -> None:
@@ -378,6 +380,6 @@ def test_what_is_compared_is_plain_json() -> None:
 def test_a_sequence_of_any_kind_is_a_list(scenario: SandboxServer, video_id: str, image_id: str) -> None:
     images: Sequence[str] = (image_id, image_id)
     ScenarioWan22OutpaintingOperator(
-        task_id="make", prompt="x", video_url=video_id, ref_image_urls=images, wait_for_completion=False
+        task_id="make", prompt="x", video=video_id, reference_images=images, wait_for_completion=False
     ).execute(TaskRun().context)
     assert scenario.ledger()["entries"][0]["inputs"]["refImageUrls"] == [image_id, image_id]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.exceptions import ScenarioJobUnreadableError
 from airflow_provider_scenario.polling import blocking, wait
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
@@ -56,7 +56,7 @@ def waited(script: Script, seconds: float = 20.0) -> tuple[WaitResult, list[str]
     """Wait as an operator does, and give the result, what was reported, and the paths that were asked for."""
     reported: list[str] = []
     state = WaitState("job_1", time.time() + seconds)
-    with scripted(script) as server, ScenarioClient(Access("key", "secret", server.url)) as client:
+    with scripted(script) as server, ScenarioClient(ClientConfig("key", "secret", server.url)) as client:
         result = poll_until_done(state, client, 0.05, lambda one: reported.extend(one.pop_updates()[0]))
     return result, reported, [request.target for request in server.requests]
 
@@ -140,7 +140,7 @@ def test_a_final_check_waits_for_outputs_but_not_for_the_job() -> None:
         answers = told(*rows)
         with (
             scripted(lambda _request, answers=answers: next(answers)) as server,  # type: ignore[misc]
-            ScenarioClient(Access("key", "secret", server.url)) as client,
+            ScenarioClient(ClientConfig("key", "secret", server.url)) as client,
         ):
             result = final_check("job_1", client)
         assert (result.has_outputs, result.timed_out) == (has_outputs, timed_out)

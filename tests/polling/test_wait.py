@@ -28,7 +28,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.outcome import no_client_error
+from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import REFUSED_FOR, WaitResult, WaitState, deadline_of
 
 DEADLINE = 3600.0

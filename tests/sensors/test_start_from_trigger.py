@@ -17,7 +17,7 @@ from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.sensors import job as sensor_module
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
-from airflow_provider_scenario.triggers.sensor import ScenarioSensorTrigger
+from airflow_provider_scenario.triggers.job import ScenarioSensorTrigger
 from tests.task_run import TaskRun, restored
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ A task instance may buy only if it has no such job. A job ceases to be one when
 - it has ended in ``failure`` or ``canceled``, and another try than the one that bought it buys anew;
 - it was returned, and the task cleared after that with ``on_clear="regenerate"``. Where the clear takes the record
   away, nobody knows what was returned: there every job that has finished counts as returned;
-- a try began with other inputs than the try before it, with ``on_stale="resubmit"``.
+- a try began with other inputs than the try before it, with ``on_changed_inputs="resubmit"``.
 
 Five worlds: what proves whose a job is, and who remembers it.
 
@@ -56,9 +56,9 @@ from hypothesis.stateful import (
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
 from airflow_provider_scenario.submission.decision import (
+    OnChangedInputs,
     OnClear,
     OnLostSubmission,
-    OnStale,
     Order,
     SubmissionPolicy,
     SubmittedJob,
@@ -97,7 +97,7 @@ PROMPTS = (unicodedata.normalize("NFD", 'a "grey" cat in a café, asleep'), "two
 TASKS = ("task[0]", "task[1]")
 RETRIES = 2
 
-Fate = tuple[float | None, str, str]
+ChargeStatus = tuple[float | None, str, str]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Trouble:
     faults: tuple[int, ...] = ()
     ahead: tuple[float, ...] = (0.0,)
     list_out: float = 0.0
-    fate: Fate = (30.0, "success", "queued")
+    fate: ChargeStatus = (30.0, "success", "queued")
     lacks: frozenset[str] = frozenset()
 
 
@@ -217,7 +217,7 @@ class Histories(RuleBasedStateMachine):
         policy=st.builds(
             SubmissionPolicy,
             st.sampled_from(OnLostSubmission),
-            st.sampled_from(OnStale),
+            st.sampled_from(OnChangedInputs),
             st.none() | st.sampled_from(OnClear),
         ),
         clock_ahead=st.sampled_from([-600.0, -90.0, 0.0, 90.0, 600.0]),
@@ -374,7 +374,9 @@ class Histories(RuleBasedStateMachine):
         missing=lacks,
         unreadable=st.sampled_from([False, False, False, True]),
     )
-    def a_stranger_buys(self, prompt: str, model: str, fate: Fate, missing: frozenset[str], unreadable: bool) -> None:
+    def a_stranger_buys(
+        self, prompt: str, model: str, fate: ChargeStatus, missing: frozenset[str], unreadable: bool
+    ) -> None:
         self.strangers += 1
         if unreadable and self.lacks_for_good:
             missing = frozenset(["id"])
@@ -386,7 +388,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.seed_is_ours)
     @rule(task=tasks, prompt=st.sampled_from(PROMPTS), generation=st.sampled_from([1, 1, 2]), fate=fates)
-    def a_twin_buys(self, task: str, prompt: str, generation: int, fate: Fate) -> None:
+    def a_twin_buys(self, task: str, prompt: str, generation: int, fate: ChargeStatus) -> None:
         """Another Airflow has a task with the same names, on the same project."""
         self.trouble = Trouble(fate=fate)
         key = dataclasses.replace(self.tasks[task].key, run_started_at=START - 77.0, max_tries=RETRIES)
@@ -398,7 +400,7 @@ class Histories(RuleBasedStateMachine):
     def run(self, ti: TaskInstance, trouble: Trouble) -> ScenarioError | None:
         ti.tries += 1
         try_number = ti.tries
-        buys_changed = self.policy.on_stale is OnStale.RESUBMIT or not self.changes_are_seen
+        buys_changed = self.policy.on_changed_inputs is OnChangedInputs.RESUBMIT or not self.changes_are_seen
         if ti.tried_prompt not in (None, ti.prompt) and buys_changed:
             self.let_go(ti)
         ti.tried_prompt = ti.prompt
@@ -584,7 +586,7 @@ class Histories(RuleBasedStateMachine):
             if ti.waits_for is not None:
                 self.look(ti, ti.waits_for, None)
                 continue
-            if self.policy.on_stale is OnStale.FAIL:
+            if self.policy.on_changed_inputs is OnChangedInputs.FAIL:
                 self.undo_change(ti)
             error = self.run(ti, Trouble())
             if isinstance(error, ScenarioSubmissionError) and not cleared:
@@ -606,7 +608,11 @@ class Histories(RuleBasedStateMachine):
         if not ti.succeeded and self.unprovable:
             assert isinstance(error, ScenarioSubmissionError), f"{ti.name} ended with {error!r}"
             return
-        if not ti.succeeded and isinstance(error, ScenarioSubmissionError) and self.policy.on_stale is OnStale.FAIL:
+        if (
+            not ti.succeeded
+            and isinstance(error, ScenarioSubmissionError)
+            and self.policy.on_changed_inputs is OnChangedInputs.FAIL
+        ):
             named = [job for job in self.scenario.jobs if job.id == error.job_id]
             assert named, f"{ti.name} ended with {error!r}"
             assert self.is_indistinct(ti, named[0]), f"{ti.name} ended with {error!r}"

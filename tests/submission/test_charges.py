@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.submission.charges import (
-    Charge,
-    Fate,
-    Purchases,
-    Spending,
+    ChargeStatus,
+    JobCost,
+    PurchaseSummary,
+    RunCost,
     fate_of,
-    spending_of,
+    run_cost_of,
     spent_on,
     with_charge,
 )
@@ -30,25 +30,25 @@ def job(status: str, cost: str | None = "7.25", **facts: Any) -> Job:
 @pytest.mark.parametrize(
     ("one", "fate", "spent"),
     [
-        (job("success"), Fate.SPENT, "7.25"),
-        (job("failure"), Fate.REFUNDED, "0"),
-        (job("failure", refund_disabled=True), Fate.SPENT, "7.25"),
-        (job("canceled"), Fate.UNCERTAIN, None),
-        (job("canceled", refund_disabled=True), Fate.UNCERTAIN, None),
-        (job("queued"), Fate.RUNNING, "7.25"),
-        (job("brand-new"), Fate.RUNNING, "7.25"),
-        (job("success", "0"), Fate.SPENT, "0"),
-        (job("success", None), Fate.UNKNOWN, None),
-        (job("failure", None), Fate.UNKNOWN, None),
+        (job("success"), ChargeStatus.SPENT, "7.25"),
+        (job("failure"), ChargeStatus.REFUNDED, "0"),
+        (job("failure", refund_disabled=True), ChargeStatus.SPENT, "7.25"),
+        (job("canceled"), ChargeStatus.UNCERTAIN, None),
+        (job("canceled", refund_disabled=True), ChargeStatus.UNCERTAIN, None),
+        (job("queued"), ChargeStatus.RUNNING, "7.25"),
+        (job("brand-new"), ChargeStatus.RUNNING, "7.25"),
+        (job("success", "0"), ChargeStatus.SPENT, "0"),
+        (job("success", None), ChargeStatus.UNKNOWN, None),
+        (job("failure", None), ChargeStatus.UNKNOWN, None),
     ],
 )
-def test_what_became_of_the_money_of_a_job(one: Job, fate: Fate, spent: str | None) -> None:
+def test_what_became_of_the_money_of_a_job(one: Job, fate: ChargeStatus, spent: str | None) -> None:
     assert fate_of(one) is fate
     assert spent_on(one) == (None if spent is None else Decimal(spent))
 
 
 def test_a_job_that_scenario_does_not_tell_of_is_unknown() -> None:
-    assert fate_of(None) is Fate.UNKNOWN
+    assert fate_of(None) is ChargeStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_add_ons_that_read_nothing_after_a_refund_are_told_from_the_record(
     assert with_charge(one, charged).cost == Decimal(cost)
 
 
-MANY = Spending(
+MANY = RunCost(
     (
-        Charge("generate[0]", "job_1", Fate.SPENT, Decimal("0.1")),
-        Charge("generate[0]", "job_2", Fate.REFUNDED, Decimal("0.2")),
-        Charge("generate[1]", "job_3", Fate.RUNNING, Decimal("0.2")),
-        Charge("reframe", "job_4", Fate.UNCERTAIN, Decimal(7)),
-        Charge("reframe", "job_5", Fate.UNKNOWN),
+        JobCost("generate[0]", "job_1", ChargeStatus.SPENT, Decimal("0.1")),
+        JobCost("generate[0]", "job_2", ChargeStatus.REFUNDED, Decimal("0.2")),
+        JobCost("generate[1]", "job_3", ChargeStatus.RUNNING, Decimal("0.2")),
+        JobCost("reframe", "job_4", ChargeStatus.UNCERTAIN, Decimal(7)),
+        JobCost("reframe", "job_5", ChargeStatus.UNKNOWN),
     )
 )
 
@@ -95,48 +95,48 @@ def test_a_report_reads_well() -> None:
         "which 7 creative units were charged and may or may not be refunded, not counted; 1 of which Scenario does not "
         "tell the cost, not counted"
     )
-    assert str(Spending(MANY.charges[:1])) == "1 job cost 0.1 creative units"
-    assert str(Spending()) == "0 jobs cost 0 creative units"
+    assert str(RunCost(MANY.charges[:1])) == "1 job cost 0.1 creative units"
+    assert str(RunCost()) == "0 jobs cost 0 creative units"
 
 
 def test_a_job_that_two_tasks_name_counts_once_for_the_first() -> None:
     done = job("success")
     bought = [("a", "job_1"), ("b", "job_2"), ("c", "job_1")]
-    spending = spending_of([Charge.of(task, job_id, done) for task, job_id in bought])
+    spending = run_cost_of([JobCost.of(task, job_id, done) for task, job_id in bought])
     assert [(charge.task, charge.job_id) for charge in spending.charges] == [("b", "job_2"), ("a", "job_1")]
     assert spending.spent == Decimal("14.5")
 
 
 @given(st.lists(st.decimals(0, 10_000, places=2), max_size=50))
 def test_sums_are_exact_to_the_last_digit(costs: list[Decimal]) -> None:
-    charges = tuple(Charge("task", f"job_{i}", Fate.SPENT, cost) for i, cost in enumerate(costs))
+    charges = tuple(JobCost("task", f"job_{i}", ChargeStatus.SPENT, cost) for i, cost in enumerate(costs))
     hundredths = sum(int(cost * 100) for cost in costs)
-    assert int(Spending(charges).spent * 100) == hundredths
-    assert Decimal(Spending(charges).to_json()["spent"]) * 100 == hundredths
+    assert int(RunCost(charges).spent * 100) == hundredths
+    assert Decimal(RunCost(charges).to_json()["spent"]) * 100 == hundredths
 
 
 @pytest.mark.parametrize(
     ("one", "charged", "fate", "cost"),
     [
-        (job("success", None), "7.25", Fate.SPENT, "7.25"),
-        (job("queued", None), "7.25", Fate.RUNNING, "7.25"),
-        (job("failure", None), "7.25", Fate.REFUNDED, "7.25"),
-        (job("canceled", None), "7.25", Fate.UNCERTAIN, "7.25"),
-        (job("success", "7"), "7.25", Fate.SPENT, "7"),
-        (job("success", None), None, Fate.UNKNOWN, None),
-        (None, "7.25", Fate.UNKNOWN, "7.25"),
-        (None, None, Fate.UNKNOWN, None),
+        (job("success", None), "7.25", ChargeStatus.SPENT, "7.25"),
+        (job("queued", None), "7.25", ChargeStatus.RUNNING, "7.25"),
+        (job("failure", None), "7.25", ChargeStatus.REFUNDED, "7.25"),
+        (job("canceled", None), "7.25", ChargeStatus.UNCERTAIN, "7.25"),
+        (job("success", "7"), "7.25", ChargeStatus.SPENT, "7"),
+        (job("success", None), None, ChargeStatus.UNKNOWN, None),
+        (None, "7.25", ChargeStatus.UNKNOWN, "7.25"),
+        (None, None, ChargeStatus.UNKNOWN, None),
     ],
 )
 def test_what_was_noted_counts_where_scenario_tells_no_cost(
-    one: Job | None, charged: str | None, fate: Fate, cost: str | None
+    one: Job | None, charged: str | None, fate: ChargeStatus, cost: str | None
 ) -> None:
-    charge = Charge.of("generate", "job_1", one, charged)
+    charge = JobCost.of("generate", "job_1", one, charged)
     assert (charge.fate, charge.cost) == (fate, None if cost is None else Decimal(cost))
 
 
 def test_an_unknown_job_is_told_with_what_was_noted() -> None:
-    spending = Spending((Charge("generate", "job_1", Fate.UNKNOWN, Decimal("7.25")),))
+    spending = RunCost((JobCost("generate", "job_1", ChargeStatus.UNKNOWN, Decimal("7.25")),))
     assert (spending.to_json()["spent"], spending.to_json()["unknown"]) == ("0", "7.25")
     assert str(spending) == (
         "1 job cost 0 creative units; 1 of which Scenario does not tell the cost, 7.25 creative units as noted at the "
@@ -145,10 +145,10 @@ def test_an_unknown_job_is_told_with_what_was_noted() -> None:
 
 
 def test_what_a_task_shows_is_read_back_from_json() -> None:
-    bought = Purchases("generate[3]", "scenario_default", None, ("job_1", "job_2"), {"job_2": "7.25"})
-    assert Purchases.from_json(json.loads(json.dumps(bought.to_json()))) == bought
+    bought = PurchaseSummary("generate[3]", "scenario_default", None, ("job_1", "job_2"), {"job_2": "7.25"})
+    assert PurchaseSummary.from_json(json.loads(json.dumps(bought.to_json()))) == bought
 
 
 def test_what_an_earlier_version_showed_is_read() -> None:
     document = {"task": "generate", "scenario_conn_id": "scenario_default", "project_id": None, "job_ids": ["job_1"]}
-    assert Purchases.from_json(document) == Purchases("generate", "scenario_default", None, ("job_1",))
+    assert PurchaseSummary.from_json(document) == PurchaseSummary("generate", "scenario_default", None, ("job_1",))

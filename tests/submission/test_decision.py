@@ -10,9 +10,9 @@ import pytest
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.submission.decision import (
     Decision,
+    OnChangedInputs,
     OnClear,
     OnLostSubmission,
-    OnStale,
     Refuse,
     Rejoin,
     Search,
@@ -79,7 +79,7 @@ def test_a_finished_job_is_returned_until_a_clear_asks_for_another() -> None:
 @pytest.mark.parametrize("ended", [FAILED, CANCELED])
 def test_a_job_that_ended_badly_is_bought_anew_by_the_next_try(ended: Job) -> None:
     assert decided(BOUGHT, ended) == Submit(3, f"job job_1 ended in {ended.status.value}")
-    assert decided(BOUGHT, ended, wanted=OTHER, on_stale=OnStale.FAIL) == decided(BOUGHT, ended)
+    assert decided(BOUGHT, ended, wanted=OTHER, on_changed_inputs=OnChangedInputs.FAIL) == decided(BOUGHT, ended)
     assert decided(BOUGHT, ended, same_try=True) == Rejoin(ended)
 
 
@@ -95,7 +95,7 @@ def test_changed_inputs_are_named(seen: Job) -> None:
     assert isinstance(decision, Submit)
     assert decision.generation == 3
     assert "changed since generation 2 (job job_1): prompt;" in decision.reason
-    refusal = decided(BOUGHT, seen, wanted=OTHER, on_stale=OnStale.FAIL)
+    refusal = decided(BOUGHT, seen, wanted=OTHER, on_changed_inputs=OnChangedInputs.FAIL)
     assert isinstance(refusal, Refuse)
     assert refusal.reason.startswith("Inputs changed since generation 2 (job job_1): prompt.\n")
 

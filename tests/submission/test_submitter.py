@@ -23,9 +23,9 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.submission.decision import (
+    OnChangedInputs,
     OnClear,
     OnLostSubmission,
-    OnStale,
     SubmissionPolicy,
     SubmittedJob,
 )
@@ -324,7 +324,7 @@ def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
     worker = Worker()
     worker.dies("after POST")
     worker.inputs = {**INPUTS, "prompt": "two dogs run on a beach"}
-    refusing = SubmissionPolicy(on_stale=OnStale.FAIL)
+    refusing = SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL)
     worker.policy, anew = refusing, worker.policy
     with pytest.raises(ScenarioSubmissionError, match=r"\(job job_1\): prompt\."):
         worker.go()
@@ -535,16 +535,16 @@ def test_where_neither_record_nor_seed_tells_only_this_runs_time_counts() -> Non
     assert worker.go().job.id == "job_2"
 
 
-@pytest.mark.parametrize("on_stale", OnStale)
+@pytest.mark.parametrize("on_changed_inputs", OnChangedInputs)
 @pytest.mark.parametrize("inputs", [INPUTS, {**INPUTS, "prompt": "two dogs run on a beach"}], ids=["same", "changed"])
 def test_without_a_store_a_row_that_never_tells_its_seed_is_not_bought_over(
-    inputs: dict[str, Any], on_stale: OnStale
+    inputs: dict[str, Any], on_changed_inputs: OnChangedInputs
 ) -> None:
-    worker = Worker(has_store=False, policy=SubmissionPolicy(on_stale=on_stale))
+    worker = Worker(has_store=False, policy=SubmissionPolicy(on_changed_inputs=on_changed_inputs))
     worker.scenario.lacking = lambda: (frozenset(["seed"]), True)
     worker.go()
     worker.inputs = inputs
-    if inputs is not INPUTS and on_stale is OnStale.RESUBMIT:
+    if inputs is not INPUTS and on_changed_inputs is OnChangedInputs.RESUBMIT:
         assert worker.go().job.id == "job_2"
         return
     with pytest.raises(ScenarioSubmissionError, match="job_1") as raised:
@@ -554,8 +554,8 @@ def test_without_a_store_a_row_that_never_tells_its_seed_is_not_bought_over(
 
 
 def test_without_a_store_a_row_that_tells_its_seed_late_is_read_singly() -> None:
-    for on_stale in OnStale:
-        worker = Worker(has_store=False, policy=SubmissionPolicy(on_stale=on_stale))
+    for on_changed_inputs in OnChangedInputs:
+        worker = Worker(has_store=False, policy=SubmissionPolicy(on_changed_inputs=on_changed_inputs))
         worker.scenario.lacking = lambda: (frozenset(["seed"]), False)
         worker.go()
         assert worker.go().job.id == "job_1"

@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
-from airflow_provider_scenario.api.retry import Patience
+from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.this_airflow import has_task_state_store
@@ -47,9 +47,9 @@ class TaskInstance:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(attempts=4, first_wait=0.02, longest_wait=0.1)
-    monkeypatch.setattr(download, "PATIENCE", patience)
-    monkeypatch.setattr(upload, "PATIENCE", patience)
+    retry_config = RetryConfig(attempts=4, first_wait=0.02, longest_wait=0.1)
+    monkeypatch.setattr(download, "RETRY_CONFIG", retry_config)
+    monkeypatch.setattr(upload, "RETRY_CONFIG", retry_config)
     monkeypatch.setattr(download, "FIRST_POLL", 0.1)
 
 

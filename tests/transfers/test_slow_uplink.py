@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_provider_scenario.api.access import Access
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 
 BUFFER = 32_768
@@ -89,7 +89,7 @@ def storage(pause: Callable[[], float], cuts: Sequence[int] = ()) -> Iterator[St
 
 
 def client(timeout: float) -> ScenarioClient:
-    return ScenarioClient(Access("key", "secret", timeout=timeout))
+    return ScenarioClient(ClientConfig("key", "secret", timeout=timeout))
 
 
 def test_a_part_may_take_longer_than_every_time_out() -> None:

@@ -63,8 +63,8 @@ def test_survives_being_stored_and_made_anew(scenario: SandboxServer) -> None:
 
 def test_the_first_look_comes_late(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's scheduler marks a task failed whose trigger fires at once."""
-    assert wait.FIRST_LOOK >= 8
-    monkeypatch.setattr("airflow_provider_scenario.triggers.job.FIRST_LOOK", 0.5)
+    assert wait.MIN_DEFERRAL_SECONDS >= 8
+    monkeypatch.setattr("airflow_provider_scenario.triggers.job.MIN_DEFERRAL_SECONDS", 0.5)
     (job_id,) = scenario.make_jobs(1, status="success")
     started = time.monotonic()
     only_event(waiting_for(job_id, seconds=-100))
@@ -320,7 +320,7 @@ def test_pushes_progress_where_airflow_takes_it(scenario: SandboxServer, monkeyp
         pushed.append(row)
 
     monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push, raising=False)
-    monkeypatch.setattr("airflow_provider_scenario.triggers.progress.AT_ONCE", 100)  # A job of a second is no job.
+    monkeypatch.setattr("airflow_provider_scenario.polling.progress.AT_ONCE", 100)  # A job of a second is no job.
     (job_id,) = scenario.make_jobs(1, seconds=1.0)
     only_event(with_task(waiting_for(job_id), map_index=3))
     assert {(row["key"], row["task_id"], row["map_index"]) for row in pushed} == {("progress", "generate", 3)}

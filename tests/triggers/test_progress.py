@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.triggers.progress import A_SECOND, AT_ONCE, push_progress
+from airflow_provider_scenario.polling.progress import A_SECOND, AT_ONCE, push_progress
 from tests.virtual_time import run
 
 TASK = SimpleNamespace(dag_id="nightly", task_id="generate", run_id="run_1", map_index=None)

@@ -8,8 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
-from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
-from airflow_provider_scenario.triggers.watchers import _watchers, watcher_of
+from airflow_provider_scenario.triggers.job import ScenarioJobTrigger, _watchers, watcher_of
 from tests.task_run import events_of, restored
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ with DAG(
     clip = ObjectStorageToScenarioOperator(task_id="upload", source="{{ params.video }}")
     outpaint = ScenarioWan22OutpaintingOperator(
         task_id="outpaint",
-        video_url=clip.output,
+        video=clip.output,
         prompt="The same scene, seen from further away",
         keep_length=True,
         wait_for_completion=False,
@@ -34,7 +34,7 @@ with DAG(
     )
     reframe = ScenarioWan22ReframeOperator(
         task_id="reframe",
-        video_url=outpainted.output["asset_id"],
+        video=outpainted.output["asset_id"],
         aspect_ratio="9:16",
         keep_length=True,
         wait_for_completion=False,

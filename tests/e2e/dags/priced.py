@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.spending import spent_in_run
+from airflow_provider_scenario.run_cost import get_run_cost
 
 for dag_id, deferrable in {"priced_blocking": False, "priced_deferrable": True}.items():
     with DAG(
@@ -29,6 +29,6 @@ for dag_id, deferrable in {"priced_blocking": False, "priced_deferrable": True}.
 
         @task(trigger_rule="all_done")
         def report() -> dict[str, Any]:
-            return spent_in_run().to_json()
+            return get_run_cost().to_json()
 
         buy >> report()

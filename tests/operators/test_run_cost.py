@@ -15,15 +15,15 @@ import pytest
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.outcome import amount
-from airflow_provider_scenario.spending import spent_in_run
+from airflow_provider_scenario.polling.result import format_units
+from airflow_provider_scenario.run_cost import get_run_cost
 from tests.figures import figure
 from tests.task_run import TaskRun, deferral, resumed
 from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from airflow_provider_scenario.submission.charges import Spending
+    from airflow_provider_scenario.submission.charges import RunCost
     from tests.quick_scenario import Log
 
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
@@ -67,9 +67,9 @@ class Run:
         task.ti.run_id, task.ti.task_id = self.run_id, task_id
         return task
 
-    def spending(self) -> Spending:
+    def spending(self) -> RunCost:
         task_ids = {task_id for run_id, task_id in self.xcoms.shelves if run_id == self.run_id}
-        return spent_in_run({"ti": self.task("report").ti, "dag": SimpleNamespace(task_ids={*task_ids, "idle"})})
+        return get_run_cost({"ti": self.task("report").ti, "dag": SimpleNamespace(task_ids={*task_ids, "idle"})})
 
 
 def net(entry: dict[str, Any]) -> Decimal:
@@ -283,7 +283,7 @@ def test_log_xcoms_and_ledger_agree_in_many_runs(scenario: SandboxServer, xcoms:
 
     logged, said = log.text, "\n".join(one for story in stories for one in story.said)
     for job_id, entry in entries.items():
-        charged = amount(Decimal(str(entry["charged"])))
+        charged = format_units(Decimal(str(entry["charged"])))
         assert as_logged(f"Scenario accepted job {job_id} for {charged} creative unit") in logged
         if entry["refunded"]:
             assert f"{job_id} (" not in said or f"Scenario refunds its {charged} creative unit" in said
@@ -291,7 +291,7 @@ def test_log_xcoms_and_ledger_agree_in_many_runs(scenario: SandboxServer, xcoms:
     for story in stories:
         for task in story.tries:
             if task.xcoms.get("asset_id") or "cost" in task.xcoms:
-                assert task.xcoms["cost"] == amount(net(entries[task.xcoms["job_id"]]))
+                assert task.xcoms["cost"] == format_units(net(entries[task.xcoms["job_id"]]))
                 shown += 1
     endings = {entry["status"] for entry in entries.values()}
     assert endings >= {"success", "failure"}

@@ -19,26 +19,34 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.submission.decision import SubmissionPolicy
 
 
-__all__ = ["policy_of", "seconds_of", "stringify_paths", "turned_back"]
+__all__ = ["parse_literal", "policy_of", "seconds_of", "stringify_paths"]
 
 
-def policy_of(on_lost_submission: str, on_stale: str, on_clear: str | None) -> SubmissionPolicy:
+def policy_of(on_lost_submission: str, on_changed_inputs: str, on_clear: str | None) -> SubmissionPolicy:
     """Return how the author wants doubtful cases decided.
 
     :param on_lost_submission: ``"resubmit"`` or ``"fail"``.
-    :param on_stale: ``"resubmit"`` or ``"fail"``.
+    :param on_changed_inputs: ``"resubmit"`` or ``"fail"``.
     :param on_clear: ``"regenerate"``, ``"reuse"`` or ``None``.
     :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
     """
-    from airflow_provider_scenario.submission.decision import OnClear, OnLostSubmission, OnStale, SubmissionPolicy
+    from airflow_provider_scenario.submission.decision import (
+        OnChangedInputs,
+        OnClear,
+        OnLostSubmission,
+        SubmissionPolicy,
+    )
 
     try:
         policy = SubmissionPolicy(
-            OnLostSubmission(on_lost_submission), OnStale(on_stale), None if on_clear is None else OnClear(on_clear)
+            OnLostSubmission(on_lost_submission),
+            OnChangedInputs(on_changed_inputs),
+            None if on_clear is None else OnClear(on_clear),
         )
     except ValueError as error:
         message = (
-            f"{error}: on_lost_submission and on_stale take 'resubmit' or 'fail', on_clear 'regenerate' or 'reuse'."
+            f"{error}: on_lost_submission and on_changed_inputs take 'resubmit' or 'fail', on_clear "
+            "takes 'regenerate' or 'reuse'."
         )
     else:
         forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
@@ -48,7 +56,7 @@ def policy_of(on_lost_submission: str, on_stale: str, on_clear: str | None) -> S
     raise ScenarioConfigurationError(message)
 
 
-def turned_back(text: str) -> Any:
+def parse_literal(text: str) -> Any:
     """Return the mapping or list that templating turned into text, as JSON or as Python wrote it; else the text."""
     for read in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

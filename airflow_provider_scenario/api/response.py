@@ -1,18 +1,22 @@
-"""A reply as it came, and the error it stands for, if it stands for one."""
+"""A response as it came, and the error it stands for, if it stands for one."""
 
 from __future__ import annotations
 
 import datetime
 import email.utils
+import enum
 import json
 import math
-from collections.abc import Mapping
+import re
+import time
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.api.job import whole_number
-from airflow_provider_scenario.api.refusal import Topic, topic_of
+from airflow_provider_scenario.api.values import whole_number
 from airflow_provider_scenario.exceptions import (
+    ErrorDetails,
     ScenarioAuthenticationError,
     ScenarioConcurrencyLimitError,
     ScenarioConfigurationError,
@@ -23,19 +27,152 @@ from airflow_provider_scenario.exceptions import (
     ScenarioNotFoundError,
     ScenarioPermissionError,
     ScenarioRateLimitError,
-    ScenarioSaid,
     ScenarioServerError,
     redact,
 )
 
+if TYPE_CHECKING:
+    import requests
+
+
+LARGEST_REPLY = 32 * 2**20
+"""Bytes of JSON, unpacked, beyond which a reply is not read: the largest known have less than 1 MiB."""
+
+
+ACCEPTED_ENCODING = "gzip"
+"""The one encoding that is asked for and unpacked."""
+
+
+_PIECE = 64 * 2**10
+
+
+_SMALL_PIECE = 512
+"""For urllib3 before 2.2, which waits until a piece is whole."""
+
+
+class UnreadableBodyError(Exception):
+    """The body is no use, for the reason given."""
+
+
+class SlowBodyError(Exception):
+    """The body does not come to its end in time."""
+
+
+def read_body(response: requests.Response, *, seconds: float, largest: int = LARGEST_REPLY) -> bytes:
+    """Return the whole body, unpacked.
+
+    :param response: A reply whose body has not been read.
+    :param seconds: Seconds for the whole of the body, more than 0.
+    :param largest: Bytes it may have, packed and unpacked.
+    :raises SlowBodyError: if it takes longer.
+    :raises UnreadableBodyError: if it is larger, or packed in a way that was not asked for.
+    """
+    until = time.monotonic() + seconds
+    read, size = _reader(response)
+    unpack = _unpacker(response.headers.get("Content-Encoding", ""), largest)
+    content = bytearray()
+    while piece := read(size, decode_content=False):
+        content += unpack(piece, largest + 1 - len(content))
+        if len(content) > largest:
+            raise UnreadableBodyError(f"is larger than {largest // 2**20} MiB")
+        if time.monotonic() > until:
+            raise SlowBodyError(f"its reply did not end within {seconds:g} seconds")
+    return bytes(content)
+
+
+def _reader(response: requests.Response) -> tuple[Callable[..., bytes], int]:
+    """Return what reads a piece, and how large a piece to ask for."""
+    read1: Callable[..., bytes] | None = getattr(response.raw, "read1", None)
+    return (read1, _PIECE) if read1 is not None else (response.raw.read, _SMALL_PIECE)
+
+
+def _unpacker(encoding: str, largest: int) -> Callable[[bytes, int], bytes]:
+    """Return what unpacks the next piece, to at most so many bytes."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return lambda piece, _most: piece
+    if encoding not in (ACCEPTED_ENCODING, "x-gzip"):
+        raise UnreadableBodyError("comes in an encoding that was not asked for")
+    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    packed = 0
+
+    def unpack(piece: bytes, most: int) -> bytes:
+        nonlocal packed
+        packed += len(piece)
+        if packed > largest:
+            raise UnreadableBodyError(f"is larger than {largest // 2**20} MiB")
+        try:
+            return gzip.decompress(piece, most)
+        except zlib.error:
+            trouble = "is not the gzip that it says it is"
+        raise UnreadableBodyError(trouble)
+
+    return unpack
+
+
+MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
+"""Words by which Scenario's own plugins recognise a blocked prompt."""
+
+
+# Whole words, and "flagged" not before what was found wrong: an input has "moderate" motion, "flagged inputs: fps".
+_MODERATION = re.compile(
+    rf"(?im)\b(?:{'|'.join(MODERATION_WORDS)}|moderators?)\b"
+    r"|\bflagged\s+(?:as|by|for)\b"
+    r"|\bflagged(?=\s*(?:[.,;!)]|$))"
+)
+
+
+_UNITS = re.compile(r"(?i)\b(creative units?|credits?|CUs?)\b")
+
+
+_LACK = re.compile(r"(?i)\b(not enough|insufficient|out of|no more|ran out|used up|exhausted|lack\w*)\b")
+
+
+_PLAN = re.compile(r"(?i)\b(plan|subscription|trial)\b")
+
+
+class RefusalReason(enum.Enum):
+    """What a refusal is about."""
+
+    CREDITS = "credits"
+    """The team has too few creative units."""
+    PLAN = "plan"
+    """The team's plan has expired, or does not hold this."""
+    MODERATION = "moderation"
+    """What was asked for is blocked."""
+
+
+def is_moderation(words: str) -> bool:
+    """Return whether words speak of moderation."""
+    return _MODERATION.search(words) is not None
+
+
+def refusal_reason_of(status: int, words: str) -> RefusalReason | None:
+    """Return what a refusal is about; ``None`` if its status tells all there is.
+
+    :param status: HTTP status.
+    :param words: Scenario's reason.
+    """
+    if status not in (400, 402, 403, 409, 422):
+        return None
+    if _UNITS.search(words) and _LACK.search(words):
+        return RefusalReason.CREDITS
+    if status in (402, 403) and _PLAN.search(words):
+        return RefusalReason.PLAN
+    if status == 402:
+        return RefusalReason.CREDITS
+    return RefusalReason.MODERATION if is_moderation(words) else None
+
+
 _REASON_KEYS = ("reason", "message", "error", "detail")
+
 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 """Statuses by which Scenario says that it did not do what was asked."""
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """One HTTP reply.
 
     :param status: HTTP status.
@@ -67,7 +204,7 @@ class Reply:
             raise ScenarioServerError(
                 f"Scenario's reply (HTTP {self.status}) is not the JSON object it should be: it was cut, or it comes "
                 "from a proxy between here and Scenario.",
-                said=ScenarioSaid(status=self.status),
+                details=ErrorDetails(status=self.status),
             )
         return document
 
@@ -99,13 +236,13 @@ class Reply:
             return max(0.0, (date - now).total_seconds())
         return _seconds((self._document() or {}).get("remainingSeconds"))
 
-    def said(self) -> ScenarioSaid:
+    def details(self) -> ErrorDetails:
         """Return what the body says of an error."""
         document = self._document() or {}
         reasons = (document.get(key) for key in _REASON_KEYS)
         reason = next((text for text in reasons if isinstance(text, str) and text), None)
         trace_id = document.get("trace_id") or document.get("traceId")
-        return ScenarioSaid(
+        return ErrorDetails(
             status=self.status,
             reason=redact(reason) if reason else None,
             trace_id=redact(trace_id) if trace_id else None,
@@ -119,7 +256,7 @@ class Reply:
         return document if isinstance(document, dict) else None
 
 
-def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
+def error_of(reply: Response, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
     """Return the error a reply stands for, or ``None`` for a 2xx. It tells in ``is_refusal`` whose refusal it is.
 
     :param reply: The reply.
@@ -134,89 +271,92 @@ def error_of(reply: Reply, action: str, *, now: datetime.datetime, is_purchase: 
     return error
 
 
-def _error_for(reply: Reply, action: str, now: datetime.datetime, is_purchase: bool) -> ScenarioError:
-    said = reply.said()
-    words = said.reason or f"HTTP {reply.status} without a reason"
-    trace = f" (trace id {said.trace_id})" if said.trace_id else ""
+def _error_for(reply: Response, action: str, now: datetime.datetime, is_purchase: bool) -> ScenarioError:
+    details = reply.details()
+    words = details.reason or f"HTTP {reply.status} without a reason"
+    trace = f" (trace id {details.trace_id})" if details.trace_id else ""
     free = " Nothing was charged." if is_purchase and reply.is_refusal else ""
     if reply.status in _REFUSALS and not reply.is_refusal:
         free = " This is not how Scenario refuses: it may come from a proxy or gateway on the way."
     start = f"Scenario refused to {action}: {words.rstrip('.')}{trace}."
     document = reply._document() or {}
-    topic = topic_of(reply.status, words)
-    if topic is not None and (is_purchase or topic is not Topic.MODERATION):
-        return _refusal_of(topic, f"{start}{free}", said, document)
+    refusal_reason = refusal_reason_of(reply.status, words)
+    if refusal_reason is not None and (is_purchase or refusal_reason is not RefusalReason.MODERATION):
+        return _refusal_of(refusal_reason, f"{start}{free}", details, document)
     match reply.status:
         case 400 | 409 | 422:
-            return ScenarioInputError(f"{start}{free}", said=said)
+            return ScenarioInputError(f"{start}{free}", details=details)
         case 401:
             return ScenarioAuthenticationError(
-                f"{start}{free} Check the login (API key) and password (API secret) of the connection.", said=said
+                f"{start}{free} Check the login (API key) and password (API secret) of the connection.", details=details
             )
         case 403:
             if document.get("requiredPlan"):
-                return _refusal_of(Topic.PLAN, f"{start}{free}", said, document)
+                return _refusal_of(RefusalReason.PLAN, f"{start}{free}", details, document)
             return ScenarioPermissionError(
-                f"{start}{free} Check project_id of the connection, and that the key's project may use this.", said=said
+                f"{start}{free} Check project_id of the connection, and that the key's project may use this.",
+                details=details,
             )
         case 404:
             return ScenarioNotFoundError(
                 f"{start}{free} The id is wrong, or it is not visible in the project this API key belongs to.",
-                said=said,
+                details=details,
             )
         case 429:
-            return _busy(reply, start, said, document, now, free)
+            return _busy(reply, start, details, document, now, free)
         case status if status == 408 or status >= 500:
             return ScenarioServerError(
                 f"Scenario could not {action} just now (HTTP {status}): {words.rstrip('.')}{trace}.",
-                said=said,
+                details=details,
                 retry_after=reply.retry_after(now),
             )
         case status if status < 400:
             return ScenarioConfigurationError(
                 f"Scenario did not {action}: the address answers HTTP {status}, which leads elsewhere, and the API key "
                 "is not handed on. Check the host of the connection.",
-                said=said,
+                details=details,
             )
         case _:
-            return ScenarioInputError(f"{start} (HTTP {reply.status})", said=said)
+            return ScenarioInputError(f"{start} (HTTP {reply.status})", details=details)
 
 
-def _refusal_of(topic: Topic, start: str, said: ScenarioSaid, document: Mapping[str, Any]) -> ScenarioError:
+def _refusal_of(
+    refusal_reason: RefusalReason, start: str, details: ErrorDetails, document: Mapping[str, Any]
+) -> ScenarioError:
     """Return the error of a refusal that a person has to do something about."""
-    match topic:
-        case Topic.CREDITS:
+    match refusal_reason:
+        case RefusalReason.CREDITS:
             return ScenarioInsufficientCreditsError(
-                f"{start} A retry can't help: the team needs more creative units. Then clear the task.", said=said
+                f"{start} A retry can't help: the team needs more creative units. Then clear the task.", details=details
             )
-        case Topic.PLAN:
+        case RefusalReason.PLAN:
             plan = document.get("requiredPlan")
             needs = f"This needs the plan {plan}" if plan else "The team's plan does not allow this"
             return ScenarioPermissionError(
-                f"{start} {needs}: renew or change the plan in Scenario, then clear the task.", said=said
+                f"{start} {needs}: renew or change the plan in Scenario, then clear the task.", details=details
             )
-        case Topic.MODERATION:
+        case RefusalReason.MODERATION:
             return ScenarioModerationError(
                 f"{start} The same inputs would be blocked again, so there is no retry: change the prompt or the "
                 "media, then clear the task.",
-                said=said,
+                details=details,
             )
 
 
 def _busy(
-    reply: Reply, start: str, said: ScenarioSaid, document: Mapping[str, Any], now: datetime.datetime, free: str
+    reply: Response, start: str, details: ErrorDetails, document: Mapping[str, Any], now: datetime.datetime, free: str
 ) -> ScenarioRateLimitError:
-    details = document.get("details")
-    details = details if isinstance(details, dict) else {}
+    given = document.get("details")
+    limits = given if isinstance(given, dict) else {}
     retry_after = reply.retry_after(now)
-    if "actionLimit" in details or "remainingSeconds" in document:
-        limit = details.get("actionLimit")
+    if "actionLimit" in limits or "remainingSeconds" in document:
+        limit = limits.get("actionLimit")
         error = ScenarioConcurrencyLimitError(
-            f"{start} No slot is free just now.{free}", said=said, retry_after=retry_after
+            f"{start} No slot is free just now.{free}", details=details, retry_after=retry_after
         )
         error.limit = whole_number(limit)
         return error
-    return ScenarioRateLimitError(f"{start}{free}", said=said, retry_after=retry_after)
+    return ScenarioRateLimitError(f"{start}{free}", details=details, retry_after=retry_after)
 
 
 def _seconds(value: object) -> float | None:

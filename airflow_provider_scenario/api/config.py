@@ -23,7 +23,7 @@ _SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True)
-class Access:
+class ClientConfig:
     """What a client needs to speak to one Scenario project.
 
     :param api_key: The API key, HTTP Basic's user name. Not shown in the repr.

@@ -10,19 +10,19 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import (
+    ErrorDetails,
     ScenarioError,
     ScenarioJobCanceledError,
     ScenarioJobFailedError,
     ScenarioJobUnreadableError,
     ScenarioModerationError,
     ScenarioNotFoundError,
-    ScenarioSaid,
     ScenarioTimeoutError,
 )
-from airflow_provider_scenario.outcome import (
-    amount,
+from airflow_provider_scenario.polling.result import (
     asset_page,
     error_of,
+    format_units,
     job_page,
     no_client_error,
     result_of,
@@ -109,7 +109,7 @@ def test_a_failed_job_says_why_what_becomes_of_the_money_and_what_a_retry_does(o
     assert type(error) is ScenarioJobFailedError
     assert str(error) == f"{message} {PAGE}"
     assert error.job_id == "job_1"
-    assert error.said == ScenarioSaid(reason=one.error, hint=one.hint)
+    assert error.details == ErrorDetails(reason=one.error, hint=one.hint)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_deadline_says_where_the_job_stands_and_that_it_runs_on(
     ],
 )
 def test_amounts_are_exact(units: str, text: str) -> None:
-    assert amount(Decimal(units)) == text
+    assert format_units(Decimal(units)) == text
 
 
 @pytest.mark.parametrize(

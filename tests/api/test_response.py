@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_scenario.api.reply import Reply, error_of
+from airflow_provider_scenario.api.response import Response, error_of
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioConcurrencyLimitError,
@@ -30,12 +30,12 @@ NOW = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.UTC)
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
 
-def reply_of(status: int, body: Any = None, **headers: str) -> Reply:
+def reply_of(status: int, body: Any = None, **headers: str) -> Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
-def the_error(reply: Reply) -> ScenarioError:
+def the_error(reply: Response) -> ScenarioError:
     error = error_of(reply, "run model_1", now=NOW)
     assert error is not None
     return error
@@ -121,7 +121,7 @@ def test_each_status_has_its_class_and_its_words(status: int, body: Any, kind: t
     assert words in str(error)
     assert "run model_1" in str(error)
     assert ".." not in str(error)
-    assert error.said.status == status
+    assert error.details.status == status
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422, 429])
@@ -242,13 +242,13 @@ def test_how_long_scenario_asks_to_wait(status: int, header: str, body: Any, exp
     ],
 )
 def test_scenarios_own_words_are_found_where_they_may_stand(body: Any, reason: str | None) -> None:
-    assert the_error(reply_of(400, body)).said.reason == reason
+    assert the_error(reply_of(400, body)).details.reason == reason
 
 
 @pytest.mark.parametrize("key", ["trace_id", "traceId"])
 def test_the_trace_id_is_in_the_message(key: str) -> None:
     error = the_error(reply_of(500, {"reason": "Internal", key: "trace-42"}))
-    assert error.said.trace_id == "trace-42"
+    assert error.details.trace_id == "trace-42"
     assert "(trace id trace-42)" in str(error)
 
 
@@ -275,7 +275,7 @@ def test_a_success_that_is_no_json_object_is_the_servers_failure(body: bytes) ->
 
 @pytest.mark.usefixtures("no_finalizers")
 def test_a_body_without_a_bottom_is_no_json() -> None:
-    assert the_error(reply_of(400, b"[" * 100_000)).said.reason is None
+    assert the_error(reply_of(400, b"[" * 100_000)).details.reason is None
     with pytest.raises(ScenarioServerError, match="not the JSON object"):
         reply_of(200, b"[" * 100_000).json()
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.exceptions import (
+    ErrorDetails,
     ScenarioError,
     ScenarioJobCanceledError,
     ScenarioJobFailedError,
     ScenarioJobUnreadableError,
     ScenarioModerationError,
-    ScenarioSaid,
     ScenarioTimeoutError,
 )
 
@@ -43,7 +43,7 @@ def result_of(job: Job) -> dict[str, Any]:
         "asset_id": job.asset_ids[0] if job.asset_ids else None,
         "asset_ids": list(job.asset_ids),
         "seed": job.seed,
-        "cost": None if job.cost is None else amount(job.cost),
+        "cost": None if job.cost is None else format_units(job.cost),
     }
 
 
@@ -57,16 +57,16 @@ def error_of(job: Job) -> ScenarioError | None:
     if job.status is not JobStatus.FAILURE:
         return None
     words = " ".join(text.rstrip(".") + "." for text in (job.error, job.hint) if text) or "Scenario gave no reason."
-    said = ScenarioSaid(reason=job.error, hint=job.hint)
+    details = ErrorDetails(reason=job.error, hint=job.hint)
     start = f"Job {_about(job)} failed: {words} {_refund(job)}"
     if job.is_moderated:
         return ScenarioModerationError(
             f"{start} The same inputs are likely to be blocked again, so there is no retry: change the prompt or the "
             f"media, then clear the task that bought it. {job_page(job.id)}",
-            said=said,
+            details=details,
             job_id=job.id,
         )
-    return ScenarioJobFailedError(f"{start} {_ANEW} {job_page(job.id)}", said=said, job_id=job.id)
+    return ScenarioJobFailedError(f"{start} {_ANEW} {job_page(job.id)}", details=details, job_id=job.id)
 
 
 RETRY_REJOINS = "A retry takes its result without paying again if it is done by then"
@@ -85,7 +85,7 @@ def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETR
     :param then: What the task can do about it.
     """
     stood = f"it is {job.status.value} at {job.progress:.0%}" if job else "it could not be read"
-    charge = f" and is charged {creative_units(job.cost)}" if job and job.cost is not None else ""
+    charge = f" and is charged {describe_units(job.cost)}" if job and job.cost is not None else ""
     return ScenarioTimeoutError(
         f"Job {job_id} was not finished within {timeout:g} s: {stood}. It was not cancelled: it runs on{charge}. "
         f"{then}; to wait longer, raise timeout. {job_page(job_id)}",
@@ -126,14 +126,14 @@ def no_client_error(job_id: str, cause: BaseException, seconds: float) -> Scenar
     return error
 
 
-def amount(units: Decimal) -> str:
+def format_units(units: Decimal) -> str:
     """Return creative units as exact text without needless zeros: ``11``, ``7.25``."""
     return f"{units.normalize():f}" if units else "0"
 
 
-def creative_units(cost: Decimal) -> str:
+def describe_units(cost: Decimal) -> str:
     """Return creative units in words: ``1 creative unit``, ``7.25 creative units``."""
-    return f"{amount(cost)} creative {'unit' if cost == 1 else 'units'}"
+    return f"{format_units(cost)} creative {'unit' if cost == 1 else 'units'}"
 
 
 def _about(job: Job) -> str:
@@ -145,7 +145,7 @@ def _about(job: Job) -> str:
 def _refund(job: Job) -> str:
     if job.cost == 0:
         return "It cost nothing."
-    price = "what it charged" if job.cost is None else f"its {creative_units(job.cost)}"
+    price = "what it charged" if job.cost is None else f"its {describe_units(job.cost)}"
     if job.refund_disabled:
         return f"Scenario keeps {price}: refunds are disabled for this job."
     return f"Scenario refunds {price}."
@@ -155,7 +155,7 @@ def _charge(job: Job) -> str:
     if job.cost == 0:
         return "It cost nothing."
     doubt = "Scenario does not say whether it refunds a canceled job."
-    return doubt if job.cost is None else f"It was charged {creative_units(job.cost)}; {doubt}"
+    return doubt if job.cost is None else f"It was charged {describe_units(job.cost)}; {doubt}"
 
 
 def _sentence(cause: BaseException) -> str:

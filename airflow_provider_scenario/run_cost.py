@@ -10,22 +10,22 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.exceptions import ScenarioNotFoundError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Charge, Purchases, Spending, spending_of
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, PurchaseSummary, RunCost, run_cost_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Spending", "spent_in_run"]
+__all__ = ["RunCost", "get_run_cost"]
 
 
-def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending:
+def get_run_cost(context: Context | Mapping[str, Any] | None = None) -> RunCost:
     """Return what the tasks of this DAG run have spent so far: one read of each job they bought, at Scenario itself.
 
     Call it in a task that runs after them, with ``trigger_rule="all_done"`` so that failed tasks count too::
 
         @task(trigger_rule="all_done")
         def report() -> dict:
-            return spent_in_run().to_json()
+            return get_run_cost().to_json()
 
     Counted are the jobs of the generate operators, mapped or not, those of earlier tries and takes included, and jobs
     that dry runs have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
@@ -43,27 +43,27 @@ def spent_in_run(context: Context | Mapping[str, Any] | None = None) -> Spending
 
     :param context: The context of the task that calls. Default: the current one.
     :raises ScenarioError: if Scenario can't be asked. A job that it does not know any more is no error: its fate is
-        :attr:`~airflow_provider_scenario.submission.charges.Fate.UNKNOWN`.
+        :attr:`~airflow_provider_scenario.submission.charges.ChargeStatus.UNKNOWN`.
     """
     if context is None:
         from airflow.sdk import get_current_context
 
         context = get_current_context()
-    return spending_of([charge for one in _shown(context) for charge in _charges(one)])
+    return run_cost_of([charge for one in _shown(context) for charge in _charges(one)])
 
 
-def _shown(context: Mapping[str, Any] | Context) -> list[Purchases]:
+def _shown(context: Mapping[str, Any] | Context) -> list[PurchaseSummary]:
     """Return what every task instance of this run shows to have bought."""
     # Without map_indexes, Airflow gives those of all instances of each task; for a task without any, None.
     pulled = context["ti"].xcom_pull(task_ids=sorted(context["dag"].task_ids), key=PURCHASES_KEY)
     rows = [pulled] if isinstance(pulled, Mapping) else pulled or ()
-    return [Purchases.from_json(row) for row in rows if isinstance(row, Mapping)]
+    return [PurchaseSummary.from_json(row) for row in rows if isinstance(row, Mapping)]
 
 
-def _charges(bought: Purchases) -> Iterator[Charge]:
+def _charges(bought: PurchaseSummary) -> Iterator[JobCost]:
     with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
         for job_id in bought.job_ids:
-            yield Charge.of(bought.task, job_id, _read(client, job_id), bought.charged.get(job_id))
+            yield JobCost.of(bought.task, job_id, _read(client, job_id), bought.charged.get(job_id))
 
 
 def _read(client: Client, job_id: str) -> Job | None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.api.retry import Patience, wait_before_repeating
+from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 
-PATIENCE = Patience(attempts=4, first_wait=1.0, longest_wait=10.0)
+RETRY_CONFIG = RetryConfig(attempts=4, first_wait=1.0, longest_wait=10.0)
 
 ERROR_CLASSES = [
     value
@@ -28,9 +28,9 @@ def _errors() -> st.SearchStrategy[BaseException]:
     return ours | broken | st.sampled_from([ValueError("no"), KeyboardInterrupt(), OSError("no")])
 
 
-def _patiences() -> st.SearchStrategy[Patience]:
+def _retry_configs() -> st.SearchStrategy[RetryConfig]:
     seconds = st.floats(min_value=0, max_value=1e6)
-    return st.builds(Patience, attempts=st.integers(1, 10_000), first_wait=seconds, longest_wait=seconds)
+    return st.builds(RetryConfig, attempts=st.integers(1, 10_000), first_wait=seconds, longest_wait=seconds)
 
 
 _jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
@@ -76,47 +76,53 @@ _jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 )
 def test_table(error: BaseException, attempt: int, repeatable: bool, jitter: float, expected: float | None) -> None:
     wait = wait_before_repeating(
-        error, attempt=attempt, repeatable=repeatable, patience=PATIENCE, jitter=lambda: jitter
+        error, attempt=attempt, repeatable=repeatable, retry_config=RETRY_CONFIG, jitter=lambda: jitter
     )
     assert wait == expected
 
 
-@given(_errors(), st.integers(1, 10_000), _patiences(), _jitters)
+@given(_errors(), st.integers(1, 10_000), _retry_configs(), _jitters)
 def test_what_may_buy_something_is_never_repeated(
-    error: BaseException, attempt: int, patience: Patience, jitter: float
+    error: BaseException, attempt: int, retry_config: RetryConfig, jitter: float
 ) -> None:
-    wait = wait_before_repeating(error, attempt=attempt, repeatable=False, patience=patience, jitter=lambda: jitter)
+    wait = wait_before_repeating(
+        error, attempt=attempt, repeatable=False, retry_config=retry_config, jitter=lambda: jitter
+    )
     assert wait is None
 
 
-@given(_errors(), st.integers(1, 10_000), _patiences(), _jitters)
+@given(_errors(), st.integers(1, 10_000), _retry_configs(), _jitters)
 def test_a_wait_is_a_time_one_can_sleep_and_never_the_last_word_of_a_permanent_error(
-    error: BaseException, attempt: int, patience: Patience, jitter: float
+    error: BaseException, attempt: int, retry_config: RetryConfig, jitter: float
 ) -> None:
-    wait = wait_before_repeating(error, attempt=attempt, repeatable=True, patience=patience, jitter=lambda: jitter)
+    wait = wait_before_repeating(
+        error, attempt=attempt, repeatable=True, retry_config=retry_config, jitter=lambda: jitter
+    )
     if wait is not None:
-        assert 0 <= wait <= patience.longest_wait
+        assert 0 <= wait <= retry_config.longest_wait
         assert isinstance(error, exceptions.ScenarioTransientError)
-        assert attempt < patience.attempts
+        assert attempt < retry_config.attempts
 
 
-@given(st.floats(min_value=0, allow_infinity=True, allow_nan=False), _patiences(), _jitters)
+@given(st.floats(min_value=0, allow_infinity=True, allow_nan=False), _retry_configs(), _jitters)
 def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
-    retry_after: float, patience: Patience, jitter: float
+    retry_after: float, retry_config: RetryConfig, jitter: float
 ) -> None:
     error = exceptions.ScenarioRateLimitError("no", retry_after=retry_after)
-    wait = wait_before_repeating(error, attempt=1, repeatable=True, patience=patience, jitter=lambda: jitter)
+    wait = wait_before_repeating(error, attempt=1, repeatable=True, retry_config=retry_config, jitter=lambda: jitter)
     if wait is not None:
         assert retry_after <= wait <= retry_after + 1
     else:
-        assert retry_after > patience.longest_wait or patience.attempts == 1
+        assert retry_after > retry_config.longest_wait or retry_config.attempts == 1
 
 
 @given(st.integers(1, 200), _jitters)
 def test_jitter_takes_away_half_at_most(attempt: int, jitter: float) -> None:
-    patience = Patience(attempts=math.inf, first_wait=0.5, longest_wait=30)  # type: ignore[arg-type]
+    retry_config = RetryConfig(attempts=math.inf, first_wait=0.5, longest_wait=30)  # type: ignore[arg-type]
     error = exceptions.ScenarioServerError("no")
-    wait = wait_before_repeating(error, attempt=attempt, repeatable=True, patience=patience, jitter=lambda: jitter)
+    wait = wait_before_repeating(
+        error, attempt=attempt, repeatable=True, retry_config=retry_config, jitter=lambda: jitter
+    )
     whole = min(30, 0.5 * 2 ** (attempt - 1))
     assert wait is not None
     assert whole / 2 <= wait <= whole

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
-from airflow_provider_scenario.api.job import whole_number
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, to_plain
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, to_plain, whole_number
 from airflow_provider_scenario.exceptions import redact
 
 _TRUE_TEXTS = ("true", "1", "yes")

@@ -1,0 +1,231 @@
+"""What purchases would cost, asked before they are made, and whether the author allows that much.
+
+Creative units are decimal numbers throughout: prices have fractions, and a sum of floats would be wrong at its end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import units
+from airflow_provider_scenario.api.job_search import Client
+from airflow_provider_scenario.api.model import Model
+from airflow_provider_scenario.api.validation import check_inputs, file_paths
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioCostLimitError,
+    ScenarioDryRunError,
+    ScenarioInputError,
+    ScenarioTransientError,
+)
+from airflow_provider_scenario.polling.result import describe_units, format_units, job_page
+from airflow_provider_scenario.submission.prepare import check_assets
+
+
+def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
+    """Return the limit that an argument sets, in creative units.
+
+    :param name: The argument's name, for the message.
+    :param given: A ``Decimal``, an ``int``, the text of a number, or ``None`` for no limit. A ``float`` counts as the
+        decimal number that Python prints for it: ``7.1`` is exactly 7.1.
+    :param was_given: Whether the author set a limit: then ``None`` is what a template made of it. Default ``False``.
+    :raises ScenarioConfigurationError: if it is none of these, or less than 0. A template that came out empty is no
+        limit either, but surely a mistake.
+    """
+    if given is None and was_given:
+        raise ScenarioConfigurationError(
+            f"{name} was given, but came out as None, as from an XCom that is not there. No price was asked for, and "
+            "nothing was bought by this try. Mend what it comes from, then clear the task."
+        )
+    if given is None:
+        return None
+    limit = units(given)
+    if limit is None or limit < 0:
+        raise ScenarioConfigurationError(
+            f"{name} must be a number of creative units, 0 or more, such as 12 or '7.25', not {given!r}. Nothing was "
+            "bought."
+        )
+    return limit
+
+
+def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
+    """Ask what a generation would cost, and buy nothing.
+
+    :param client: Carries the calls.
+    :param model_id: The model.
+    :param inputs: The checked inputs: the price is for just these.
+    :param log: Where to say that the price could not be had.
+    :raises ScenarioDryRunError: if Scenario made a job all the same.
+    :raises ScenarioError: if Scenario refuses the inputs, or can't be asked.
+    """
+    try:
+        return client.send(calls.estimate(model_id, inputs)).cost
+    except ScenarioTransientError:
+        log.warning("Scenario did not tell the price of %s just now, so nothing was bought.", model_id)
+        raise
+
+
+def check_price(
+    client: Client,
+    model: Model,
+    inputs: Mapping[str, Any],
+    limit: Decimal,
+    *,
+    label: Callable[[str], str],
+    log: Any,
+) -> None:
+    """Ask for the price of a purchase that is about to be made, and refuse it above the limit.
+
+    :param client: Carries the calls.
+    :param model: The model's record.
+    :param inputs: The inputs as they would be sent.
+    :param limit: The most creative units that may be paid.
+    :param label: Returns what the author calls an input of the API.
+    :param log: Where to say the price.
+    :raises ScenarioCostLimitError: if it costs more.
+    :raises ScenarioError: what :func:`price_of` raises.
+    """
+    price = price_of(client, model.id, inputs, log)
+    if price > limit:
+        dear = [label(one.name) for one in model.inputs if one.cost_impact]
+        depends = f" The price depends on {', '.join(dear)}." if dear else ""
+        raise ScenarioCostLimitError(
+            f"{model.id} would cost {describe_units(price)} with these inputs, more than "
+            f"max_cost={format_units(limit)} allows. Nothing was bought.{depends} Raise max_cost or change the "
+            "inputs, then clear the task."
+        )
+    log.info(
+        "%s costs %s with these inputs; max_cost=%s allows it.", model.id, describe_units(price), format_units(limit)
+    )
+
+
+def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
+    """Say so if a purchase was charged more than its limit: a price is an estimate, and a purchase can't be undone.
+
+    :param charged: What was charged, in creative units as decimal text; ``None`` if that is not known.
+    :param limit: The most creative units that were to be paid.
+    :param log: Where to say it.
+    """
+    if charged is not None and Decimal(charged) > limit:
+        log.warning(
+            "Scenario charged %s, more than the price it told and than max_cost=%s. The purchase can't be undone.",
+            describe_units(Decimal(charged)),
+            format_units(limit),
+        )
+
+
+_MOST_FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The prices of several sets of inputs, in their order.
+
+    :param costs: What each would cost, in creative units.
+    """
+
+    costs: tuple[Decimal, ...]
+
+    @property
+    def total(self) -> Decimal:
+        """What all of them would cost together."""
+        return sum(self.costs, Decimal(0))
+
+    def __str__(self) -> str:
+        if len(self.costs) == 1:
+            return f"1 generation would cost {describe_units(self.total)}"
+        several = f"{len(self.costs)} generations would cost {describe_units(self.total)} in all"
+        at = [f"{count} at {format_units(cost)}" for cost, count in sorted(Counter(self.costs).items())]
+        return f"{several} ({', '.join(at)})" if at else several
+
+
+def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return several sets of inputs, checked against the model's record.
+
+    :param model: The record.
+    :param sets: Values by the API's names.
+    :raises ScenarioInputError: naming the faults of every set.
+    """
+    checked = [check_inputs(model, given) for given in sets]
+    faults = [(*one.faults, *_files_elsewhere(model, one.values)) for one in checked]
+    _refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set])
+    return [one.values for one in checked]
+
+
+def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
+    """Ask what several generations would cost. Equal ones are asked for once.
+
+    :param client: Carries the calls.
+    :param model: The model's record.
+    :param sets: Checked inputs.
+    :param log: Where to say that a price could not be had.
+    :raises ScenarioInputError: if an asset can't be used.
+    :raises ScenarioDryRunError: if Scenario made a job all the same; no further price was asked then.
+    :raises ScenarioError: if Scenario refuses a price, or can't be asked.
+    """
+    known: dict[str, Decimal] = {}
+    costs = []
+    for i, values in enumerate(sets):
+        key = json.dumps(values, sort_keys=True, default=str)
+        if key not in known:
+            place = _place(sets, i)
+            check_assets(client, model, values, label=lambda name, place=place: f"{place}{name}", log=log)  # type: ignore[misc]
+            known[key] = _price(client, model, values, log)
+        costs.append(known[key])
+    return Estimate(tuple(costs))
+
+
+def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
+    """Refuse a sum that is above the limit.
+
+    :param limit: The most creative units that all may cost together; ``None`` for any.
+    :param found: What they would cost.
+    :param model: The model's record.
+    :raises ScenarioCostLimitError: if they would cost more.
+    """
+    if limit is not None and found.total > limit:
+        raise ScenarioCostLimitError(
+            f"{found} with {model.id}, more than max_total_cost={format_units(limit)} allows. Nothing was bought. "
+            "Raise max_total_cost or ask for less, then clear the task."
+        )
+
+
+def _files_elsewhere(model: Model, values: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{place}: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
+        "ObjectStorageToScenarioOperator, and give the id."
+        for place, (_, path) in file_paths(model, values).items()
+    ]
+
+
+def _price(client: Client, model: Model, values: Mapping[str, Any], log: Any) -> Decimal:
+    try:
+        return price_of(client, model.id, values, log)
+    except ScenarioDryRunError as alarm:
+        raise ScenarioDryRunError(
+            f"{alarm} No further price was asked for, and nothing else was bought. Ask for no price until that is "
+            f"mended. {job_page(str(alarm.job_id))}",
+            details=alarm.details,
+            job_id=alarm.job_id,
+        ) from None
+
+
+def _refuse(model: Model, faults: Sequence[str]) -> None:
+    if faults:
+        shown = [f"- {fault}" for fault in faults[:_MOST_FAULTS_SHOWN]]
+        shown += [f"- and {len(faults) - len(shown)} faults more."] if len(faults) > len(shown) else []
+        lines = "\n".join(shown)
+        raise ScenarioInputError(
+            f"The inputs of {model.name} can't be used, so no price was asked and nothing charged:\n{lines}"
+        )
+
+
+def _place(sets: Sequence[Mapping[str, Any]], index: int) -> str:
+    """Return how the author finds one of several sets."""
+    return f"inputs[{index}]." if len(sets) > 1 else ""
