@@ -239,7 +239,7 @@ def _changed(record: Submitted, changed: Sequence[str], following: int, policy: 
     what = f"changed since generation {record.generation} (job {record.job_id}): {', '.join(changed)}"
     if policy.on_changed_inputs is OnChangedInputs.FAIL:
         return Refuse(
-            f"Inputs {what}.\non_stale='fail' forbids to buy again by itself. Undo the change, or set "
+            f"Inputs {what}.\non_changed_inputs='fail' forbids to buy again by itself. Undo the change, or set "
             "on_changed_inputs='resubmit', and clear the task."
         )
     return Submit(following, f"inputs {what}; the old job is not cancelled and stays charged")

@@ -262,7 +262,7 @@ def test_signed_urls_in_scenarios_words_are_cut() -> None:
             },
         )
     )
-    assert "SeCrEt" not in f"{error} {error!r} {error.said!r}"
+    assert "SeCrEt" not in f"{error} {error!r} {error.details!r}"
     assert "https://cdn.cloud.scenario.com/assets/a.mp4" in str(error)
 
 

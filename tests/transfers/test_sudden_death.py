@@ -121,11 +121,11 @@ def test_in_the_middle_of_an_upload(
     scenario.configure(render="tiny", job_seconds=0, upload_seconds=0)
     clip = draw_clip(tmp_path / "clip.mp4", seconds=0.5, width=64, height=64)
     scenario.add_fault("hang", method="PUT", path="/bucket/", times=1)
-    process = worker("ScenarioWan22ReframeOperator", video_url=str(clip), poll_interval=0.1)
+    process = worker("ScenarioWan22ReframeOperator", video=str(clip), poll_interval=0.1)
     wait_until(lambda: requests_to(scenario, "PUT /bucket/"), process)
     kill(process)
     assert scenario.ledger()["totals"]["jobs"] == 0
-    operator = ScenarioWan22ReframeOperator(task_id="task", video_url=str(clip), poll_interval=0.1)
+    operator = ScenarioWan22ReframeOperator(task_id="task", video=str(clip), poll_interval=0.1)
     made = operator.execute(TaskRun().context)
     (entry,) = scenario.ledger()["entries"]
     assert made["job_id"] == entry["jobId"]
