@@ -20,6 +20,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / ".matrix"
 INSTALL_SECONDS = 900
+PYTHONS = ("3.12", "3.13", "3.11")
+"""What each of these Airflows runs on. Each is tried on one of its own; where that is missing, on another."""
 # The plugin that an older anyio brings can't be loaded by the pytest of today, and no test uses it.
 PYTEST = ("-m", "pytest", "--color=no", "-p", "no:cacheprovider", "-p", "no:anyio")
 NEVER_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
@@ -112,7 +114,15 @@ def find_uv() -> Path:
 
 
 def find_python(wanted: str) -> Path:
-    """Return an interpreter of this version that is installed; none is downloaded."""
+    """Return an installed interpreter, of this version if there is one; none is downloaded."""
+    for version in (wanted, *(other for other in PYTHONS if other != wanted)):
+        if (found := python_of(version)) is not None:
+            return found
+    raise UnavailableError(f"there is no Python {wanted}, nor {', '.join(PYTHONS)}")
+
+
+def python_of(wanted: str) -> Path | None:
+    """Return an installed interpreter of a version, ``None`` if there is none."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [sys.executable, shutil.which(f"python{wanted}"), f"/usr/bin/python{wanted}"]
     candidates += sorted(map(str, root.glob(f"versions/{wanted}.*/bin/python")), reverse=True)
@@ -122,7 +132,7 @@ def find_python(wanted: str) -> Path:
             done = run([candidate, "-c", question])
             if done.returncode == 0 and done.stdout.strip() == wanted:
                 return Path(candidate)
-    raise UnavailableError(f"there is no Python {wanted}")
+    return None
 
 
 def install(release: Release, uv: Path) -> None:
@@ -154,7 +164,7 @@ def install(release: Release, uv: Path) -> None:
 
 def tests(release: Release, *arguments: str) -> list[str]:
     """Run tests on a release, and give what is wrong."""
-    print(f"--- Airflow {release.version}, Python {release.python}: {' '.join(arguments)}", flush=True)
+    print(f"--- Airflow {release.version}, {interpreter_version(release)}: {' '.join(arguments)}", flush=True)
     started, lines = time.monotonic(), []
     command = [release.interpreter, *PYTEST, *arguments]
     with subprocess.Popen(
@@ -176,6 +186,11 @@ def tests(release: Release, *arguments: str) -> list[str]:
     if process.returncode != 0 or "passed" not in told:
         return [f"Airflow {release.version}, {' '.join(arguments)}: {told}"]
     return []
+
+
+def interpreter_version(release: Release) -> str:
+    """What the release's environment says of its Python."""
+    return last_line(run([release.interpreter, "--version"]).stdout)
 
 
 def last_line(text: str) -> str:
