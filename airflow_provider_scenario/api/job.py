@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_scenario.api.response import is_moderation
+from airflow_provider_scenario.api.refusal import is_moderation
 from airflow_provider_scenario.api.values import whole_number
 from airflow_provider_scenario.exceptions import redact
 
