@@ -58,7 +58,11 @@ def test_a_deferred_task_shows_its_values_and_its_whole_log(airflow: AirflowServ
     assert states[0] == "deferred"
     assert states[-1] == "success"
     assert airflow.xcom_keys("check_deferral", run_id, "park") == ["parked_for", "return_value"]
-    assert airflow.xcom("check_deferral", run_id, "park") == {"seconds": 10, "try": 1}
+    (instance,) = airflow.task_instances("check_deferral", run_id)
+    # Airflow's scheduler may end a deferred task by itself on a busy machine; then its log says so.
+    excused = airflow.ended_by_scheduler("check_deferral", run_id)[("park", -1)]
+    assert 0 <= instance["try_number"] - 1 <= excused
+    assert airflow.xcom("check_deferral", run_id, "park") == {"seconds": 10, "try": instance["try_number"]}
     log = airflow.log("check_deferral", run_id, "park")
     assert "trigger starting" in log
     assert "resumed after the wait" in log
