@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted, changed_inputs
@@ -188,8 +188,8 @@ def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
     """Return why it can't be told which job is the task's; ``None`` if it can, or if the search goes on."""
     if not found.is_conclusive or (found.jobs and found.is_proof):
         return None
-    if len(found.jobs) == 1 and not (found.jobs[0].has_ended_badly and (found.doubts or found.unreadable)):
-        return None  # A failed one that only looks like ours would have us buy over the one that is.
+    if len(found.jobs) == 1 and not found.doubts and not (found.jobs[0].has_ended_badly and found.unreadable):
+        return None  # If it were another's, this task would buy over the one in doubt, or another task would.
     unsure = [job.id for job in (*found.jobs, *found.doubts)]
     if unsure:
         one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"
@@ -243,6 +243,15 @@ def _changed(record: Submitted, changed: Sequence[str], following: int, policy: 
             "on_changed_inputs='resubmit', and clear the task."
         )
     return Submit(following, f"inputs {what}; the old job is not cancelled and stays charged")
+
+
+def later_of(order: Order, again: SubmittedJob | Order) -> SubmittedJob | Order:
+    """Return what a second look says where a record's job may be another's; of two orders the later generation."""
+    if isinstance(again, SubmittedJob):
+        return again
+    generation = max(order.generation, again.generation)
+    earlier = tuple(dict.fromkeys((*order.earlier_jobs, *again.earlier_jobs)))
+    return replace(order, generation=generation, earlier_jobs=earlier)
 
 
 def submitted_from(record: Intent, job: Job) -> Submitted:

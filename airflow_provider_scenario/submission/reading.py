@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -105,9 +106,14 @@ class JobReader:
     def singly(self, rows: Sequence[Job]) -> dict[str, Job]:
         """Return the jobs of rows that show too little, as their own addresses show them; of many only the first.
 
-        :param rows: The rows. One whose address can't be read stays as it is.
+        :param rows: The rows. One whose address can't be read for a minute stays as it is.
         """
-        return {row.id: self._own(row) for row in rows[:_MAX_SINGLE_READS]}
+        jobs = dict[str, Job]()
+        for row in rows[:_MAX_SINGLE_READS]:
+            what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
+            read = functools.partial(self._client.send, calls.get_job(row.id))
+            jobs[row.id] = self._patiently(read, what, functools.partial(_as_it_is, row))
+        return jobs
 
     def looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
@@ -145,12 +151,6 @@ class JobReader:
             if found.is_conclusive:
                 break
         return found
-
-    def _own(self, row: Job) -> Job:
-        try:
-            return self._client.send(calls.get_job(row.id))
-        except ScenarioError:
-            return row
 
     def _all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
         jobs: dict[str, Job] = {}
@@ -196,3 +196,7 @@ class JobReader:
                 self._log.warning("%s; trying again in %.0f s. %s", what, wait, error)
             self._sleep(wait)
             pause = min(_LONGEST_PAUSE, pause * _SLOWER)
+
+
+def _as_it_is(row: Job, _error: ScenarioError, _seconds: float) -> Job:
+    return row

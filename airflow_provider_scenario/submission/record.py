@@ -108,12 +108,15 @@ class Submitted(_Facts):
     :param charged: What it was charged when it was bought, in creative units as decimal text: after a refund the job
         itself no longer tells all of it. ``None`` if it is not known.
     :param returned: Whether the task has returned its result.
+    :param is_proven: Whether the job is surely this task's. One found again after a clear may be another Airflow's:
+        once it has failed, what is listed is looked at again before another is bought.
     """
 
     job_id: str
     submitted_at: float
     charged: str | None = None
     returned: bool = False
+    is_proven: bool = True
 
 
 Record = NotAccepted | Intent | Submitted

@@ -95,12 +95,28 @@ def find_submission(
             job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
         ]
     else:
-        possible = [job for job in possible if _is_after(intent, job)]
-        grades = {job.id: compare_inputs(_sent(intent), job) for job in possible}
-        # A row that lacks its model may be another model's: it is read singly before it counts.
-        found = [job for job in possible if grades[job.id] is Echo.SAME and job.model_id is not None]
-        doubts = [job for job in possible if grades[job.id] is not Echo.DIFFERENT and job not in found]
+        found, doubts = by_likeness(_sent(intent), [job for job in possible if _is_after(intent, job)])
     return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
+
+
+def by_likeness(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
+    """Return which jobs ran with the same inputs, and which others may have, where no seed of ours tells.
+
+    :param sent: Values by the API's names, the author's seed among them.
+    :param jobs: The jobs that may count.
+    """
+    alike = [job for job in jobs if compare_inputs(sent, job) is not Echo.DIFFERENT]
+    # A row that lacks its model may be another model's: it is read singly before it counts.
+    found = [job for job in alike if compare_inputs(sent, job) is Echo.SAME and not _lacks(sent, job)]
+    # The same inputs come back in the same words: once one job shows these, other words are another job's.
+    doubts = [job for job in alike if job not in found and (not found or _lacks(sent, job))]
+    return found, doubts
+
+
+def _lacks(sent: Mapping[str, Any], job: Job) -> bool:
+    """Whether a row lacks what would tell whether it ran with some inputs: it is read singly before it counts."""
+    has_seed = not is_no_value(sent.get("seed"))
+    return job.model_id is None or (has_seed and job.seed is None) or not any(name in job.inputs for name in sent)
 
 
 def recall_from(key: TaskKey) -> datetime.datetime | None:
@@ -144,6 +160,7 @@ def recall(
         job_id=job.id,
         submitted_at=job.created_at.timestamp() if job.created_at else now,
         returned=not match.since_clear and regenerates,
+        is_proven=match.is_sure,
     )
 
 
@@ -201,21 +218,17 @@ def find_equal(
     :param claimed: Ids of jobs known to be other tasks'.
     :param unreadable: How many rows of the list could not be read.
     """
-    has_seed = not is_no_value(wanted.inputs.get("seed"))
-    equal: list[Job] = []
-    doubts: list[Job] = []
-    for job in sorted(jobs, key=_made_at):
-        if job.id in claimed or job.model_id not in (None, wanted.model_id):
-            continue
-        if since is not None and job.created_at is not None and job.created_at.timestamp() < since - CLOCK_TOLERANCE:
-            continue
-        match compare_inputs(wanted.inputs, job):
-            case Echo.SAME if job.model_id is not None and (job.seed is not None or not has_seed):
-                equal.append(job)
-            case Echo.SAME | Echo.UNCLEAR if not job.has_ended_badly:
-                doubts.append(job)
+    possible = [
+        job
+        for job in sorted(jobs, key=_made_at)
+        if job.id not in claimed
+        and job.model_id in (None, wanted.model_id)
+        and (since is None or job.created_at is None or job.created_at.timestamp() >= since - CLOCK_TOLERANCE)
+    ]
+    equal, unclear = by_likeness(wanted.inputs, possible)
     alive = [job for job in equal if not job.has_ended_badly]
-    return SearchResult(tuple(alive or equal[-1:]), tuple(doubts), settled=True, unreadable=unreadable)
+    doubts = tuple(job for job in unclear if not job.has_ended_badly)
+    return SearchResult(tuple(alive or equal[-1:]), doubts, settled=True, unreadable=unreadable)
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:

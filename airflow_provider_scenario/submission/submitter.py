@@ -28,6 +28,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
     decide,
     doubt_without_seed,
+    later_of,
     submitted_from,
 )
 from airflow_provider_scenario.submission.prepare import read_model
@@ -113,9 +114,11 @@ class Submitter:
         if stored is None and (self._key.may_have_submitted or self._is_late):
             return self._recall(wanted)
         decided = self._decide(stored, wanted, stored)
-        if stored is not None and isinstance(decided, Order) and decided.generation > stored.generation:
-            return self._bought_next(stored, decided, wanted) or decided
-        return decided
+        if stored is None or not isinstance(decided, Order) or decided.generation == stored.generation:
+            return decided
+        if isinstance(stored, Submitted) and not stored.is_proven:
+            return later_of(decided, self._recall(wanted, stored))
+        return self._bought_next(stored, decided, wanted) or decided
 
     # Deciding
 
@@ -147,13 +150,13 @@ class Submitter:
                 case Submit(generation, reason):
                     return Order(generation, reason, stored, _jobs_so_far(record, found))
                 case Rejoin(job):
-                    return self._rejoin(record, job, same_try=same_try)
+                    return self._rejoin(record, job, stored, same_try=same_try)
                 case Search() if isinstance(record, Intent):
                     found = self._reader.search(record, self._store.jobs_of_others)
                 case _:
                     raise TypeError("only an intent is searched for")
 
-    def _rejoin(self, record: Record | None, job: Job, *, same_try: bool) -> SubmittedJob:
+    def _rejoin(self, record: Record | None, job: Job, stored: Record | None, *, same_try: bool) -> SubmittedJob:
         if isinstance(record, Intent) and not record.seed_is_ours:
             self._claim(job)
         submitted = submitted_from(record, job) if isinstance(record, Intent) else record
@@ -164,8 +167,8 @@ class Submitter:
         if charged is None and not job.has_ended_badly:
             charged = _text(job.cost)
         rejoined = dataclasses.replace(submitted, max_tries=self._key.max_tries, charged=charged)
-        if rejoined != record:
-            self._save_job(rejoined)
+        if not is_same(rejoined, stored):
+            self._save_over(stored, rejoined)
         return SubmittedJob(job, rejoined, is_new=same_try)
 
     def _claim(self, job: Job) -> None:
@@ -181,7 +184,7 @@ class Submitter:
 
     # Looking for what earlier tries bought, where no record tells
 
-    def _recall(self, wanted: Wanted) -> SubmittedJob | Order:
+    def _recall(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
         """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
 
         Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is
@@ -191,13 +194,13 @@ class Submitter:
         may_have_bought = not self._store.is_durable or self._key.was_cleared
         waits = may_have_bought and self._key.may_have_submitted and not self._has_settled
         jobs, unreadable, record = list[Job](), 0, None
-        decided: SubmittedJob | Order = Order(1, "nothing was bought yet", None)
+        decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
             jobs, unreadable = self._reader.all(recall_from(self._key))
             if settled:
                 jobs = self._with_seeds(wanted, jobs)
             record = self._recalled(wanted, jobs)
-            decided = self._decide(record, wanted, None)
+            decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
         if may_have_bought and record is None and not self._seed_would_tell(wanted):
@@ -262,7 +265,7 @@ class Submitter:
             return None
         jobs, _ = self._reader.all(recall_from(self._key))
         later = self._recalled(wanted, self._with_seeds(wanted, jobs))
-        if later is None or later.generation < order.generation or later.max_tries != self._key.max_tries:
+        if later is None or later.generation < order.generation or not later.is_proven:
             return None
         earlier = (*order.earlier_jobs, *later.earlier_jobs)
         later = dataclasses.replace(
@@ -391,19 +394,19 @@ class Submitter:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
-                self._save_after(intent, NotAccepted(**facts_of(intent)))
+                self._save_over(intent, NotAccepted(**facts_of(intent)))
             raise
         cost = submission.cost
         price = "a price it did not tell" if cost is None else describe_units(cost)
         self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
         bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
-        self._save_after(intent, bought)
+        self._save_over(intent, bought)
         return SubmittedJob(submission.job, bought, is_new=True)
 
-    def _save_after(self, intent: Intent, record: Submitted | NotAccepted) -> None:
-        """Keep what became of an intent, unless another try has found that out while this worker was frozen."""
+    def _save_over(self, known: Record | None, record: Submitted | NotAccepted) -> None:
+        """Keep a record, unless another try wrote over what this one knew while this worker was frozen."""
         try:
-            is_current = is_same(self._store.load(), intent)
+            is_current = is_same(self._store.load(), known)
         except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
             is_current = True
         if not is_current:

@@ -86,6 +86,9 @@ from tests.lying_scenario import (
 tried: collections.Counter[str] = collections.Counter()
 """How many histories were tried, by world."""
 
+untold: collections.Counter[str] = collections.Counter()
+"""How often a task took the job of another, where nothing can tell whose it is, by world."""
+
 CRASHES = [
     f"{when} {what}"
     for what in ("load", "saving intent", "POST", "saving job", "saving not accepted", "GET", "LIST", "saving returned")
@@ -193,6 +196,7 @@ class TaskInstance:
     prompt: str = PROMPTS[0]
     tried_prompt: str | None = None
     shown_job: str | None = None
+    taken: str | None = None
     returned: list[str] = field(default_factory=list)
     bought_in_try: dict[str, int] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
@@ -434,7 +438,9 @@ class Histories(RuleBasedStateMachine):
             if line.may_have_bought:
                 self.posted.add(ti.name)
         if try_number == ti.tries:
-            ti.shown_job = submitted.job.id
+            ti.shown_job = ti.taken = submitted.job.id
+            if self.scenario.job(submitted.job.id).payer != ti.name:
+                untold[type(self).__name__] += 1
         self.look(ti, submitted.job.id, trouble.crash, store=store, is_zombie=try_number != ti.tries)
         return None
 
@@ -647,7 +653,7 @@ class StoreOnly(Histories):
     """The model takes no seed, or the author gave one: jobs with the same inputs look alike.
 
     A task instance may then take a sibling's job whose id never reached the sibling's record; the sibling buys another.
-    So payments are counted over all siblings: never more than those of them that may have bought.
+    So payments are counted over all siblings: never more than those of them that may have bought, or have taken one.
     """
 
     seed_is_ours = False
@@ -660,7 +666,8 @@ class StoreOnly(Histories):
             for job in self.entitled_to(ti, try_number if ti is task else None)
             if job.id not in let_go
         ]
-        buyers = {*self.posted, task.name}
+        taken = {ti.name for ti in self.tasks.values() if ti.taken in [job.id for job in held]}
+        buyers = {*self.posted, *taken, task.name}
         assert len(held) < len(buyers), f"{sorted(buyers)} pay again although they have {held}"
 
     def judge_the_end(self, ti: TaskInstance, due: list[PaidJob], error: ScenarioError | None) -> None:

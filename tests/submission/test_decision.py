@@ -13,12 +13,15 @@ from airflow_provider_scenario.submission.decision import (
     OnChangedInputs,
     OnClear,
     OnLostSubmission,
+    Order,
     Refuse,
     Rejoin,
     Search,
     SubmissionPolicy,
     Submit,
+    SubmittedJob,
     decide,
+    later_of,
 )
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import SearchResult
@@ -141,20 +144,20 @@ def test_a_failed_job_that_looks_alike_is_no_reason_to_buy_over_a_doubt() -> Non
     doubts = (job("queued", "job_7"),)
     for found in (SearchResult((FAILED,), doubts, settled=True), SearchResult((FAILED,), settled=True, unreadable=1)):
         assert isinstance(decided(INTENT, found), Refuse)
-    assert decided(INTENT, SearchResult((RUNNING,), doubts, settled=True)) == Rejoin(RUNNING)
+    assert decided(INTENT, SearchResult((RUNNING,), settled=True, unreadable=1)) == Rejoin(RUNNING)
     assert isinstance(decided(INTENT, SearchResult((FAILED,), doubts, settled=True, is_proof=True)), Submit)
 
 
-def test_what_to_do_is_said_for_this_airflow() -> None:
-    doubt = SearchResult(doubts=(RUNNING,), settled=True)
-    for is_recorded in (True, False):
-        refusal = decide(INTENT, WANTED, doubt, max_tries=3, policy=SubmissionPolicy(), is_recorded=is_recorded)
-        assert isinstance(refusal, Refuse)
-        assert ("Task State Store" in refusal.reason) is is_recorded
-        assert ("ScenarioJobSensor" in refusal.reason) is not is_recorded
+def test_a_running_job_is_not_taken_while_another_may_be_the_one() -> None:
+    assert isinstance(decided(INTENT, SearchResult((RUNNING,), (job("queued", "job_7"),), settled=True)), Refuse)
 
 
-def test_a_row_that_cannot_be_read_may_be_the_one() -> None:
-    refusal = decided(INTENT, SearchResult(settled=True, unreadable=2))
-    assert isinstance(refusal, Refuse)
-    assert "2 rows of Scenario's job list can't be read" in refusal.reason
+@pytest.mark.parametrize("generation", [1, 4])
+def test_of_two_orders_the_later_generation_counts(generation: int) -> None:
+    first, second = Order(2, "it failed", None, ("job_0",)), Order(generation, "nothing", None, ("job_1",))
+    assert later_of(first, second) == Order(max(2, generation), "it failed", None, ("job_0", "job_1"))
+
+
+def test_a_job_that_a_second_look_finds_is_rejoined() -> None:
+    found = SubmittedJob(RUNNING, BOUGHT, is_new=False)
+    assert later_of(Order(2, "it failed", None), found) is found
