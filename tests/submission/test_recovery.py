@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
-from airflow_provider_scenario.submission.recovery import Echo, compare_inputs, find_submission, recall
+from airflow_provider_scenario.submission.recovery import Echo, by_likeness, compare_inputs, find_submission, recall
 from airflow_provider_scenario.submission.seed import TaskKey
 
 NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
@@ -109,6 +109,31 @@ def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:
     found = find_submission(intent(), [row], settled=True)
     assert not found.jobs
     assert found.doubts == (row,)
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [
+        (job("job_2", inputs={}), True),
+        (job("job_2", model_id=None, inputs={"prompt": PROMPT}), True),
+        (job("job_2", inputs={"prompt": PROMPT}), True),
+        (job("job_2", inputs={"prompt": PROMPT.upper()}, seed=42), False),
+        (job("job_2", inputs={"prompt": PROMPT, "seed": 43}, seed=43), False),
+    ],
+    ids=["no inputs", "no model", "no seed", "other words", "another seed"],
+)
+def test_next_to_a_job_with_the_same_inputs_a_row_that_tells_too_little_is_a_doubt(other: Job, counts: bool) -> None:
+    same = job("job_1", inputs={"prompt": PROMPT, "seed": 42}, seed=42)
+    assert by_likeness({"prompt": PROMPT, "seed": 42}, [same, other]) == ([same], [other] if counts else [])
+
+
+def test_what_half_a_seed_tells_is_no_proof() -> None:
+    key = TaskKey("dag", "run", "task", "", 900.0, try_number=4, max_tries=6, was_cleared=True)
+    for before, is_proven in (({"max_tries": 2}, True), ({"max_tries": 2, "run_started_at": 100.0}, False)):
+        seed = dataclasses.replace(key, **before).seed(1, LARGEST_SEED)
+        found = recall(key, Wanted("model_1", {"prompt": PROMPT}), [job(seed=seed, inputs={"prompt": PROMPT})], now=0.0)
+        assert found is not None
+        assert found.is_proven is is_proven
 
 
 def test_a_baseline_is_what_the_newest_page_showed() -> None:

@@ -320,6 +320,24 @@ def test_a_frozen_worker_does_not_pay_after_its_retry_has() -> None:
     assert frozen.paid == ["job_1"]
 
 
+def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_retry_bought() -> None:
+    frozen = Worker(ends=[End("dropped", 1.0)])
+    retry = Worker(scenario=frozen.scenario)
+    retry.memory = frozen.memory
+    retry.tries = 1
+
+    def meanwhile() -> None:
+        frozen.clock.sleep(30.0)
+        retry.go()  # The lost job has failed: it buys another.
+
+    frozen.scenario.fate = lambda: (20.0, "failure", "queued")
+    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("after LIST", 1)
+    frozen.go()
+    assert isinstance(retry.record, Submitted)
+    assert retry.record.job_id == "job_2"
+
+
 def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
     worker = Worker()
     worker.dies("after POST")
@@ -489,6 +507,27 @@ def test_a_row_that_lacks_its_model_is_read_before_it_counts(has_store: bool) ->
 
 
 @STORES
+def test_one_refused_look_at_a_row_that_tells_too_little_is_no_verdict(has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store, faults=[503, 404, 0])
+    worker.scenario.lacking = lambda: (frozenset(["input"]), False)
+    worker.dies("after POST")
+    assert worker.go().job.id == "job_1"
+
+
+@pytest.mark.parametrize("lacks", ["input", "model", "seed"])
+@STORES
+def test_no_job_is_taken_while_a_row_that_tells_too_little_may_be_the_one(lacks: str, has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store, inputs={**INPUTS, "seed": 42})
+    worker.scenario.lacking = lambda: (frozenset([lacks]), True)
+    worker.dies("after POST")
+    worker.scenario.lacking = lambda: (frozenset(), False)
+    worker.scenario.accept("sibling", "model_1", worker.inputs)
+    with pytest.raises(ScenarioSubmissionError, match="2 jobs at Scenario may be it"):
+        worker.go()
+    assert worker.paid == ["job_1"]
+
+
+@STORES
 def test_a_failed_double_is_no_reason_to_refuse(has_store: bool) -> None:
     worker = Worker(largest_seed=0, has_store=has_store)
     worker.scenario.fate = lambda: (0.0, "failure", "queued")
@@ -571,6 +610,22 @@ def test_without_a_store_a_finished_job_is_bought_anew_after_a_clear_only_on_dem
     worker.clock.sleep(60.0)
     worker.clear()
     assert worker.go().job.id == ("job_2" if on_clear is OnClear.REGENERATE else "job_1")
+
+
+@STORES
+def test_a_job_of_another_airflow_that_fails_does_not_hide_ours(has_store: bool) -> None:
+    """The run had ended: its clear changed the lower half of the seed, and took the record away."""
+    worker = Worker(has_store=has_store)
+    worker.go()
+    twin = TaskKey("dag", "run", worker.task, "", START - 77.0, 1, 2, was_cleared=False)
+    worker.clock.sleep(5.0)
+    theirs = worker.scenario.accept("twin", "model_1", {**INPUTS, "seed": twin.seed(1, LARGEST_SEED)})
+    worker.clear()
+    worker.run_started_at, worker.memory.text = worker.clock.now, None
+    assert worker.go().job.id == theirs.id
+    theirs.outcome, theirs.ends_at = "failure", worker.clock.now
+    assert worker.go().job.id == "job_1"
+    assert worker.paid == ["job_1"]
 
 
 def test_airflow_is_said_to_keep_no_record_only_where_that_is_so(caplog: pytest.LogCaptureFixture) -> None:
