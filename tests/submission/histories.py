@@ -738,7 +738,11 @@ def _play(job: tuple[int, int, int, bool]) -> tuple[str, int, int]:
     number, histories, start, shrink = job
     world = WORLDS[number]
     before = untold[world.__name__]
-    count = play(world, histories, start=start, shrink=shrink)
+    try:
+        count = play(world, histories, start=start, shrink=shrink)
+    except AssertionError as error:
+        error.add_note(f"To play it again: play({world.__name__}, {histories}, start={start}).")
+        raise
     return world.__name__, count, untold[world.__name__] - before
 
 
@@ -765,7 +769,8 @@ def main() -> int:
             counted[world] += count
             untold[world] += of_others
     each = ", ".join(f"{count:,} in {world}" for world, count in counted.items())
-    print(f"{counted.total():,} histories tried in {time.monotonic() - started:.0f} s ({each}): paid once in all.")
+    seconds = f"{time.monotonic() - started:.0f} s"
+    print(f"{counted.total():,} histories tried in {seconds} from seed {arguments.seed} ({each}): paid once in all.")
     others = ", ".join(f"{count:,} in {world}" for world, count in untold.items() if count)
     print(f"Jobs of another that were taken where nothing can tell whose they are: {others or 'none'}.")
     return 0
