@@ -198,7 +198,6 @@ class TaskInstance:
     prompt: str = PROMPTS[0]
     tried_prompt: str | None = None
     shown_job: str | None = None
-    taken: str | None = None
     returned: list[str] = field(default_factory=list)
     bought_in_try: dict[str, int] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
@@ -275,7 +274,6 @@ class Histories(RuleBasedStateMachine):
         )
         self.unprovable = False
         self.strangers = 0
-        self.posted: set[str] = set()
         self.tasks = {name: TaskInstance(name) for name in TASKS}
 
     def echo(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -436,15 +434,25 @@ class Histories(RuleBasedStateMachine):
             return None
         except ScenarioError as error:
             return error
-        finally:
-            if line.may_have_bought:
-                self.posted.add(ti.name)
         if try_number == ti.tries:
-            ti.shown_job = ti.taken = submitted.job.id
-            if self.scenario.job(submitted.job.id).payer != ti.name:
-                untold[type(self).__name__] += 1
+            ti.shown_job = submitted.job.id
+            self.take(ti, self.scenario.job(submitted.job.id))
         self.look(ti, submitted.job.id, trouble.crash, store=store, is_zombie=try_number != ti.tries)
         return None
+
+    def take(self, ti: TaskInstance, job: PaidJob) -> None:
+        """Move the right to a sibling's job; the sibling gets one to what this task had paid for instead, if anything.
+
+        So whoever pays again must have nothing left, and all of them together never pay more than was asked for.
+        """
+        if job.payer == ti.name:
+            return
+        untold[type(self).__name__] += 1
+        if job.payer in self.tasks:
+            own = next((one for one in self.entitled_to(ti) if one.inputs == job.inputs), None)
+            if own is not None:
+                own.payer = job.payer
+            job.payer = ti.name
 
     def submit(self, submitter: Submitter, ti: TaskInstance, trouble: Trouble) -> SubmittedJob:
         inputs = self.inputs(ti.prompt)
@@ -526,8 +534,6 @@ class Histories(RuleBasedStateMachine):
         record = ti.memory.record
         if isinstance(record, Submitted):
             ti.let_go.add(record.job_id)
-        if ti.taken is not None:
-            ti.let_go.add(ti.taken)
 
     def clear_only(self, ti: TaskInstance, *, run_had_ended: bool = False) -> None:
         record = ti.memory.record
@@ -657,22 +663,10 @@ class StoreOnly(Histories):
     """The model takes no seed, or the author gave one: jobs with the same inputs look alike.
 
     A task instance may then take a sibling's job whose id never reached the sibling's record; the sibling buys another.
-    So payments are counted over all siblings: never more than those of them that may have bought, or have taken one.
+    The right to it moves with it: see :meth:`Histories.take`.
     """
 
     seed_is_ours = False
-
-    def judge(self, task: TaskInstance, try_number: int) -> None:
-        let_go = set[str]().union(*(ti.let_go for ti in self.tasks.values()))
-        held = [
-            job
-            for ti in self.tasks.values()
-            for job in self.entitled_to(ti, try_number if ti is task else None)
-            if job.id not in let_go
-        ]
-        taken = {ti.name for ti in self.tasks.values() if ti.taken in [job.id for job in held]}
-        buyers = {*self.posted, *taken, task.name}
-        assert len(held) < len(buyers), f"{sorted(buyers)} pay again although they have {held}"
 
     def judge_the_end(self, ti: TaskInstance, due: list[PaidJob], error: ScenarioError | None) -> None:
         if not ti.succeeded:
