@@ -23,9 +23,10 @@ What nobody can help, and so is left out:
 - a worker that freezes between the fence's last look at the clock and its POST;
 - without a store, one that wakes less than three minutes after its retry has bought;
 - the job of another Airflow's task with the same names and inputs may be taken for one that was bought before a clear,
-  if the clear took the record away and began the run anew.
+  if the clear took the record away and began the run anew. Once it fails, this task's own is looked for again;
+- without a seed of ours, so may the only job of a sibling or stranger that ran with the same inputs.
 
-A job of another that was taken there counts apart, as ``untold``.
+In the last two cases nothing can tell whose a job is. Each that was taken counts apart, as ``untold``, and is printed.
 
 ``python -m tests.submission.histories --histories 50000 --seed 1`` tries many, on two processes.
 """
