@@ -10,7 +10,7 @@ candidates := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check --no-input -qq
 
-drawn_at_random := $(addprefix tests/,operators/test_spent.py transfers/test_rough_cdn.py transfers/test_rough_uplink.py \
+drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_rough_cdn.py transfers/test_rough_uplink.py \
 	api/test_broken_replies.py api/test_upload_replies.py \
 	polling/test_watcher_machine.py files/test_storage.py)
 

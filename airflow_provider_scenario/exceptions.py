@@ -1,7 +1,7 @@
-"""What can go wrong with Scenario: one class per fate.
+"""What can go wrong with Scenario: one class for each thing that an author may want to handle.
 
-Two families decide what becomes of a task. A *permanent* error can't be mended by trying again: the key is wrong, the
-inputs are refused, the prompt is blocked. A *passing* error may be gone on the next try, and says in ``retry_after``
+Two families decide what becomes of a task. A *permanent* error can't be helped by trying again: the key is wrong, the
+inputs are refused, the prompt is blocked. A *transient* error may be gone on the next try, and says in ``retry_after``
 how long Scenario asked to be left alone. Nothing here knows Airflow: the operators turn the families into retries.
 
 No message carries a secret or a signed URL: texts that come from outside go through :func:`redact`.

@@ -62,7 +62,7 @@ class ScenarioRetryPolicy(RetryPolicy):
             for counts alone.
         """
         if isinstance(exception, ScenarioPermanentError):
-            return RetryDecision.fail("A retry can't mend this error.")
+            return RetryDecision.fail("A retry can't help with this error.")
         if not isinstance(exception, ScenarioTransientError):
             return RetryDecision.default()
         asked = _asked_for(exception)

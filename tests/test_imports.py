@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
     "files": frozenset({"airflow", "polling", *BELOW}),
-    "operators": TOP | {"files", "submission", "transfers"},
+    "operators": TOP | {"files", "submission"},
     "sensors": TOP,
     "transfers": TOP | {"files"},
 }

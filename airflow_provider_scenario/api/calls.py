@@ -310,6 +310,6 @@ def _job_of_row(row: object) -> Job | None:
 
 def _id(text: str) -> str:
     """Return an id as one segment of a path; an empty one would turn the call into another."""
-    if not text.strip("."):
+    if not isinstance(text, str) or not text.strip("."):  # None is an XCom that is not there.
         raise ScenarioInputError(f"{text!r} is not the id of anything at Scenario. Nothing was sent.")
     return quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What a failed request means: whether any of it was sent, why it failed, and what would mend it.
+"""What a failed request means: whether any of it was sent, why it failed, and what would help.
 
 requests and urllib3 wrap the cause in each other's errors, differently in each version, and their texts hold whole
 URLs. So the chain of causes is read here, and only words that can't hold a URL or a secret are handed on.
@@ -70,7 +70,7 @@ class Fault:
 
     :param reason: The innermost cause, in words without URL or secret.
     :param sent: Whether any of the request may have been sent.
-    :param advice: What would mend it; may be empty.
+    :param advice: What would help; may be empty.
     :param is_permanent: Whether it stays until somebody changes the settings of the machine.
     """
 
@@ -191,7 +191,7 @@ def _bundle_fault(causes: list[BaseException]) -> Fault | None:
     return Fault(
         f"the file of certificates {path} {trouble}",
         sent=False,
-        advice=f"Mend or unset the variable {variable}.",
+        advice=f"Correct or unset the variable {variable}.",
         is_permanent=True,
     )
 
@@ -256,7 +256,7 @@ def _reason(causes: list[BaseException]) -> str:
 
 
 def _advice(causes: list[BaseException], url: str, sent: bool) -> str:
-    """Return what would mend it, with the variable to mend."""
+    """Return what would help, with the variable to correct."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         variable = next((name for name in _BUNDLE_VARIABLES if os.environ.get(name)), None)
         if variable is not None:
@@ -270,7 +270,7 @@ def _advice(causes: list[BaseException], url: str, sent: bool) -> str:
     proxy = proxy_for(url)
     if proxy is not None:
         where = f" ({proxy.address})" if proxy.address else ""
-        return f"The proxy{where} is named by {proxy.variable}: mend that, or name Scenario's host in NO_PROXY."
+        return f"The proxy{where} is named by {proxy.variable}: correct that, or name Scenario's host in NO_PROXY."
     return "Check the host of the connection; if only a proxy leads out of here, name it in HTTPS_PROXY."
 
 

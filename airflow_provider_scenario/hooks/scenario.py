@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none, seconds_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
 from airflow_provider_scenario.hooks.airflow_connection import (
     amask_secret,
@@ -51,7 +51,7 @@ class ScenarioHook(BaseHook):
     ``https://api.cloud.scenario.com/v1``); extra may hold ``project_id`` and ``timeout`` (seconds). Where there is no
     connection ``scenario_default``, the environment variables of Scenario's own clients stand in for it:
     ``SCENARIO_SDK_API_KEY``, ``SCENARIO_SDK_API_SECRET`` and, if set, ``SCENARIO_BASE_URL``. They stand in for no other
-    connection, lest a slip in its name pays from another account.
+    connection, so that a typing error in its name never charges another account.
 
     :param scenario_conn_id: The connection's id. Default ``scenario_default``.
     :param project_id: The project to assert on every call; one that came out empty, as ``None``, is none. Default: the
@@ -69,7 +69,7 @@ class ScenarioHook(BaseHook):
         if is_no_value(scenario_conn_id):
             raise ScenarioConfigurationError(
                 f"scenario_conn_id came out empty ({scenario_conn_id!r}), {CAME_OUT_EMPTY}. Nothing was bought: the "
-                "connection decides who pays. Mend what it comes from, then clear the task."
+                "connection decides who pays. Correct what it comes from, then clear the task."
             )
         self.scenario_conn_id = scenario_conn_id
         self.project_id = name_or_none(project_id)
@@ -128,14 +128,15 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.api import calls
 
         with self.get_conn() as client:
-            return client.send(calls.submit(model_id, inputs)).job
+            return client.send(calls.submit(model_id, dict(inputs or {}))).job
 
     def estimate(self, model_id: str, inputs: Mapping[str, Any]) -> Decimal:
-        """Ask what a generation would cost. Nothing is bought.
+        """Ask what a generation would cost, by a dry run that buys nothing.
 
         :param model_id: The model.
         :param inputs: Its inputs by the API's names; the price is for just these.
         :return: Creative units.
+        :raises ScenarioDryRunError: if Scenario made a job all the same, which is charged.
         :raises ScenarioError: if Scenario refuses the inputs or can't be asked.
         """
         from airflow_provider_scenario.api import calls
@@ -163,8 +164,11 @@ class ScenarioHook(BaseHook):
         :return: The job, with the ids of what it made.
         :raises ScenarioError: if it failed, was canceled, or took too long.
         """
+        from airflow_provider_scenario.api import calls
         from airflow_provider_scenario.polling.blocking import wait_for_job
 
+        calls.get_job(job_id)  # An id that is none is refused here, and not after a minute.
+        poll_interval, timeout = seconds_of("poll_interval", poll_interval), seconds_of("timeout", timeout)
         with self.get_conn() as client:
             return wait_for_job(job_id, client, poll_interval=poll_interval, timeout=timeout, log=self.log)
 
@@ -183,7 +187,7 @@ class ScenarioHook(BaseHook):
         """Save an asset's file, checked against what Scenario tells of it.
 
         :param asset_id: The asset.
-        :param destination: A folder, or a name with placeholders as ``ScenarioToObjectStorageOperator`` takes it.
+        :param destination: A folder, or a name with ``{asset_id}``, ``{index}`` and ``{ext}`` in it.
         :param timeout: Seconds to wait for an asset that is still pending. Default 600.
         :return: The file's URI.
         :raises ScenarioError: if it could not be saved whole.

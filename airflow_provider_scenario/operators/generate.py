@@ -16,8 +16,10 @@ from airflow_provider_scenario.arguments import parse_literal, policy_of, second
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
     ScenarioConcurrencyLimitError,
+    ScenarioError,
     ScenarioInputError,
     ScenarioRateLimitError,
+    ScenarioTimeoutError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
@@ -78,6 +80,7 @@ class ScenarioGenerateOperator(BaseOperator):
         draws tells what was bought before the clear, ``"regenerate"`` returns the old one too.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
     :raises ScenarioCostLimitError: if it would cost more than ``max_cost``. Nothing is paid.
+    :raises ScenarioTimeoutError: if the job or the wait for capacity takes longer than its time-out.
     :raises ScenarioError: what else went wrong, see :mod:`airflow_provider_scenario.exceptions`.
     """
 
@@ -125,6 +128,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
+        self._has_settled = False
 
     def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -162,6 +166,7 @@ class ScenarioGenerateOperator(BaseOperator):
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Try again after the wait for capacity."""
         self._queued_since = event.get("since")  # An event of another trigger has none.
+        self._has_settled = bool(event.get("has_settled"))
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -207,27 +212,33 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def _submit(self, run: Generation) -> SubmittedJob:
         """Submit, and wait for capacity for as long as the plan runs no more jobs."""
-        from airflow_provider_scenario.submission.generation import GenerationRequest
+        from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
         from airflow_provider_scenario.submission.price_check import limit_of
 
-        request = GenerationRequest(
-            inputs=stringify_paths(self.api_inputs()),
-            argument_name=self.argument_name,
-            policy=policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
-            limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
-        )
+        run.show_bought()
+        try:
+            request = GenerationRequest(
+                inputs=stringify_paths(self.api_inputs()),
+                argument_name=self.argument_name,
+                policy=policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
+                limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
+            )
+        except ScenarioError as error:
+            raise run.about_paid_job(error) from None
         since = self._queued_since or time.time()
-        while True:
-            try:
-                return run.submit(request)
-            except ScenarioRateLimitError as busy:
-                self._wait_for_capacity(busy, since)
+        while isinstance(submitted := run.submit(request, has_settled=self._has_settled), NoCapacity):
+            self._wait_for_capacity(submitted.refusal, since, has_settled=run.has_settled)
+        return submitted
 
-    def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float) -> None:
+    def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float, *, has_settled: bool) -> None:
         """Wait until the plan may run another job: that is no error, and uses no try."""
         deadline = since + self.capacity_timeout
         if time.time() >= deadline:
-            raise busy
+            # No rate limit, which Airflow 3.4 would try again without using a retry: this wait has an end.
+            raise ScenarioTimeoutError(
+                f"No capacity came free within capacity_timeout={self.capacity_timeout:g} s. {busy}\n"
+                "Nothing was bought: a retry waits again."
+            )
         until = datetime.datetime.fromtimestamp(deadline, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
         self.log.info("%s Waiting for capacity, until %s at the latest.", busy, until)
         if self.deferrable:
@@ -241,6 +252,7 @@ class ScenarioGenerateOperator(BaseOperator):
                     deadline=deadline,
                     limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
                     retry_after=busy.retry_after,
+                    has_settled=has_settled,
                 ),
                 method_name="execute_when_free",
                 timeout=_longest_deferral(deadline),

@@ -1,1 +1,1 @@
-"""How tasks wait for jobs: one poll of the job list for all who wait. Knows no Airflow."""
+"""How tasks wait for jobs: one poll of the job list for all who wait."""

@@ -102,7 +102,7 @@ def unreadable_error(job_id: str, cause: ScenarioError, seconds: float) -> Scena
     """
     return ScenarioJobUnreadableError(
         f"Job {job_id} can't be read. Scenario refused it for {seconds:.0f} s, and the job list does not show it: "
-        f"{_sentence(cause)} The job was bought and is paid for. Mend the key, the project or the connection: "
+        f"{_sentence(cause)} The job was bought and is paid for. Correct the key, the project or the connection: "
         f"a retry of this task looks at the job again and pays nothing. {job_page(job_id)}",
         job_id=job_id,
     )

@@ -1,1 +1,1 @@
-"""How a generation is bought: checked, priced, sent once, found again, paid once. Knows no Airflow."""
+"""How a generation is bought: checked, priced, sent once, found again, paid once."""

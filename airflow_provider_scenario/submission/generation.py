@@ -11,7 +11,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.exceptions import (
+    ScenarioDryRunError,
+    ScenarioError,
+    ScenarioRateLimitError,
+    ScenarioTransientError,
+)
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
@@ -48,6 +53,16 @@ class GenerationRequest:
     argument_name: Callable[[str], str]
     policy: SubmissionPolicy
     limit: Callable[[], Decimal | None]
+
+
+@dataclass(frozen=True)
+class NoCapacity:
+    """Nothing was bought: the plan runs no more jobs now.
+
+    :param refusal: Scenario's refusal.
+    """
+
+    refusal: ScenarioRateLimitError
 
 
 class Generation:
@@ -95,40 +110,71 @@ class Generation:
 
     # Submit
 
-    def submit(self, request: GenerationRequest) -> SubmittedJob:
-        """Return the job of this task: the one that was bought already, or a new one.
+    def show_bought(self) -> None:
+        """Show as XComs what is known to be bought. Airflow clears XComs on a retry; siblings and reports need them."""
+        stored = self._store.load()
+        if stored is not None:
+            self._show(stored)
 
-        After an error it may be called again with the same request.
+    def about_paid_job(self, error: ScenarioError) -> ScenarioError:
+        """Return an error about what the author gave, which names the job that this task has paid for, if it has one.
 
-        :param request: What to buy, if nothing was bought yet.
-        :raises ScenarioRateLimitError: if the plan runs no more jobs now. Nothing was bought.
-        :raises ScenarioError: what else keeps it from buying.
+        :param error: What is wrong.
         """
         stored = self._store.load()
-        client = self._client or self._open_client(stored)
+        if not isinstance(stored, Submitted):
+            return error
+        return type(error)(
+            f"{error}\nJob {stored.job_id} of this task is paid for. Correct this and clear the task: it goes on with "
+            "the job.",
+            job_id=stored.job_id,
+        )
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether this try has looked long enough for jobs of earlier tries."""
+        return self._submitter is not None and self._submitter.has_settled
+
+    def submit(self, request: GenerationRequest, *, has_settled: bool = False) -> SubmittedJob | NoCapacity:
+        """Return the job of this task: the one that was bought already, or a new one.
+
+        If there is no capacity it may be called again with the same request.
+
+        :param request: What to buy, if nothing was bought yet.
+        :param has_settled: Whether this try has looked long enough for jobs of earlier tries before.
+        :raises ScenarioError: what else keeps it from buying.
+        """
+        client = self._client or self._open_client(self._store.load())
         wanted = Wanted(self._model_id, request.inputs)
-        if stored is not None:
-            self._show(stored)  # Airflow clears XComs on a retry; mapped siblings and reports need them.
         if self._submitter is None:
-            key = TaskKey.of(self._context)
-            self._submitter = Submitter(client, self._store, key, request.policy, log=self._log)
+            self._submitter = Submitter(
+                client,
+                self._store,
+                TaskKey.of(self._context),
+                request.policy,
+                may_buy=lambda: not self._is_stopped,
+                has_settled=has_settled,
+                log=self._log,
+            )
         submitted: SubmittedJob | None = None
         while submitted is None:
             found = self._submitter.rejoin_or_order(wanted)
-            if isinstance(found, SubmittedJob):
-                submitted = found
-            else:
-                submitted = self._buy(self._submitter, found, wanted, request, client)
+            bought = found if isinstance(found, SubmittedJob) else self._buy(found, wanted, request, client)
+            if isinstance(bought, NoCapacity):
+                return bought
+            submitted = bought
         if submitted.is_new and (limit := request.limit()) is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
         self._announce(submitted.record)
         return submitted
 
     def _buy(
-        self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
-    ) -> SubmittedJob | None:
+        self, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
+    ) -> SubmittedJob | NoCapacity | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
-        limit = request.limit()
+        submitter, limit = self._submitter, request.limit()
+        if submitter is None:
+            raise TypeError("the submitter is made before something is bought")
         model = read_model(client, self._model_id, self._log, is_bought=False)
         self._usual = model.usual
         checked = checked_request(model, wanted.inputs, label=request.argument_name)
@@ -150,20 +196,26 @@ class Generation:
             self._log.warning("%s It is kept as this task's job.", made)
             is_ours = seed is not None
             return submitter.keep(order, wanted, str(made.job_id), seed=priced.get("seed"), is_ours=is_ours)
+        except ScenarioRateLimitError as busy:
+            if not busy.is_refusal:
+                raise  # A gateway on the way says so: that is no word about the plan's capacity.
+            return NoCapacity(busy)
 
-    def _open_client(self, stored: Record | None) -> ScenarioClient:
+    def _open_client(self, stored: Record | None, job_id: str | None = None) -> ScenarioClient:
         """Return a client. Once something was bought, a connection that can't be used is a transient error."""
+        job_id = stored.job_id if isinstance(stored, Submitted) else job_id
         try:
             self._client = ScenarioHook(self._scenario_conn_id, self._project_id).get_conn()
         except ScenarioTransientError:
             raise
         except ScenarioError as error:
-            if not isinstance(stored, Submitted | Intent):
+            if job_id is None and not isinstance(stored, Intent):
                 raise
+            job = f"job {job_id}" if job_id else "job"
             raise ScenarioTransientError(
-                f"This task's job can't be looked at: {error}\nIt may be paid for. Mend the connection: a retry looks "
-                "at the job again and pays nothing.",
-                job_id=stored.job_id if isinstance(stored, Submitted) else None,
+                f"This task's {job} can't be read: {error}\nIt may be paid for. Correct the connection: a retry reads "
+                "the job again and pays nothing.",
+                job_id=job_id,
             ) from None
         return self._client
 
@@ -225,20 +277,23 @@ class Generation:
             return result
         self._log.warning("%s", result.error)
         stored = self._store.load()
-        self._open_client(stored)
+        self._open_client(stored, result.job_id)
         deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._timeout
         return self._poll(WaitState(result.job_id, deadline, self._usual))
 
     def pending_job_id(self) -> str | None:
         """Return the job that the task waits for; ``None`` if it waits for capacity."""
-        stored = self._store.load()
-        if not isinstance(stored, Submitted) or stored.returned or stored.max_tries != self._context["ti"].max_tries:
+        ti, stored = self._context["ti"], self._store.load()
+        if stored is None and not self._store.is_durable:
+            job_id = ti.xcom_pull(key="job_id", map_indexes=ti.map_index)  # An XCom outlives a deferral.
+            return job_id if isinstance(job_id, str) else None
+        if not isinstance(stored, Submitted) or stored.returned or stored.max_tries != ti.max_tries:
             return None
         return stored.job_id
 
     def final_check(self, job_id: str) -> WaitResult:
         """Read a job once, after no triggerer gave a sign in time."""
-        with self._open_client(self._store.load()) as client:
+        with self._open_client(self._store.load(), job_id) as client:
             return final_check(job_id, client)
 
     def trigger_arguments(self, record: Submitted, *, since: float | None) -> dict[str, Any]:

@@ -292,12 +292,11 @@ class InputFiles:
     def ready(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits.
 
-        Every file is judged before the first is sent.
+        Every file is judged before the first is sent. An asset that is still pending is waited for. If the length of a
+        clip is not kept, a line in the log says so.
 
         :param model: The model's record.
         :param values: The checked inputs.
-        An asset that is still pending is waited for; of a clip whose length is not kept, a line in the log tells.
-
         :raises ScenarioInputError: if files or assets can't be used, naming every fault at once.
         :raises ScenarioError: what else stops an upload. Nothing is charged.
         """

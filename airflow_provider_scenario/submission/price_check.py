@@ -41,7 +41,7 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
     if given is None and was_given:
         raise ScenarioConfigurationError(
             f"{name} was given, but came out as None, as from an XCom that is not there. No price was asked for, and "
-            "nothing was bought by this try. Mend what it comes from, then clear the task."
+            "nothing was bought by this try. Correct what it comes from, then clear the task."
         )
     if given is None:
         return None

@@ -69,6 +69,9 @@ class Submitter:
     :param store: Keeps the record.
     :param key: The task instance, from which the seed follows.
     :param policy: The author's wishes for doubtful cases.
+    :param may_buy: Returns whether anybody still wants the job: it is asked right before the paid POST.
+    :param has_settled: Whether this same try has already looked for so long that a job of an earlier try would surely
+        be listed, before it waited for capacity. Then one look is enough where Airflow keeps no record.
     :param log: Where to say what is done.
     :param clock: Returns seconds of the epoch.
     :param monotonic: Returns seconds that no change of the clock moves.
@@ -82,6 +85,8 @@ class Submitter:
         key: TaskKey,
         policy: SubmissionPolicy,
         *,
+        may_buy: Callable[[], bool] = lambda: True,
+        has_settled: bool = False,
         log: Any = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -91,10 +96,11 @@ class Submitter:
         self._store = store
         self._key = key
         self._policy = policy
+        self._may_buy = may_buy
         self._ambiguous = 0
         self._stale = 0
         self._is_late = False
-        self._has_settled = False
+        self.has_settled = has_settled
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
         self._monotonic = monotonic
@@ -111,8 +117,10 @@ class Submitter:
         :raises ScenarioError: if Scenario does not tell of what was bought. Nothing further was bought.
         """
         stored = self._store.load()
-        if stored is None and (self._key.may_have_submitted or self._is_late):
-            return self._recall(wanted)
+        knows_nothing = stored is None or isinstance(stored, NotAccepted)
+        if (stored is None and self._key.may_have_submitted) or (knows_nothing and self._is_late):
+            self._is_late = False
+            return self._recall(wanted, stored)
         decided = self._decide(stored, wanted, stored)
         if stored is None or not isinstance(decided, Order) or decided.generation == stored.generation:
             return decided
@@ -192,7 +200,7 @@ class Submitter:
         """
         # A durable store without a record tells that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
-        waits = may_have_bought and self._key.may_have_submitted and not self._has_settled
+        waits = may_have_bought and self._key.may_have_submitted and not self.has_settled
         jobs, unreadable, record = list[Job](), 0, None
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
@@ -207,7 +215,7 @@ class Submitter:
             decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
-        self._has_settled = True
+        self.has_settled = True
         return decided
 
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
@@ -389,6 +397,9 @@ class Submitter:
 
     def _post(self, intent: Intent) -> SubmittedJob:
         """Send the paid POST, once."""
+        if not self._may_buy():
+            self._save_over(intent, NotAccepted(**facts_of(intent)))
+            raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
@@ -436,9 +447,8 @@ def is_ambiguous(error: ScenarioError) -> bool:
     return error.sent and not error.is_refusal
 
 
-def _ambiguous_error(error: ScenarioError) -> ScenarioError:
-    if isinstance(error, ScenarioTransientError):
-        return error
+def _ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
+    """Return an error that is none of a lack of capacity or an outage: only a retry of its own looks for the job."""
     return ScenarioTransientError(
         f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
         retry_after=error.retry_after,

@@ -34,6 +34,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
     :param deadline: Seconds of the epoch at which to stop waiting.
     :param limit: How many jobs the plan runs at once, if Scenario said it.
     :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did. An hour at most.
+    :param has_settled: Handed back in the event: whether the task has looked long enough for jobs of earlier tries.
     """
 
     _queues: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Queues]] = WeakKeyDictionary()
@@ -47,6 +48,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         deadline: float,
         limit: int | None = None,
         retry_after: float | None = None,
+        has_settled: bool = False,
     ) -> None:
         super().__init__()
         self.scenario_conn_id = scenario_conn_id
@@ -54,6 +56,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         self.since = since
         self.deadline = deadline
         self.limit = limit
+        self.has_settled = has_settled
         self.retry_after = None if retry_after is None else min(retry_after, MAX_RETRY_AFTER)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -67,6 +70,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "limit": self.limit,
                 "retry_after": self.retry_after,
+                "has_settled": self.has_settled,
             },
         )
 
@@ -77,7 +81,8 @@ class ScenarioCapacityTrigger(BaseTrigger):
                 await self._wait()
         except TimeoutError:
             pass
-        yield TriggerEvent({"since": self.since, "timed_out": time.time() >= self.deadline})
+        timed_out = time.time() >= self.deadline
+        yield TriggerEvent({"since": self.since, "timed_out": timed_out, "has_settled": self.has_settled})
 
     async def _wait(self) -> None:
         await asyncio.sleep(MIN_DEFERRAL_SECONDS)

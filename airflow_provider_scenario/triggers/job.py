@@ -123,7 +123,7 @@ class ScenarioJobTrigger(BaseTrigger):
         watcher = watcher_of(self.scenario_conn_id, self.project_id)
         async with watcher.subscribe(self.job_id, self.since, self.poll_interval) as subscription:
             while True:
-                reading = await subscription.next_update(self._patience(state))
+                reading = await subscription.next_update(self._update_timeout(state))
                 if reading is None:
                     reading = await watcher.read_now(subscription, _FINAL_CHECK_TIMEOUT)
                 result = (
@@ -135,7 +135,7 @@ class ScenarioJobTrigger(BaseTrigger):
                 if result is not None:
                     return result
 
-    def _patience(self, state: WaitState) -> float:
+    def _update_timeout(self, state: WaitState) -> float:
         """Return the seconds to wait for an update, before the job is read singly."""
         left = self.deadline - time.time()
         return min(self.poll_interval, OUTPUTS_PAUSE) if left <= 0.0 and state.lacks_outputs else left

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_scenario.api.job import JobStatus
-from airflow_provider_scenario.exceptions import ScenarioInputError, ScenarioTimeoutError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioInputError, ScenarioTimeoutError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.clip import draw_image
 from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -55,3 +55,14 @@ def test_what_scenario_refuses_is_not_bought(hook: ScenarioHook, sandbox: Sandbo
     with pytest.raises(ScenarioInputError):
         hook.submit(MODEL, {"prompt": "a boat", "numFrames": "many"})
     assert sandbox.ledger()["totals"]["jobs"] == 0
+
+
+@pytest.mark.parametrize("verb", ["get_job", "get_asset", "wait_for_job"])
+def test_an_xcom_that_is_not_there_is_named(hook: ScenarioHook, verb: str) -> None:
+    with pytest.raises(ScenarioInputError, match="None is not the id of anything"):
+        getattr(hook, verb)(None)
+
+
+def test_times_that_are_none_are_refused(hook: ScenarioHook) -> None:
+    with pytest.raises(ScenarioConfigurationError, match="poll_interval"):
+        hook.wait_for_job("job_1", poll_interval=-5)

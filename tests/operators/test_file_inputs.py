@@ -219,7 +219,7 @@ def test_a_lost_submission_is_found_without_the_file(
     scenario.configure(job_seconds=0.3)
     scenario.add_fault("drop_after", method="POST", path="/generate/")
     run = TaskRun()
-    with pytest.raises(exceptions.ScenarioConnectionError):
+    with pytest.raises(exceptions.ScenarioTransientError, match="It is not known whether Scenario accepted"):
         reframing(str(clip)).execute(run.context)
     clip.unlink()
     assert reframing(str(clip)).execute(run.retry())["job_id"] == bought(scenario)[0]["jobId"]

@@ -225,7 +225,7 @@ def test_a_refusal_says_that_the_job_is_paid_for_and_what_to_mend() -> None:
     error = unreadable_error("job_1", ScenarioNotFoundError("Scenario refused to read job job_1: gone."), 61.2)
     assert str(error) == (
         "Job job_1 can't be read. Scenario refused it for 61 s, and the job list does not show it: Scenario refused to "
-        "read job job_1: gone. The job was bought and is paid for. Mend the key, the project or the connection: a "
+        "read job job_1: gone. The job was bought and is paid for. Correct the key, the project or the connection: a "
         f"retry of this task looks at the job again and pays nothing. {PAGE}"
     )
     assert (error.job_id, error.take_over) == ("job_1", False)

@@ -174,7 +174,7 @@ def test_a_refusal_that_the_list_confirms_ends_the_wait_and_keeps_the_retries(
     assert (result.job, result.timed_out, result.take_over) == (job(), False, False)
     with pytest.raises(ScenarioTransientError) as caught:
         result.job_or_raise(60.0)
-    for words in ("Job job_1 can't be read", "for 75 s", str(error), "is paid for", "pays nothing", "Mend the key"):
+    for words in ("Job job_1 can't be read", "for 75 s", str(error), "is paid for", "pays nothing", "Correct the key"):
         assert words in str(caught.value)
 
 

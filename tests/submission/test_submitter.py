@@ -83,6 +83,7 @@ class Worker:
         self.others: Callable[[], Collection[str]] = tuple
         self.log = logging.getLogger("tests.submission")
         self.tries, self.max_tries, self.was_cleared = 0, 2, False
+        self.waits_for_capacity = 1.0
         self.run_started_at = START - 60.0
         self.steps = Steps()
         self.line = Line(self.scenario, task, self.steps, [End(one) if isinstance(one, str) else one for one in ends])
@@ -109,7 +110,7 @@ class Worker:
             sleep=self.clock.sleep,
         )
         wanted = Wanted("model_1", self.inputs)
-        for _ in range(6):
+        for _ in range(40):
             found = submitter.rejoin_or_order(wanted)
             if isinstance(found, SubmittedJob):
                 return found
@@ -118,7 +119,8 @@ class Worker:
             except ScenarioRateLimitError:
                 if not self.line.ends:
                     raise
-                continue  # As a task does that waits for a free slot.
+                self.clock.sleep(self.waits_for_capacity)
+                continue  # As a task does that waits for capacity.
             if bought is not None:
                 return bought
         raise AssertionError("it neither buys nor fails")
@@ -241,6 +243,14 @@ def test_refusals_for_want_of_a_slot_are_no_submissions(has_store: bool) -> None
     assert [worker.go().job.id] == worker.paid
 
 
+@STORES
+def test_a_wait_for_capacity_of_minutes_looks_again_and_then_buys_once(has_store: bool) -> None:
+    """It is longer than what a worker without a store may leave between its last look and its POST."""
+    worker = Worker(ends=[*["429"] * 20, "dropped"], has_store=has_store)
+    worker.waits_for_capacity = 15.0
+    assert [worker.go().job.id] == worker.paid
+
+
 @MODELS
 @STORES
 def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
@@ -248,8 +258,9 @@ def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
 ) -> None:
     ends = [*[End("empty 502", None)] * (MAX_SUBMISSIONS - 1), End("empty 502", 0.0)]
     worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed)
-    with pytest.raises(ScenarioServerError):
+    with pytest.raises(ScenarioTransientError, match="It is not known whether Scenario accepted") as caught:
         worker.go()
+    assert type(caught.value) is ScenarioTransientError, "an outage or a rate limit would be tried again in this try"
     assert len(worker.line.bodies) == MAX_SUBMISSIONS
     assert [worker.go().job.id] == worker.paid
     assert len(worker.line.bodies) == MAX_SUBMISSIONS

@@ -1,0 +1,152 @@
+"""What one try does over several processes: it waits for capacity or for its job, and may be killed meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_scenario import exceptions
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.polling.result import no_client_error
+from airflow_provider_scenario.polling.wait import WaitResult
+from airflow_provider_scenario.submission import reading
+from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
+from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+from tests.task_run import TaskRun, deferral
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+MODEL = "model_wan-2-1-1-3b"
+GATEWAY = "<html>slow down</html>"
+FULL = {"type": "status", "code": 429, "body": {"reason": "Too many parallel jobs", "details": {"actionLimit": 2}}}
+EITHER = pytest.mark.parametrize("has_store", [True, False])
+
+
+def generating(**arguments: Any) -> ScenarioGenerateOperator:
+    given = {"model_id": MODEL, "inputs": {"prompt": "A boat"}, "poll_interval": 0.1, **arguments}
+    return ScenarioGenerateOperator(task_id="generate", **given)
+
+
+def paid_jobs(scenario: SandboxServer) -> int:
+    return int(scenario.ledger()["totals"]["jobs"])
+
+
+@EITHER
+def test_a_gateways_rate_limit_is_no_word_about_capacity(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool
+) -> None:
+    """The third POST was accepted all the same: only a retry, which searches, may follow."""
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 0.3)
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    for when, times in (("status", 2), ("status_after", 1)):
+        fault = {"type": when, "code": 429, "body": GATEWAY}
+        scenario.add_fault(fault, method="POST", path="/generate/", times=times)
+    with pytest.raises(exceptions.ScenarioTransientError) as caught:
+        generating(deferrable=True).execute(run.context)
+    assert not isinstance(caught.value, exceptions.ScenarioRateLimitError)
+    assert generating(wait_for_completion=False).execute(run.retry())["job_id"]
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_rate_limit_of_another_call_is_no_word_about_capacity(scenario: SandboxServer) -> None:
+    body = {"reason": "Slow down"}
+    scenario.add_fault({"type": "status", "code": 429, "body": body}, method="GET", path="/models/", times=None)
+    with pytest.raises(exceptions.ScenarioRateLimitError):
+        generating(model_id="model_not-packaged", deferrable=True).execute(TaskRun().context)
+
+
+def test_who_is_killed_amid_the_search_buys_nothing_more(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 1.5)
+    scenario.add_fault({"type": "drop_before"}, method="POST", path="/generate/", times=1)
+    operator = generating(wait_for_completion=False)
+
+    def kill_after_the_first_post() -> None:
+        while not any("/generate/" in visit for visit in scenario.requests()["counts"]):
+            time.sleep(0.05)
+        operator.on_kill()
+
+    threading.Thread(target=kill_after_the_first_post).start()
+    with pytest.raises(exceptions.ScenarioTransientError, match="ended before it bought anything"):
+        operator.execute(TaskRun().context)
+    assert paid_jobs(scenario) == 0
+    assert sum(number for visit, number in scenario.requests()["counts"].items() if "/generate/" in visit) == 1
+
+
+def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 3.0)
+    scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
+    run = TaskRun(has_store=False)
+    trigger = deferral(generating(deferrable=True), run.retry()).trigger
+    assert isinstance(trigger, ScenarioCapacityTrigger)
+    event = {"since": trigger.since, "timed_out": False, "has_settled": trigger.serialize()[1]["has_settled"]}
+    started = time.monotonic()
+    generating(wait_for_completion=False).execute_when_free(run.context, event)
+    assert time.monotonic() - started < 2.9
+    assert paid_jobs(scenario) == 1
+
+
+@EITHER
+def test_a_worker_without_the_connection_says_that_the_job_is_paid_for(
+    scenario: SandboxServer, has_store: bool
+) -> None:
+    """The triggerer could not read the job, and handed the wait over."""
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    assert isinstance(deferral(generating(deferrable=True), run.context).trigger, ScenarioJobTrigger)
+    job_id = run.xcoms["job_id"]
+    cause = exceptions.ScenarioConfigurationError("There is no connection.")
+    event = WaitResult(job_id, error=no_client_error(job_id, cause, 60.0), take_over=True).to_event()
+    with pytest.raises(exceptions.ScenarioTransientError, match=f"{job_id}.*\\n.*paid for") as caught:
+        generating(deferrable=True, scenario_conn_id="not_there").execute_complete(run.context, event)
+    assert caught.value.job_id == job_id
+
+
+@EITHER
+def test_a_silent_triggerer_loses_no_job(scenario: SandboxServer, has_store: bool) -> None:
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    deferral(generating(deferrable=True), run.context)
+    scenario.set_job(run.xcoms["job_id"], "success")
+    ScenarioHook().wait_for_job(run.xcoms["job_id"], poll_interval=0.1)
+    result = generating(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
+    assert result["job_id"] == run.xcoms["job_id"]
+
+
+def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> None:
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=True)
+    job_id = generating(wait_for_completion=False).execute(run.context)["job_id"]
+    context = run.retry()
+    with pytest.raises(exceptions.ScenarioInputError, match=f"{job_id} of this task is paid for") as caught:
+        generating(inputs="no mapping").execute(context)
+    assert caught.value.job_id == job_id
+    assert run.xcoms["job_id"] == job_id
+
+
+def test_a_wait_in_the_worker_shows_what_was_bought_once(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_scenario.operators.generate._CAPACITY_PAUSE", 0.05)
+    scenario.add_fault(FULL, method="POST", path="/generate/", times=5)
+    run = TaskRun()
+    generating(wait_for_completion=False).execute(run.context)
+    assert run.ti.pushed.count("scenario_purchases") == 1
+
+
+def test_a_deferral_is_one_for_capacity_only_if_scenario_says_so(scenario: SandboxServer) -> None:
+    scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
+    with pytest.raises(TaskDeferred) as caught:
+        generating(deferrable=True).execute(TaskRun().context)
+    assert isinstance(caught.value.trigger, ScenarioCapacityTrigger)
+    assert paid_jobs(scenario) == 0
