@@ -170,7 +170,7 @@ class ScenarioGenerateOperator(BaseOperator):
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral. If no triggerer gave a sign in time, read the job once before giving up."""
+        """Go on after a deferral. If no triggerer answered in time, read the job once before giving up."""
         try:
             from airflow.sdk.exceptions import TaskDeferralTimeout
         except ImportError:  # Airflow below 3.2
@@ -192,7 +192,7 @@ class ScenarioGenerateOperator(BaseOperator):
             self._generation.stop()
 
     def _run(self, context: Context) -> Generation:
-        """Return this process's part in the task. What it imports, no parse of a DAG file does."""
+        """Return this process's part in the task. It is imported here so that parsing a DAG file stays fast."""
         from airflow_provider_scenario.submission.generation import Generation
 
         self._generation = Generation(

@@ -292,7 +292,7 @@ class Generation:
         return stored.job_id
 
     def final_check(self, job_id: str) -> WaitResult:
-        """Read a job once, after no triggerer gave a sign in time."""
+        """Read a job once, after no triggerer answered in time."""
         with self._open_client(self._store.load(), job_id) as client:
             return final_check(job_id, client)
 
@@ -366,7 +366,7 @@ class Generation:
         stored = self._store.load()
         if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
             self._store.save(dataclasses.replace(stored, returned=True))
-        price = "a price that Scenario does not tell" if job.cost is None else describe_units(job.cost)
+        price = "a price that Scenario does not name" if job.cost is None else describe_units(job.cost)
         assets = ", ".join(job.asset_ids) or "none yet"
         self._log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
         return result_of(dataclasses.replace(job, model_id=job.model_id or self._model_id))

@@ -114,7 +114,7 @@ def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
     """
     if charged is not None and Decimal(charged) > limit:
         log.warning(
-            "Scenario charged %s, more than the price it told and than max_cost=%s. The purchase can't be undone.",
+            "Scenario charged %s, more than the price it had named and than max_cost=%s. The purchase can't be undone.",
             describe_units(Decimal(charged)),
             format_units(limit),
         )

@@ -69,7 +69,7 @@ class JobReader:
                 retry_after=error.retry_after,
             ) from None
 
-        what = f"Job {record.job_id} could not be read, which is no verdict on it"
+        what = f"Job {record.job_id} could not be read. That does not mean that it failed"
         return self._patiently(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
 
     def all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:

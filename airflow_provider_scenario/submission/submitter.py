@@ -408,7 +408,7 @@ class Submitter:
                 self._save_over(intent, NotAccepted(**facts_of(intent)))
             raise
         cost = submission.cost
-        price = "a price it did not tell" if cost is None else describe_units(cost)
+        price = "a price it did not name" if cost is None else describe_units(cost)
         self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
         bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
         self._save_over(intent, bought)
