@@ -231,8 +231,8 @@ def test_a_purchase_dearer_than_its_price_is_told_although_it_stands(
     monkeypatch.setattr("airflow_provider_scenario.submission.price_check.price_of", lambda *_: Decimal(1))
     assert generating(max_cost=12).execute(TaskRun().context)["cost"] == PRICE
     assert (
-        "Scenario charged 13 creative units, more than the price it had named and than max_cost=12. The purchase can't be "
-        "undone." in log.text
+        "Scenario charged 13 creative units, more than the price it had named and than max_cost=12. The purchase can't "
+        "be undone." in log.text
     )
 
 
