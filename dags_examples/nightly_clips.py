@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import html
 import json
+import logging
 import os
 from decimal import Decimal
 from typing import Any
@@ -40,7 +41,7 @@ with DAG(
     params={
         "prompt": Param("The same scene, seen from further away", type="string"),
         "resolution": Param("720p", enum=["720p", "580p", "480p"]),
-        "budget": Param("200", type="string", description="Creative units that a night may cost"),
+        "budget": Param("1500", type="string", description="Creative units that a night may cost"),
     },
     default_args={
         "retries": 2,
@@ -59,6 +60,8 @@ with DAG(
         found = [one for one in ObjectStoragePath(CLIPS).glob("*") if one.suffix.lower() in (".mp4", ".mov")]
         came = sorted((one.stat().st_mtime, str(one)) for one in found)
         clips = [video for at, video in came if day[0] <= at < day[1]]
+        log = logging.getLogger("airflow.task")
+        log.info("%d of %d clips in %s came on %s.", len(clips), len(came), CLIPS, midnight.subtract(days=1).date())
         # Every job may cost its share: one to widen each clip, and one for each shape.
         share = Decimal(params["budget"]) / (max(1, len(clips)) * (1 + len(SHAPES)))
         return [
@@ -105,7 +108,7 @@ with DAG(
             )
 
     # As a teardown it also runs after a clip that failed, and does not hide that from the run's state.
-    @teardown(on_failure_fail_dagrun=True)
+    @teardown
     def write_page(ds: str) -> str | None:
         """Show all that is saved of this night, whichever run saved it."""
         night = ObjectStoragePath(f"{SAVED}/{ds}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import inspect
 import json
 import re
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +19,10 @@ from airflow.sdk import DAG, BaseOperator, ObjectStoragePath, task
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2 import Undefined
 
+from airflow_provider_scenario import operators
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput, packaged_model
 from airflow_provider_scenario.arguments import stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioInputError
-from airflow_provider_scenario.operators import wan
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.model import ScenarioModelOperator
 from airflow_provider_scenario.operators.wan import (
@@ -72,7 +74,9 @@ def documented(operator: type[ScenarioGenerateOperator]) -> dict[str, str]:
 
 
 def test_every_operator_is_tested() -> None:
-    defined = {one for one in vars(wan).values() if isinstance(one, type) and issubclass(one, ScenarioModelOperator)}
+    modules = [importlib.import_module(f"{operators.__name__}.{one.name}") for one in iter_modules(operators.__path__)]
+    classes = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    defined = {one for one in classes if issubclass(one, ScenarioModelOperator)}
     assert {one for one in defined if hasattr(one, "model")} == set(OPERATORS)
 
 
