@@ -291,7 +291,7 @@ def test_mapped_outputs_feed_the_next() -> None:
     [(True, True), ("True", True), (" true ", True), (False, False), ("False", False), ("None", False), (None, False)],
 )
 def test_keep_length_sets_what_keeps_all_of_a_clip(
-    scenario: SandboxServer, video_id: str, operator: type[wan._ClipOperator], keep: Any, kept: bool
+    scenario: SandboxServer, video_id: str, operator: type[ScenarioGenerateOperator], keep: Any, kept: bool
 ) -> None:
     made = operator(
         task_id="make", prompt="x", video=video_id, keep_length=keep, num_frames=100, wait_for_completion=False
