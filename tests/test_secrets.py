@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -18,6 +19,7 @@ from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip
@@ -126,10 +128,8 @@ def check(evidence: Evidence) -> None:
 
 
 def generating(prompt: str = "A boat", **arguments: Any) -> ScenarioGenerateOperator:
-    return ScenarioGenerateOperator(
-        **{"task_id": "generate", "model_id": "model_wan-2-1-1-3b", "poll_interval": 0.1, **arguments},
-        inputs={"prompt": prompt},
-    )
+    usual = {"task_id": "generate", "model_id": "model_wan-2-1-1-3b", "poll_interval": 0.1}
+    return ScenarioGenerateOperator(**{**usual, "inputs": {"prompt": prompt}, **arguments})
 
 
 TALKATIVE = {
@@ -195,8 +195,52 @@ def test_a_host_with_credentials_is_refused_without_repeating_them(
 def test_a_signed_url_as_input_is_refused_without_repeating_it(scenario: SandboxServer, log: Log) -> None:
     operator = ScenarioWan22ReframeOperator(task_id="reframe", video=SIGNED)
     evidence = run_and_tell(operator, TaskRun())
-    check([*evidence, ("log", log.text)])
+    check([*evidence, *locals_of(operator, TaskRun()), ("log", log.text)])
     assert "must be the id of a Scenario asset" in evidence[0][1]
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        ScenarioWan22ReframeOperator(task_id="reframe", video=SIGNED),
+        generating(inputs={"prompt": "A boat", "image": SIGNED}),
+        generating(inputs={"prompt": {"see": SIGNED}}),
+        ScenarioEstimateCostOperator(
+            task_id="estimate", model_id="model_wan-2-1-1-3b", inputs=[{"prompt": "A boat", "image": SIGNED}]
+        ),
+    ],
+    ids=["a file", "an input that the model lacks", "a text that is none", "a price"],
+)
+def test_no_frame_shows_a_signed_url_that_was_given_as_an_input(
+    scenario: SandboxServer, operator: BaseOperator
+) -> None:
+    check(locals_of(operator, TaskRun()))
+
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "no secret": {"login": f"{KEY}:{SECRET}", "password": ""},
+    "quotes": {"password": f'"{SECRET}"'},
+    "a host with credentials": {"host": f"https://{KEY}:{SECRET}@api.cloud.scenario.com/v1"},
+    "a host in clear": {"host": "http://api.cloud.scenario.com/v1"},
+    "no host at all": {"host": f"https://{KEY}:{SECRET}@[/v1"},
+    "a time-out that is none": {"extra": {"timeout": "long"}},
+    "an extra that is no object": {"extra": f'["{SECRET}"]'},
+}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_no_frame_shows_a_connection_that_can_not_be_used(
+    monkeypatch: pytest.MonkeyPatch, what: str, deferrable: bool
+) -> None:
+    connection = {"conn_type": "scenario", "login": KEY, "password": SECRET, **UNUSABLE[what]}
+    monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
+    hook = ScenarioHook()
+    with pytest.raises(ScenarioError) as caught:
+        asyncio.run(hook.get_async_client_config()) if deferrable else hook.get_client_config()
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [frame for frame in shown.stack if frame.filename != __file__ and frame.locals]
+    check([("locals", f"{frame.name}: {frame.locals}") for frame in frames])
 
 
 @pytest.mark.parametrize("way", [{}, {"mode": "reschedule"}, {"deferrable": True}])

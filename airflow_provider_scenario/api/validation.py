@@ -16,7 +16,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
@@ -38,11 +38,12 @@ class _FaultError(ValueError):
 class CheckedInputs:
     """What became of the author's inputs.
 
-    :param values: What to send, by the API's names: values that templating turned into text are coerced.
+    :param values: What to send, by the API's names: values that templating turned into text are coerced. Not shown in
+        the repr: a signed URL may be among them.
     :param faults: One sentence a fault, with the allowed values; empty if all is well.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     faults: tuple[str, ...] = ()
 
 

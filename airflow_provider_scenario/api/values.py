@@ -31,6 +31,13 @@ _LONGEST_INTERVAL = 3600.0
 """Whoever polls less often than that hears of a paid job too late."""
 
 
+class GivenInputs(dict[str, Any]):
+    """Inputs as the author gave them. The repr shows their names only: a value may be a signed URL."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
+
 def is_no_value(value: object) -> bool:
     """Return whether a value counts as not given: ``None``, or a text that templating makes of what is not there."""
     return value is None or (isinstance(value, str) and value.strip() in NO_VALUE_TEXTS)

@@ -81,19 +81,19 @@ class ScenarioHook(BaseHook):
             variables), or if it lacks key or secret, or holds what can't be used.
         :raises ScenarioTransientError: if the connection can't be read just now, as with a secrets backend that is out.
         """
-        found = read_connection(self, self.scenario_conn_id)
-        config = self._config_from(*found) if found is not None else self._config_from_environment()
-        if found is None or found[0].password != config.api_secret:
-            mask_secret(config.api_secret)  # Airflow masks only what its connections hold, as it stands there.
-        return config
+        try:
+            return self._read_client_config()
+        except ScenarioError as error:
+            told = error
+        raise told.with_traceback(None)  # The frames it comes from hold the connection, whose repr shows the password.
 
     async def get_async_client_config(self) -> ClientConfig:
         """Return what :meth:`get_client_config` does, for use on an event loop."""
-        found = await aread_connection(self, self.scenario_conn_id)
-        config = self._config_from(*found) if found is not None else self._config_from_environment()
-        if found is None or found[0].password != config.api_secret:
-            await amask_secret(config.api_secret)
-        return config
+        try:
+            return await self._aread_client_config()
+        except ScenarioError as error:
+            told = error
+        raise told.with_traceback(None)  # As above.
 
     def get_conn(self) -> ScenarioClient:
         """Return a client for workers; close it after use, or use it as a context manager."""
@@ -241,6 +241,20 @@ class ScenarioHook(BaseHook):
         where = f" ({', '.join(projects)})" if projects else ""
         asserted = f" Every call asserts project {client.config.project_id}." if client.config.project_id else ""
         return True, f"Scenario accepts the API key{where}.{asserted}"
+
+    def _read_client_config(self) -> ClientConfig:
+        found = read_connection(self, self.scenario_conn_id)
+        config = self._config_from(*found) if found is not None else self._config_from_environment()
+        if found is None or found[0].password != config.api_secret:
+            mask_secret(config.api_secret)  # Airflow masks only what its connections hold, as it stands there.
+        return config
+
+    async def _aread_client_config(self) -> ClientConfig:
+        found = await aread_connection(self, self.scenario_conn_id)
+        config = self._config_from(*found) if found is not None else self._config_from_environment()
+        if found is None or found[0].password != config.api_secret:
+            await amask_secret(config.api_secret)
+        return config
 
     def _config_from(self, connection: Connection, extra: object) -> ClientConfig:
         if not isinstance(extra, Mapping):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.api.values import GivenInputs
 from airflow_provider_scenario.arguments import parse_literal, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -116,7 +117,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         for i, one in enumerate(sets):
             if not isinstance(one, Mapping):
                 raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")
-        return sets
+        return [GivenInputs(one) for one in sets]
 
     def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
         from airflow_provider_scenario.polling.result import format_units

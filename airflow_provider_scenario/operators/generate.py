@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_provider_scenario.api.values import GivenInputs
 from airflow_provider_scenario.arguments import parse_literal, policy_of, seconds_of, stringify_paths
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
@@ -218,7 +219,7 @@ class ScenarioGenerateOperator(BaseOperator):
         run.show_bought()
         try:
             request = GenerationRequest(
-                inputs=stringify_paths(self.api_inputs()),
+                inputs=GivenInputs(stringify_paths(self.api_inputs())),
                 argument_name=self.argument_name,
                 policy=policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
                 limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),

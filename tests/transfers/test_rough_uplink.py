@@ -1,4 +1,7 @@
-"""Hundreds of uploads over a line that does everything wrong: what Scenario has is what was sent, every time."""
+"""Hundreds of uploads over lines that do everything wrong, from 64 kbit/s to 1 Gbit/s.
+
+What Scenario has is what was sent, every time.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from airflow_provider_scenario.sandbox.studio.rendering import skipped_box
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from tests.figures import figure
 from tests.transfers.conftest import StateStore, TaskInstance
+from tests.transfers.lines import Line, lines_to
 from tests.transfers.test_rough_cdn import PAGE, digests_of
 
-UPLOADS, TOGETHER = figure(100, 300), 10
+UPLOADS, TOGETHER = figure(75, 300), 10
 PART = 20_000
 
 TROUBLE: tuple[dict[str, Any], ...] = (
@@ -35,22 +39,25 @@ TROUBLE: tuple[dict[str, Any], ...] = (
 )
 
 
-@pytest.fixture
-def clips(tmp_path: Path) -> list[Path]:
-    """Clips of several parts, no two alike."""
+def draw_clips(folder: Path, lines: list[Line]) -> list[tuple[Path, Line]]:
+    """Draw clips, most of them of several parts, no two alike, each with the line that it goes over."""
     chance, made = random.Random(1), []
-    head = draw_clip(tmp_path / "head.mp4", seconds=0.5, width=64, height=64).read_bytes()
+    head = draw_clip(folder / "head.mp4", seconds=0.5, width=64, height=64).read_bytes()
     for number in range(UPLOADS):
-        made.append(tmp_path / f"{number}.mp4")
-        made[-1].write_bytes(head + skipped_box(chance.randbytes(chance.randrange(1, 60_000))))
+        clip, line = folder / f"{number}.mp4", lines[number % len(lines)]
+        clip.write_bytes(head + skipped_box(chance.randbytes(line.size_in(0.5, chance.randrange(1, 60_000)))))
+        made.append((clip, line))
     return made
 
 
-def send(clip: Path) -> str:
+def send(sending: tuple[Path, Line]) -> str:
     """Upload as a task with two retries does."""
+    clip, line = sending
     context: Any = {"task_state_store": StateStore(), "ti": TaskInstance()}
     for retries_left in (2, 1, 0):
-        operator = ObjectStorageToScenarioOperator(task_id="upload", source=clip.as_uri(), poll_interval=0.05)
+        operator = ObjectStorageToScenarioOperator(
+            task_id="upload", source=clip.as_uri(), poll_interval=0.05, scenario_conn_id=line.conn_id
+        )
         try:
             return operator.execute(context)
         except ScenarioTransientError:
@@ -59,7 +66,7 @@ def send(clip: Path) -> str:
     raise AssertionError
 
 
-def test_every_upload_is_whole(scenario: SandboxServer, clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_upload_is_whole(scenario: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "SMALLEST_PART", PART)
     scenario.configure(upload_seconds=0)
     chance = random.Random(2026)
@@ -67,8 +74,9 @@ def test_every_upload_is_whole(scenario: SandboxServer, clips: list[Path], monke
         scenario.add_fault(action, method="PUT", skip=chance.randrange(UPLOADS * 5 // 3), times=chance.randrange(1, 4))
     for action in TROUBLE[:6] * (UPLOADS // 75):
         scenario.add_fault(action, method="POST", path="/uploads", skip=chance.randrange(UPLOADS * 5 // 3))
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        sent = dict(zip(pool.map(send, clips), clips, strict=True))
+    with lines_to(scenario, figure(5, 15), monkeypatch) as lines, ThreadPoolExecutor(TOGETHER) as pool:
+        clips = draw_clips(tmp_path, lines)
+        sent = dict(zip(pool.map(send, clips), [clip for clip, _ in clips], strict=True))
     assert sum(fault["hits"] for fault in scenario.faults()) > UPLOADS // 6
     assert len(sent) == UPLOADS
     arrived = digests_of(list(sent), original=True)
