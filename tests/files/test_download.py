@@ -12,7 +12,8 @@ import pytest
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioTransferError
-from airflow_provider_scenario.files.download import AssetDownloader, FileDownload, StaleUrlError
+from airflow_provider_scenario.files.download import AssetDownloader
+from airflow_provider_scenario.files.file_download import FileDownload, StaleUrlError
 from airflow_provider_scenario.files.transfer_log import Progress
 from tests.transfers.test_pure_parts import Lines
 

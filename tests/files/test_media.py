@@ -56,7 +56,7 @@ def make_video(target: Path, codec: str, form: str, seconds: int = 2, **options:
     with av.open(str(target), "w", format=form, options=options) as made:
         stream = made.add_stream(codec, rate=16)
         stream.width = stream.height = 64
-        stream.pix_fmt = "yuv422p10le" if codec == "prores_ks" else "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = {"prores_ks": "yuv422p10le", "mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
         for number in range(16 * seconds):
             frame = av.VideoFrame(64, 64, stream.pix_fmt)
             frame.pts = number

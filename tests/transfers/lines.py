@@ -10,11 +10,13 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import pytest
+from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.api.proxies import Handler, listening, reset
+
+if TYPE_CHECKING:
+    import pytest
 
 SLOWEST, FASTEST = 64_000 / 8, 1_000_000_000 / 8
 BUFFER = 8192

@@ -9,9 +9,7 @@ import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.exceptions import ScenarioTransientError
 from airflow_provider_scenario.files import upload
@@ -23,6 +21,9 @@ from tests.figures import figure
 from tests.transfers.conftest import StateStore, TaskInstance
 from tests.transfers.lines import Line, lines_to
 from tests.transfers.test_rough_cdn import PAGE, digests_of
+
+if TYPE_CHECKING:
+    import pytest
 
 UPLOADS, TOGETHER = figure(75, 300), 10
 PART = 20_000

@@ -96,6 +96,8 @@ def _picture_facts(container: av.container.InputContainer) -> MediaFacts:
 
 
 def _codec(stream: av.stream.Stream) -> str:
+    if stream.codec_context is None:
+        raise ValueError("no decoder")  # As for a drawing.
     name = str(stream.codec_context.name)
     return CODECS.get(name, name.removeprefix("lib"))
 

@@ -180,7 +180,8 @@ def _stage(record: Any) -> str:
 
 def arm_download(crashes: Crashes) -> None:
     """Put the crash points of a download in the way of this process."""
-    from airflow_provider_scenario.files.download import AssetDownloader, FileDownload
+    from airflow_provider_scenario.files.download import AssetDownloader
+    from airflow_provider_scenario.files.file_download import FileDownload
 
     def half_a_chunk(download: Any, chunk: bytes) -> None:
         if crashes.is_due("half-file"):
