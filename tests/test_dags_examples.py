@@ -81,6 +81,17 @@ def test_every_example_keeps_the_length_of_a_clip() -> None:
         assert (getattr(task, "partial_kwargs", None) or vars(task))["keep_length"] is True
 
 
+def test_no_example_lets_whoever_triggers_it_choose_the_folder() -> None:
+    """A param names a folder below a root that the DAG's author fixed."""
+    tasks = [
+        task for file in EXAMPLES for task in parsed(file).tasks if task.task_type.endswith("ToObjectStorageOperator")
+    ]
+    assert len(tasks) >= 8
+    for task in tasks:
+        given = getattr(task, "partial_kwargs", None) or vars(task)
+        assert given["root"] == "file:///var/lib/videos"
+
+
 def test_the_main_job_is_a_chain() -> None:
     (file,) = [one for one in EXAMPLES if one.stem == "outpaint_then_reframe"]
     dag = parsed(file)

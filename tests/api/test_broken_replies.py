@@ -44,6 +44,9 @@ def test_an_odd_row_costs_no_other(odd: Any) -> None:
     models = [{"id": "model_1"}] if isinstance(odd, dict) else [odd, {"id": "model_1"}]
     found = result_of(calls.list_models(), Response(200, {}, json.dumps({"models": models}).encode()))
     assert [model.id for model in found] == ["model_1"]
+    jobs = [odd, {"jobId": [odd], "status": "success"}, {"jobId": "job_1", "status": "success"}]
+    page = result_of(calls.list_jobs(), Response(200, {}, json.dumps({"jobs": jobs}).encode()))
+    assert ([job.id for job in page.jobs], page.unreadable) == (["job_1"], 2)
 
 
 def test_an_asset_whose_row_may_be_the_odd_one_is_not_said_to_be_missing() -> None:

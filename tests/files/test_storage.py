@@ -228,7 +228,14 @@ def test_a_manifest_can_always_be_written(text: str) -> None:
     assert "\0" not in prompt
 
 
-@pytest.mark.parametrize("uri", ["s3://no_such_conn@bucket/x", "abfs://no_such_conn@account.dfs.core.windows.net/x"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://no_such_conn@bucket/x",
+        "sftp://no_such_conn@host/x",
+        "abfs://no_such_conn@account.dfs.core.windows.net/x",
+    ],
+)
 def test_a_connection_that_does_not_exist_is_named_at_once(uri: str) -> None:
     with pytest.raises(ScenarioFileError, match="'no_such_conn', which does not exist"):
         object_path(uri, "destination")
