@@ -148,7 +148,9 @@ def recall(
     found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
     if not found:
         return None
-    job, match = found[-1]
+    # Of jobs that may be another Airflow's, one that still runs stands in the way of buying: it may be ours.
+    running = [] if found[-1][1].is_sure else [one for one in found if not one[0].is_finished]
+    job, match = (running or found)[-1]
     changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Echo.DIFFERENT]
     return Submitted(
         generation=match.generation,
@@ -156,7 +158,7 @@ def recall(
         seed=job.seed,
         seed_is_ours=True,
         max_tries=key.max_tries if match.since_clear else -1,
-        earlier_jobs=tuple(dict.fromkeys(one.id for one, _ in found[:-1] if one.id != job.id)),
+        earlier_jobs=tuple(dict.fromkeys(one.id for one, _ in found if one.id != job.id)),
         job_id=job.id,
         submitted_at=job.created_at.timestamp() if job.created_at else now,
         returned=not match.since_clear and regenerates,

@@ -153,3 +153,17 @@ def test_a_failed_job_hides_no_running_one_that_is_less_sure() -> None:
     found = recall(key, Wanted("model_1", {"prompt": PROMPT}), [failed, running], now=0.0)
     assert found is not None
     assert (found.job_id, found.earlier_jobs) == ("job_2", ("job_1",))
+
+
+def test_after_a_clear_another_airflows_finished_job_hides_no_running_one() -> None:
+    """Half a seed tells of both. The finished one is of a later generation, and would be a reason to buy."""
+    before = TaskKey("dag", "run", "generate", "", 1000.0, 1, 2, False)
+    other = dataclasses.replace(before, run_started_at=5.0)
+    cleared = dataclasses.replace(before, run_started_at=2000.0, try_number=2, max_tries=3, was_cleared=True)
+    ours = job("job_ours", seed=before.seed(1, LARGEST_SEED), inputs={"prompt": PROMPT})
+    theirs = job("job_theirs", seed=other.seed(2, LARGEST_SEED), inputs={"prompt": PROMPT})
+    theirs = dataclasses.replace(theirs, status=JobStatus.SUCCESS)
+    found = recall(cleared, Wanted("model_1", {"prompt": PROMPT}), [ours, theirs], now=0.0, regenerates=True)
+    assert found is not None
+    assert found.job_id == "job_ours"
+    assert found.earlier_jobs == ("job_theirs",)
