@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 HAS_RETRY_POLICIES = RetryPolicy is not object
 """Whether this Airflow asks a policy before it retries (3.3 and later)."""
 
-
 CAPACITY_RESCHEDULED_FOR = datetime.timedelta(days=1)
 """How long a task that finds no free slot is run again without using a retry: queues of a night are normal."""
 

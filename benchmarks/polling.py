@@ -168,7 +168,7 @@ def trigger_arguments(contender: str, run: Run) -> tuple[str, list[dict[str, Any
     jobs, now = run.jobs, time.time()
     if contender == OURS:
         given = {"scenario_conn_id": "scenario_default", "deadline": now + 7200, "poll_interval": TICK, "since": now}
-        rows = [{"job_id": job_id, "cancel_on_kill": False, **given} for job_id in jobs]
+        rows = [{"job_id": job_id, **given} for job_id in jobs]
         return "airflow_provider_scenario.triggers.job.ScenarioJobTrigger", rows
     if contender == HTTP:
         rows = [

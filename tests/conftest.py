@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
-# Airflow writes its settings at the first import; not into the home of whoever runs the tests.
+# Airflow writes its settings at the first import; not into the user's home.
 _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ.setdefault("AIRFLOW_HOME", _airflow_home.name)
 

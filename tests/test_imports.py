@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "links": frozenset({"airflow", "polling"}),
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
-    "files": frozenset({"airflow", "polling", *BELOW}),
+    "files": frozenset({"airflow", *BELOW}),
     "operators": TOP | {"files", "submission"},
     "sensors": TOP,
     "transfers": TOP | {"files"},

@@ -1,4 +1,4 @@
-"""Every test is run once, whoever is quick or slow, and no more Airflows are up at once than may be."""
+"""Every test is run once, however quick or slow, and no more Airflows are up at once than may be."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def is_retried(error: Exception) -> bool:
 
 
 def clear_can_keep_task_state() -> bool:
-    """Whether whoever clears a task says if its task state is kept (Airflow 3.4 and newer); by default it is not."""
+    """Whether a clear says if the task state is kept (Airflow 3.4 and newer); by default it is not."""
     return "keep_task_state" in _clear_options()
 
 

@@ -27,7 +27,6 @@ class AssetStatus(enum.StrEnum):
 _LARGEST_NUMBER = 1 << 53
 """More than any size, side or length can be: what is larger, or below 0, is a slip of the reply."""
 
-
 _LONGEST_TEXT = 200
 """Characters of a kind, a MIME type or an id."""
 

@@ -42,13 +42,10 @@ from airflow_provider_scenario.exceptions import (
 
 T = TypeVar("T")
 
-
 _SMALL_CHUNK = 1 << 16
-
 
 _SEND_BUFFER = 4 << 20
 """Bytes that the kernel takes over before they are sent, at most (Linux: ``tcp_wmem``)."""
-
 
 _SLOWEST_LINE = 16 << 10
 """Bytes a second that a connection with such a buffer sends at least."""
@@ -190,7 +187,7 @@ class ScenarioClient:
         url = _Hidden(url)
         if not url.lower().startswith("https://") and not _is_loopback(self.config.base_url):
             raise ScenarioFileError(
-                "Scenario's reply names a file's address that is not https. It was not fetched, since whoever is on "
+                "Scenario's reply names a file's address that is not https. It was not fetched, since anybody on "
                 "the way could change it. Check the connection's host, and what stands between here and Scenario."
             )
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}

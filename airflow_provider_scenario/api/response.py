@@ -37,13 +37,10 @@ if TYPE_CHECKING:
 LARGEST_REPLY = 32 * 2**20
 """Bytes of JSON, unpacked, beyond which a reply is not read: the largest known have less than 1 MiB."""
 
-
 ACCEPTED_ENCODING = "gzip"
 """The one encoding that is asked for and unpacked."""
 
-
 _PIECE = 64 * 2**10
-
 
 _SMALL_PIECE = 512
 """For urllib3 before 2.2, which waits until a piece is whole."""
@@ -113,7 +110,6 @@ def _unpacker(encoding: str, largest: int) -> Callable[[bytes, int], bytes]:
 
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
-
 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 """Statuses by which Scenario says that it did not do what was asked."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
 USER_AGENT = "airflow-provider-scenario"
 
 
@@ -113,7 +112,7 @@ class RetryConfig:
     :param attempts: How often to send it at most, 1 or more. Default 5.
     :param first_wait: Seconds before the second attempt; doubles with each further one. Default 0.5.
     :param longest_wait: Seconds between two attempts at most. Where Scenario asks for longer, the call fails at once
-        with ``retry_after``, so that whoever called can wait without holding a worker. Default 30.
+        with ``retry_after``, so that the caller can wait without holding a worker. Default 30.
     """
 
     attempts: int = 5

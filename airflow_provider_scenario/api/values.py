@@ -16,19 +16,17 @@ from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 NO_VALUE_TEXTS = ("", "None", "null")
 """What templating makes of a value that is not there."""
 
-
 _MOST_DIGITS = 400
 """Decimal numbers with more digits before the point are endless for JSON; to write them out may take minutes."""
 
 CAME_OUT_EMPTY = "as of an XCom that is not there, a key that is missing from conf, or a param that is null"
 """Where an empty value may come from, for messages."""
 
-
 _DAY = 86400.0
 _LONGEST_WAIT = 30 * _DAY
 """A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even tell a time so far ahead."""
 _LONGEST_INTERVAL = 3600.0
-"""Whoever polls less often than that hears of a paid job too late."""
+"""With fewer polls than that, a paid job's end is known too late."""
 
 
 class GivenInputs(dict[str, Any]):
@@ -130,3 +128,13 @@ def whole_number(value: object) -> int | None:
         number = float(value)
         return int(number) if number.is_integer() else None
     return None
+
+
+def format_units(units: Decimal) -> str:
+    """Return creative units as exact text without needless zeros: ``11``, ``7.25``."""
+    return f"{units.normalize():f}" if units else "0"
+
+
+def describe_units(cost: Decimal) -> str:
+    """Return creative units in words: ``1 creative unit``, ``7.25 creative units``."""
+    return f"{format_units(cost)} creative {'unit' if cost == 1 else 'units'}"

@@ -82,8 +82,8 @@ def _check_connection(path: ObjectStoragePath, argument: str, scheme: str) -> No
     except AirflowNotFoundException:
         raise ScenarioFileError(
             f"{argument} names the Airflow connection {_without_password(conn_id)!r}, which does not exist. What "
-            f"stands before the @ of {scheme}:// is a connection's id: add that connection or mend the id, then clear "
-            "the task. Nothing was transferred."
+            f"stands before the @ of {scheme}:// is a connection's id: add that connection or correct the id, then "
+            "clear the task. Nothing was transferred."
         ) from None
 
 

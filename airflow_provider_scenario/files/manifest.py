@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.values import format_units
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError, redact
 from airflow_provider_scenario.files.naming import common_folder, template_fields_of
 from airflow_provider_scenario.files.storage import Folder
 from airflow_provider_scenario.files.transfer_log import Log
-from airflow_provider_scenario.polling.result import format_units
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import ScenarioClient

@@ -59,7 +59,7 @@ def new_part(target: Path) -> tuple[Path, BinaryIO]:
     while True:
         part = part_name(target)
         file = part.open("xb")
-        # Whoever tidies up may have taken it for left behind before it was held.
+        # Another process may have removed it as left behind, before it was held.
         if _lock(file.fileno()) is not _Lock.BUSY and part.exists():
             return part, file
         file.close()

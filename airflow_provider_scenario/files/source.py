@@ -102,7 +102,7 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
 
 
 def _refuse_link(path: ObjectStoragePath) -> None:
-    """Refuse a link whose file is outside the link's folder: whoever may write there could name any file."""
+    """Refuse a link whose file is outside the link's folder: anybody who may write there could name any file."""
     if not is_local(path):
         return
     folder = os.path.realpath(os.path.dirname(path.path))

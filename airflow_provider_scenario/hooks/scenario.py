@@ -84,16 +84,18 @@ class ScenarioHook(BaseHook):
         try:
             return self._read_client_config()
         except ScenarioError as error:
-            told = error
-        raise told.with_traceback(None)  # The frames it comes from hold the connection, whose repr shows the password.
+            failure = error
+        raise failure.with_traceback(
+            None
+        )  # The frames it comes from hold the connection, whose repr shows the password.
 
     async def get_async_client_config(self) -> ClientConfig:
         """Return what :meth:`get_client_config` does, for use on an event loop."""
         try:
             return await self._aread_client_config()
         except ScenarioError as error:
-            told = error
-        raise told.with_traceback(None)  # As above.
+            failure = error
+        raise failure.with_traceback(None)  # As above.
 
     def get_conn(self) -> ScenarioClient:
         """Return a client for workers; close it after use, or use it as a context manager."""

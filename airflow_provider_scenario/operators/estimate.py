@@ -81,7 +81,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, tell their sum, and refuse it above the limit."""
-        from airflow_provider_scenario.polling.result import format_units
+        from airflow_provider_scenario.api.values import format_units
         from airflow_provider_scenario.submission.prepare import read_model
         from airflow_provider_scenario.submission.price_check import checked_sets, estimate, refuse_above
 
@@ -120,7 +120,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [GivenInputs(one) for one in sets]
 
     def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
-        from airflow_provider_scenario.polling.result import format_units
+        from airflow_provider_scenario.api.values import format_units
 
         allowed = "" if limit is None else f"; max_total_cost={format_units(limit)}"
         self.log.info("%s with %s%s. Nothing was bought.", found, self.model_id, allowed)

@@ -78,7 +78,7 @@ class JobIndex:
     def covers(self, moment: float) -> bool:
         """Whether every change since a moment by our clock was listed; the last of them may yet be, in the next window.
 
-        Half of the margin must be left, since whoever noted the moment has a clock of its own too.
+        Half of the margin must be left, since the moment was noted by yet another clock.
         """
         return self._known_from is not None and self._known_from <= self._server_time(moment) - MARGIN / 2.0
 

@@ -72,7 +72,6 @@ def duration(seconds: float) -> str:
 AT_ONCE = 5
 """How many pushes may follow one another at once."""
 
-
 A_SECOND = 0.5
 """How many pushes a second there may be in the long run. Each keeps the whole triggerer busy for a twentieth of one,
 and so holds up the events of all other tasks."""

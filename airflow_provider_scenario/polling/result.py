@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioError,
@@ -124,16 +124,6 @@ def no_client_error(job_id: str, cause: BaseException, seconds: float) -> Scenar
     )
     error.take_over = True
     return error
-
-
-def format_units(units: Decimal) -> str:
-    """Return creative units as exact text without needless zeros: ``11``, ``7.25``."""
-    return f"{units.normalize():f}" if units else "0"
-
-
-def describe_units(cost: Decimal) -> str:
-    """Return creative units in words: ``1 creative unit``, ``7.25 creative units``."""
-    return f"{format_units(cost)} creative {'unit' if cost == 1 else 'units'}"
 
 
 def _about(job: Job) -> str:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.polling.result import describe_units, format_units
+from airflow_provider_scenario.api.values import describe_units, format_units
 
 PURCHASES_KEY = "scenario_purchases"
 """The XCom in which a task instance shows what it bought: tasks can't read each other's records."""

@@ -1,6 +1,6 @@
 """Never pay twice: the pure decision what to do next.
 
-Whoever comes next (a retry after a crash, a clear, the same try after a broken connection) reads the record, asks
+The next process (a retry after a crash, a clear, the same try after a broken connection) reads the record, asks
 Scenario what it can, and lets :func:`decide` say what to do. Nothing here imports Airflow or HTTP.
 """
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import (
     ScenarioDryRunError,
     ScenarioError,
@@ -21,7 +22,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.progress import report_progress
-from airflow_provider_scenario.polling.result import describe_units, format_units, job_page, result_of
+from airflow_provider_scenario.polling.result import job_page, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
@@ -122,11 +123,11 @@ class Generation:
         :param error: What is wrong.
         """
         stored = self._store.load()
-        if not isinstance(stored, Submitted):
+        if not isinstance(stored, Submitted) or stored.returned:
             return error
         return type(error)(
-            f"{error}\nJob {stored.job_id} of this task is paid for. Correct this and clear the task: it goes on with "
-            "the job.",
+            f"{error}\nJob {stored.job_id} of this task is paid for. Correct this and clear the task: with the inputs "
+            "that the job was bought with it goes on with the job.",
             job_id=stored.job_id,
         )
 
@@ -159,7 +160,10 @@ class Generation:
         submitted: SubmittedJob | None = None
         while submitted is None:
             found = self._submitter.rejoin_or_order(wanted)
-            bought = found if isinstance(found, SubmittedJob) else self._buy(found, wanted, request, client)
+            if isinstance(found, SubmittedJob):
+                submitted = found
+                break
+            bought = self._buy(self._submitter, found, wanted, request, client)
             if isinstance(bought, NoCapacity):
                 return bought
             submitted = bought
@@ -169,12 +173,10 @@ class Generation:
         return submitted
 
     def _buy(
-        self, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
+        self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
     ) -> SubmittedJob | NoCapacity | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
-        submitter, limit = self._submitter, request.limit()
-        if submitter is None:
-            raise TypeError("the submitter is made before something is bought")
+        limit = request.limit()
         model = read_model(client, self._model_id, self._log, is_bought=False)
         self._usual = model.usual
         checked = checked_request(model, wanted.inputs, label=request.argument_name)
@@ -220,7 +222,7 @@ class Generation:
         return self._client
 
     def _announce(self, record: Submitted) -> None:
-        """Make the job known before the wait: whoever looks for it needs it most if the wait goes wrong."""
+        """Make the job known before the wait: it is needed most if the wait goes wrong."""
         self._show(record)
         self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
         self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))

@@ -40,12 +40,9 @@ if TYPE_CHECKING:
 _LONGEST_PENDING = 300.0
 """Seconds to wait in a worker for an asset: its file is there in seconds, or something is wrong."""
 
-
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 
-
 _MATCH = ("matchInputNumFrames", "matchInputFramesPerSecond")
-
 
 _LITTLE_SECONDS, _LITTLE_SHARE = 0.3, 0.05
 """What nobody misses of a clip: the larger of these seconds and this share of it."""

@@ -5,6 +5,7 @@ Creative units are decimal numbers throughout: prices have fractions, and a sum 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from airflow_provider_scenario.api.job import units
 from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.validation import check_inputs, file_paths
+from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioCostLimitError,
@@ -24,7 +26,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioInputError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.polling.result import describe_units, format_units, job_page
+from airflow_provider_scenario.polling.result import job_page
 from airflow_provider_scenario.submission.prepare import check_assets
 
 
@@ -175,7 +177,7 @@ def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], lo
         key = json.dumps(values, sort_keys=True, default=str)
         if key not in known:
             place = _place(sets, i)
-            check_assets(client, model, values, label=lambda name, place=place: f"{place}{name}", log=log)  # type: ignore[misc]
+            check_assets(client, model, values, label=functools.partial("{}{}".format, place), log=log)
             known[key] = _price(client, model, values, log)
         costs.append(known[key])
     return Estimate(tuple(costs))

@@ -13,9 +13,8 @@ from typing import Any
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.job_search import Client
-from airflow_provider_scenario.api.values import is_no_value, whole_number
+from airflow_provider_scenario.api.values import describe_units, format_units, is_no_value, whole_number
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
-from airflow_provider_scenario.polling.result import describe_units, format_units
 from airflow_provider_scenario.submission.decision import (
     OnChangedInputs,
     OnClear,
@@ -117,15 +116,16 @@ class Submitter:
         :raises ScenarioError: if Scenario does not tell of what was bought. Nothing further was bought.
         """
         stored = self._store.load()
-        knows_nothing = stored is None or isinstance(stored, NotAccepted)
-        if (stored is None and self._key.may_have_submitted) or (knows_nothing and self._is_late):
-            self._is_late = False
-            return self._recall(wanted, stored)
+        if stored is None and (self._key.may_have_submitted or self._is_late):
+            return self._recall(wanted)
         decided = self._decide(stored, wanted, stored)
-        if stored is None or not isinstance(decided, Order) or decided.generation == stored.generation:
+        if stored is None or not isinstance(decided, Order):
             return decided
-        if isinstance(stored, Submitted) and not stored.is_proven:
+        is_unproven = isinstance(stored, Submitted) and not stored.is_proven
+        if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
             return later_of(decided, self._recall(wanted, stored))
+        if decided.generation == stored.generation:
+            return decided
         return self._bought_next(stored, decided, wanted) or decided
 
     # Deciding
@@ -198,6 +198,7 @@ class Submitter:
         Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is
         bought before a job of an earlier try would surely be listed.
         """
+        self._is_late = False
         # A durable store without a record tells that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
         waits = may_have_bought and self._key.may_have_submitted and not self.has_settled

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _Watchers = WeakValueDictionary[tuple[str, str | None], JobWatcher]
 
-
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watchers] = WeakKeyDictionary()
 
 
@@ -40,7 +39,7 @@ def watcher_of(scenario_conn_id: str, project_id: str | None = None) -> JobWatch
     key = (scenario_conn_id, project_id)
     watcher = watchers.get(key)
     if watcher is None:
-        # Whoever asks keeps it alive while it waits, and the watcher's own task while it asks Scenario.
+        # Those who wait keep it alive, and so does the watcher's own task while it polls.
         watcher = watchers[key] = JobWatcher(lambda: _open_client(scenario_conn_id, project_id))
     return watcher
 
@@ -73,7 +72,6 @@ class ScenarioJobTrigger(BaseTrigger):
         Default: nobody knows, so that the job is read singly unless the job list tells of it.
     :param usual: How long such jobs usually take, in seconds: ``running``, and ``total`` with the queue. Default: it is
         not known.
-    :param _older: What an earlier version of this package stored of a wait that goes on: it is left out.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class ScenarioJobTrigger(BaseTrigger):
         poll_interval: float = 10.0,
         since: float | None = None,
         usual: dict[str, float | None] | None = None,
-        **_older: Any,
     ) -> None:
         super().__init__()
         self.job_id = job_id

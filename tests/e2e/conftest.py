@@ -10,22 +10,22 @@ import pytest
 
 from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
-from tests.e2e.beginnings import begin_all
 from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
+from tests.e2e.shared_runs import begin_all
 from tests.scheduling import airflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.e2e.beginnings import Begun
     from tests.e2e.guarded_network import GuardedNetwork
+    from tests.e2e.shared_runs import Begun
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
 DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
 OTHER_WAYS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-"""What else may name a proxy or an authority in the environment of whoever runs the tests."""
+"""What else may name a proxy or an authority in the environment that the tests run in."""
 
 
 SERVERS: dict[str, AirflowServer] = {}

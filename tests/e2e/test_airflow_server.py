@@ -13,7 +13,7 @@ from tests.e2e.demo_report import error_messages
 
 if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.beginnings import Begun, Place
+    from tests.e2e.shared_runs import Begun, Place
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image, probe
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.beginnings import Begun, Place
+    from tests.e2e.shared_runs import Begun, Place
 
 pytestmark = pytest.mark.e2e
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.airflow_server import AirflowServer
-    from tests.e2e.beginnings import Begun, Place
+    from tests.e2e.shared_runs import Begun, Place
 
 pytestmark = pytest.mark.e2e
 

@@ -126,7 +126,8 @@ def test_a_silent_triggerer_loses_no_job(scenario: SandboxServer, has_store: boo
 def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> None:
     scenario.configure(job_seconds=60)
     run = TaskRun(has_store=True)
-    job_id = generating(wait_for_completion=False).execute(run.context)["job_id"]
+    deferral(generating(deferrable=True), run.context)
+    job_id = run.xcoms["job_id"]
     context = run.retry()
     with pytest.raises(exceptions.ScenarioInputError, match=f"{job_id} of this task is paid for") as caught:
         generating(inputs="no mapping").execute(context)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_scenario import exceptions
+from airflow_provider_scenario.api.values import format_units
 from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.polling.result import format_units
 from airflow_provider_scenario.run_cost import get_run_cost
 from tests.figures import figure
 from tests.task_run import TaskRun, deferral, resumed

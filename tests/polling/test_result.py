@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.values import format_units
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioError,
@@ -22,7 +23,6 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.polling.result import (
     asset_page,
     error_of,
-    format_units,
     job_page,
     no_client_error,
     result_of,

@@ -444,7 +444,7 @@ class Histories(RuleBasedStateMachine):
     def take(self, ti: TaskInstance, job: PaidJob) -> None:
         """Move the right to a sibling's job; the sibling gets one to what this task had paid for instead, if anything.
 
-        So whoever pays again must have nothing left, and all of them together never pay more than was asked for.
+        So a task that pays again must have nothing left, and all of them together never pay more than was asked for.
         """
         if job.payer == ti.name:
             return
@@ -586,7 +586,7 @@ class Histories(RuleBasedStateMachine):
                 job.outcome, job.ends_at = "success", max(job.created_at, self.clock.now)
 
     def teardown(self) -> None:
-        """Let tries go on without trouble: whoever paid gets what was paid for."""
+        """Let tries go on without trouble: each gets what it paid for."""
         for ti in getattr(self, "tasks", {}).values():
             if ti.tries:
                 self.finish(ti)

@@ -256,16 +256,9 @@ def test_outputs_that_come_late_are_waited_for(
     assert "outputs are not shown yet" in log.text
 
 
-def test_what_an_earlier_version_stored_still_waits(scenario: SandboxServer) -> None:
-    (job_id,) = scenario.make_jobs(1, status="success")
-    assert only_event(waiting_for(job_id, cancel_on_kill=True))["job"]["status"] == "success"
-
-
 def test_no_job_is_cancelled_when_the_task_is_ended() -> None:
     """Scenario cancels no job that was bought by this package: it runs on, and the next try finds it."""
-    own = ScenarioJobTrigger.__dict__
-    assert "on_kill" not in own
-    assert "cancel_on_kill" not in waiting_for("job_x").serialize()[1]
+    assert "on_kill" not in ScenarioJobTrigger.__dict__
 
 
 def test_a_job_that_is_unknown_at_first_is_waited_for(scenario: SandboxServer) -> None:

@@ -1,4 +1,4 @@
-"""The server's clock: real time, shifted for whoever looks at it from outside."""
+"""The server's clock: real time, shifted for its clients."""
 
 from __future__ import annotations
 

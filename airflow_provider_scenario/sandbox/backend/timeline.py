@@ -19,7 +19,6 @@ _STEPS = (
     (0.95, FINALIZING, 0.95),
 )
 
-
 RUNNING_SHARE = 1.0 - next(share for share, status, _ in _STEPS if status == IN_PROGRESS)
 """What is left of a job's time once it is through the queue."""
 

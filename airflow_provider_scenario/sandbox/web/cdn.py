@@ -1,4 +1,4 @@
-"""/cdn: the files themselves, for whoever holds a signed URL; no key is asked for, and none should come."""
+"""/cdn: the files themselves, for anybody with a signed URL; no key is asked for, and none should come."""
 
 from __future__ import annotations
 

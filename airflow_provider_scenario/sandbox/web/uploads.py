@@ -106,7 +106,7 @@ async def act_on_upload(request: Request) -> Response:
 
 
 async def put_part(request: Request) -> Response:
-    """PUT /bucket/{uploadId}/{number}: take the bytes of one part, from whoever holds its signed URL and no key."""
+    """PUT /bucket/{uploadId}/{number}: take the bytes of one part, from anybody with its signed URL and no key."""
     world = world_of(request)
     if "authorization" in request.headers:
         message = b"<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>"
