@@ -125,7 +125,7 @@ class ScenarioModerationError(ScenarioPermanentError):
 
 
 class ScenarioSubmissionError(ScenarioPermanentError):
-    """It can't be told whether a job was bought, and the settings say not to risk buying it twice."""
+    """It is not known whether a job was bought, and the settings say not to risk buying it twice."""
 
 
 class ScenarioCostLimitError(ScenarioPermanentError):
@@ -141,7 +141,7 @@ class ScenarioFileError(ScenarioPermanentError):
 
 
 class ScenarioConnectionError(ScenarioTransientError):
-    """Scenario could not be reached, or the connection broke: ``sent`` tells if the request may have arrived."""
+    """Scenario could not be reached, or the connection broke: ``sent`` says whether the request may have arrived."""
 
 
 class ScenarioServerError(ScenarioTransientError):
@@ -174,7 +174,7 @@ class ScenarioTimeoutError(ScenarioTransientError):
 
 
 class ScenarioJobUnreadableError(ScenarioTransientError):
-    """Scenario refused for a minute to tell of a job that exists: its own address and the job list alike.
+    """Scenario refused for a minute to show a job that exists: its own address and the job list alike.
 
     No verdict on the job, which may be paid for: the next try looks at it again.
 

@@ -77,7 +77,7 @@ def _connection_type() -> dict[str, Any]:
                 "description": "Asserted on every call. Empty: the project the API key belongs to.",
                 "schema": {"type": ["string", "null"]},
             },
-            "timeout": {
+            "request_timeout": {
                 "label": "Time-out",
                 "description": "Seconds to wait for each reply of the API.",
                 "schema": {"type": ["number", "null"], "default": 60, "exclusiveMinimum": 0},

@@ -18,7 +18,7 @@ class ScenarioJobLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """Return the address, or an empty text before there is a job."""
-        from airflow_provider_scenario.polling.result import job_page
+        from airflow_provider_scenario.api.job import job_page
 
         job_id = _pulled("job_id", ti_key)
         return job_page(job_id) if job_id else ""
@@ -31,7 +31,7 @@ class ScenarioAssetLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """Return the address, or an empty text before there is an output."""
-        from airflow_provider_scenario.polling.result import asset_page
+        from airflow_provider_scenario.api.asset import asset_page
 
         asset_id = _pulled("asset_id", ti_key)
         return asset_page(asset_id) if asset_id else ""

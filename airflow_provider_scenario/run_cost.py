@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.exceptions import ScenarioNotFoundError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, PurchaseSummary, RunCost, run_cost_of
@@ -29,9 +29,9 @@ def get_run_cost(context: Context | Mapping[str, Any] | None = None) -> RunCost:
 
     Counted are the jobs of the generate operators, mapped or not, those of earlier tries and takes included, and jobs
     that dry runs have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
-    charged. Canceled jobs stand apart: Scenario does not say whether it refunds them. Where Scenario tells of a job but
+    charged. Canceled jobs stand apart: Scenario does not say whether it refunds them. Where Scenario shows a job but
     not what it cost, what the task noted at the purchase counts. A job that Scenario no longer knows stands apart
-    as ``unknown``, with what was noted: nobody can tell whether it was refunded. Noted is each task's last job only.
+    as ``unknown``, with what was noted: it is not known whether it was refunded. Noted is each task's last job only.
 
     It cannot know of
 
@@ -42,7 +42,7 @@ def get_run_cost(context: Context | Mapping[str, Any] | None = None) -> RunCost:
     - what other code buys by itself, and fees that Scenario charges beside a job, such as for IP detection.
 
     :param context: The context of the task that calls. Default: the current one.
-    :raises ScenarioError: if Scenario can't be asked. A job that it does not know any more is no error: its fate is
+    :raises ScenarioError: if Scenario can't be asked. A job that it does not know any more is no error: its status is
         :attr:`~airflow_provider_scenario.submission.charges.ChargeStatus.UNKNOWN`.
     """
     if context is None:

@@ -8,8 +8,8 @@ import os
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
 
+from airflow_provider_scenario.api.asset import asset_page
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
-from airflow_provider_scenario.polling.result import asset_page
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 
 # The asset's page in Scenario asks for a sign-in. The address of the file itself needs none and works for days:

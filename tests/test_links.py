@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.xcom import XCom
 
+from airflow_provider_scenario.api.asset import asset_page
+from airflow_provider_scenario.api.job import job_page
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.polling.result import asset_page, job_page
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from tests.task_run import TaskInstance, XComDouble
 

@@ -100,8 +100,8 @@ def test_the_connection_form_is_complete() -> None:
     assert standard["host"]["title"] == "Base URL"
     assert standard["port"]["hidden"] is True
     assert standard["url_schema"]["hidden"] is True
-    assert set(shown["extra_fields"]) == {"project_id", "timeout"}
-    assert shown["extra_fields"]["timeout"]["value"] == 60
+    assert set(shown["extra_fields"]) == {"project_id", "request_timeout"}
+    assert shown["extra_fields"]["request_timeout"]["value"] == 60
 
 
 def test_airflows_command_line_shows_it(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "a host with credentials": {"host": f"https://{KEY}:{SECRET}@api.cloud.scenario.com/v1"},
     "a host in clear": {"host": "http://api.cloud.scenario.com/v1"},
     "no host at all": {"host": f"https://{KEY}:{SECRET}@[/v1"},
-    "a time-out that is none": {"extra": {"timeout": "long"}},
+    "a time-out that is none": {"extra": {"request_timeout": "long"}},
     "an extra that is no object": {"extra": f'["{SECRET}"]'},
 }
 
@@ -276,7 +276,7 @@ TRANSFER_FAULTS: dict[str, Callable[[SandboxServer], object]] = {
 def test_saving(scenario: SandboxServer, log: Log, video_id: str, tmp_path: Path, fault: str) -> None:
     TRANSFER_FAULTS[fault](scenario)
     saver = ScenarioToObjectStorageOperator(
-        task_id="save", asset_ids=video_id, destination=tmp_path.as_uri(), timeout=5
+        task_id="save", asset_ids=video_id, destination=tmp_path.as_uri(), asset_timeout=5
     )
     check([*run_and_tell(saver, TaskRun()), *locals_of(saver, TaskRun()), ("log", log.text)])
     if fault != "none":
@@ -289,7 +289,9 @@ def test_uploading(scenario: SandboxServer, log: Log, tmp_path: Path, fault: Any
     clip = draw_clip(tmp_path / "clip.mp4", seconds=0.5, width=64, height=64)
     if fault is not None:
         scenario.add_fault(fault, method="PUT", times=None)
-    uploader = ObjectStorageToScenarioOperator(task_id="upload", source=clip.as_uri(), poll_interval=0.1, timeout=5)
+    uploader = ObjectStorageToScenarioOperator(
+        task_id="upload", source=clip.as_uri(), poll_interval=0.1, import_timeout=5
+    )
     check([*run_and_tell(uploader, TaskRun()), *locals_of(uploader, TaskRun()), ("log", log.text)])
     if fault is not None:
         assert scenario.faults()[0]["hits"] >= 1

@@ -202,3 +202,8 @@ def _required_text(document: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise KeyError(name)
     return value
+
+
+def asset_page(asset_id: str) -> str:
+    """Return the address of an asset in Scenario's web app."""
+    return f"https://app.scenario.com/assets?openAssetId={asset_id}"

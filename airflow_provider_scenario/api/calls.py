@@ -7,9 +7,9 @@ API reference and its official client, scenario-sdk 2.4.0.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_scenario.api.asset import Asset, Upload
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 LARGEST_PAGE = 100
 """Rows a page of the job list may have (scenario-sdk, ``job_list_params``)."""
+
+MAX_PAGES = 200
+"""Pages of the job list to read at most."""
 
 
 @dataclass(frozen=True)
@@ -313,3 +316,42 @@ def _id(text: str) -> str:
     if not isinstance(text, str) or not text.strip("."):  # None is an XCom that is not there.
         raise ScenarioInputError(f"{text!r} is not the id of anything at Scenario. Nothing was sent.")
     return quote(text, safe="")
+
+
+class Client(Protocol):
+    """What sends calls: a :class:`~airflow_provider_scenario.api.client.ScenarioClient`."""
+
+    def send(self, call: Call[T], /) -> T:
+        """Send a call and return what its reply says."""
+
+
+def read_pages(client: Client, updated_after: datetime.datetime | None) -> Iterator[JobPage]:
+    """Yield the pages of the job list, the jobs that changed last first.
+
+    The last page yielded still has a ``next_token`` if the list did not end after :data:`MAX_PAGES` pages.
+
+    :param client: Sends the calls.
+    :param updated_after: Only jobs that changed after this time, by Scenario's clock. ``None``: all.
+    :raises ScenarioError: if a page can't be read.
+    """
+    token: str | None = None
+    for _ in range(MAX_PAGES):
+        page = client.send(list_jobs(updated_after=updated_after, token=token))
+        yield page
+        token = page.next_token
+        if token is None:
+            return
+
+
+def find_in_list(client: Client, job_id: str, updated_after: datetime.datetime | None) -> Job | None:
+    """Return a job as the job list shows it; ``None`` if the list does not show it.
+
+    A job's own address may refuse it, through a gateway's fault, while the list still shows it.
+
+    :param client: Sends the calls.
+    :param job_id: The job.
+    :param updated_after: Only jobs that changed after this time, by Scenario's clock. ``None``: all.
+    :raises ScenarioError: if the list can't be read.
+    """
+    pages = read_pages(client, updated_after)
+    return next((job for page in pages for job in page.jobs if job.id == job_id), None)

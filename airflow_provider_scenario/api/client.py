@@ -180,7 +180,7 @@ class ScenarioClient:
         """Open a signed URL of Scenario's CDN. No credentials are sent, and no redirect is followed.
 
         :param url: An asset's fresh URL.
-        :param start: The first byte wanted, 0 or more. The stream's status tells if the CDN heeded it.
+        :param start: The first byte wanted, 0 or more. The stream's status shows whether the CDN heeded it.
         :raises ScenarioConnectionError: if the CDN can't be reached.
         :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """

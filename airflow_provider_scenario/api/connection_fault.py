@@ -85,7 +85,7 @@ class Proxy:
     """The proxy that the environment names for an address.
 
     :param variable: The environment variable that names it.
-    :param address: Where it is, without user and password; empty if that can't be told.
+    :param address: Where it is, without user and password; empty if that is not known.
     """
 
     variable: str

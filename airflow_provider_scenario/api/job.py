@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_scenario.api.refusal import is_moderation
+from airflow_provider_scenario.api.response import is_moderation
 from airflow_provider_scenario.api.values import whole_number
 from airflow_provider_scenario.exceptions import redact
 
@@ -141,7 +141,7 @@ class Job:
 
     @property
     def lacks_outputs(self) -> bool:
-        """Whether it is told to have succeeded, but not with what: one reply may lack the outputs that the next has."""
+        """Whether it is shown as succeeded, but not with what: one reply may lack the outputs that the next has."""
         return self.status is JobStatus.SUCCESS and not self.asset_ids and not self.has_output
 
     @property
@@ -165,7 +165,7 @@ class Job:
 
     @property
     def is_moderated(self) -> bool:
-        """Whether moderation stopped it, told by the words of its error and hint."""
+        """Whether moderation stopped it, by the words of its error and hint."""
         return self.status is JobStatus.FAILURE and is_moderation(f"{self.error or ''}\n{self.hint or ''}")
 
     @classmethod
@@ -219,7 +219,7 @@ class Job:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Job:
-        """Return the job that :meth:`to_dict` was made from, as far as it tells."""
+        """Return the job that :meth:`to_dict` was made from, as far as it goes."""
         cost = facts.get("cost")
         return cls(
             id=facts["job_id"],
@@ -250,7 +250,7 @@ class Submission:
 
     @property
     def cost(self) -> Decimal | None:
-        """What was charged in creative units, by the reply or else by the job; ``None`` where neither tells."""
+        """What was charged in creative units, by the reply or else by the job; ``None`` where neither says."""
         return self.job.cost if self.price is None else self.price.cost
 
 
@@ -310,3 +310,8 @@ def _cost(billing: Mapping[str, Any]) -> Decimal | None:
 
 def _text(value: object) -> str | None:
     return redact(value) if value else None
+
+
+def job_page(job_id: str) -> str:
+    """Return the address of a job in Scenario's web app (observed; Scenario documents no job page)."""
+    return f"https://app.scenario.com/create?restartGeneration={job_id}"

@@ -141,8 +141,8 @@ class ModelInput:
 class UsualTimes:
     """How long jobs of a model usually take: medians, as Scenario measured them.
 
-    :param running: Seconds of generating, or ``None`` if the record does not tell.
-    :param total: Seconds with the queue, or ``None`` if the record does not tell.
+    :param running: Seconds of generating, or ``None`` if the record does not say.
+    :param total: Seconds with the queue, or ``None`` if the record does not say.
     """
 
     running: float | None = None
@@ -168,9 +168,9 @@ class Model:
 
     :param id: Its id.
     :param name: Its name for people.
-    :param inputs: What it takes, in the record's order. Empty in lists: only the single record tells.
+    :param inputs: What it takes, in the record's order. Empty in lists: only the single record has them.
     :param successor: The id of the model that replaces it, if it is deprecated.
-    :param usual: How long its jobs usually take, where its record tells.
+    :param usual: How long its jobs usually take, where its record says.
     """
 
     id: str
@@ -181,7 +181,7 @@ class Model:
 
     @property
     def largest_seed(self) -> int:
-        """The largest seed it takes; 0 if it takes none. With a seed each of our jobs can be told from any other."""
+        """The largest seed it takes; 0 if it takes none. With a seed each of our jobs differs from any other."""
         for one in self.inputs:
             if one.name == "seed" and one.type is InputType.NUMBER:
                 return LARGEST_SEED if one.maximum is None else max(0, min(LARGEST_SEED, int(one.maximum)))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import enum
 import json
 import math
+import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.api.refusal import RefusalReason, refusal_reason_of
 from airflow_provider_scenario.api.values import whole_number
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
@@ -44,6 +45,20 @@ _PIECE = 64 * 2**10
 
 _SMALL_PIECE = 512
 """For urllib3 before 2.2, which waits until a piece is whole."""
+
+
+MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
+"""Words by which Scenario's own plugins recognise a blocked prompt."""
+
+# Whole words, and "flagged" not before what was found wrong: an input has "moderate" motion, "flagged inputs: fps".
+_MODERATION = re.compile(
+    rf"(?im)\b(?:{'|'.join(MODERATION_WORDS)}|moderators?)\b"
+    r"|\bflagged\s+(?:as|by|for)\b"
+    r"|\bflagged(?=\s*(?:[.,;!)]|$))"
+)
+_UNITS = re.compile(r"(?i)\b(creative units?|credits?|CUs?)\b")
+_LACK = re.compile(r"(?i)\b(not enough|insufficient|out of|no more|ran out|used up|exhausted|lack\w*)\b")
+_PLAN = re.compile(r"(?i)\b(plan|subscription|trial)\b")
 
 
 class UnreadableBodyError(Exception):
@@ -201,7 +216,7 @@ class Response:
 
 
 def error_of(reply: Response, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
-    """Return the error a reply stands for, or ``None`` for a 2xx. It tells in ``is_refusal`` whose refusal it is.
+    """Return the error a reply stands for, or ``None`` for a 2xx. ``is_refusal`` says whose refusal it is.
 
     :param reply: The reply.
     :param action: What was asked, to begin the message with, such as ``"read job job_1"``.
@@ -322,3 +337,36 @@ def _http_date(text: str | None) -> datetime.datetime | None:
     except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+
+
+class RefusalReason(enum.Enum):
+    """What a refusal is about."""
+
+    CREDITS = "credits"
+    """The team has too few creative units."""
+    PLAN = "plan"
+    """The team's plan has expired, or does not hold this."""
+    MODERATION = "moderation"
+    """What was asked for is blocked."""
+
+
+def is_moderation(words: str) -> bool:
+    """Return whether words speak of moderation."""
+    return _MODERATION.search(words) is not None
+
+
+def refusal_reason_of(status: int, words: str) -> RefusalReason | None:
+    """Return what a refusal is about; ``None`` if its status says all there is.
+
+    :param status: HTTP status.
+    :param words: Scenario's reason.
+    """
+    if status not in (400, 402, 403, 409, 422):
+        return None
+    if _UNITS.search(words) and _LACK.search(words):
+        return RefusalReason.CREDITS
+    if status in (402, 403) and _PLAN.search(words):
+        return RefusalReason.PLAN
+    if status == 402:
+        return RefusalReason.CREDITS
+    return RefusalReason.MODERATION if is_moderation(words) else None

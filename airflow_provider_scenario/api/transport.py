@@ -46,7 +46,7 @@ _WITHOUT_SECRETS = _WithoutSecrets()
 
 
 def keep_secrets_from_log(name: str) -> None:
-    """Keep signed URLs out of a library's own log, which at level DEBUG tells of each request.
+    """Keep signed URLs out of a library's own log, which at level DEBUG names each request.
 
     :param name: The library's logger. Asking twice changes nothing.
     """

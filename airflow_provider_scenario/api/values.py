@@ -24,7 +24,7 @@ CAME_OUT_EMPTY = "as of an XCom that is not there, a key that is missing from co
 
 _DAY = 86400.0
 _LONGEST_WAIT = 30 * _DAY
-"""A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even tell a time so far ahead."""
+"""A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even write a time so far ahead."""
 _LONGEST_INTERVAL = 3600.0
 """With fewer polls than that, a paid job's end is known too late."""
 

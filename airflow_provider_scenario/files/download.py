@@ -81,7 +81,7 @@ class AssetDownloader:
     :param template: How files are called, as :func:`~.naming.split_destination` returned it.
     :param log: The task's logger.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.
-    :param timeout: Seconds to wait for assets that are still pending. Default 600.
+    :param asset_timeout: Seconds to wait for assets that are still pending. Default 600.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AssetDownloader:
         log: Log,
         *,
         original: bool = False,
-        timeout: float = 600.0,
+        asset_timeout: float = 600.0,
     ) -> None:
         self._client = client
         self._folder = folder
@@ -101,7 +101,7 @@ class AssetDownloader:
         self._template = template
         self._log = log
         self._original = original
-        self._timeout = timeout
+        self._asset_timeout = asset_timeout
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -149,27 +149,27 @@ class AssetDownloader:
         :raises ScenarioError: what else stops the call, such as an unknown id.
         """
         check_asset_id(asset_id)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._asset_timeout
         pause = FIRST_POLL
         while True:
             asset = self._client.send(calls.get_asset(asset_id, original=self._original))
             if asset.id != asset_id:
-                raise ScenarioServerError(f"Scenario was asked for asset {asset_id}, but told of {asset.id}.")
+                raise ScenarioServerError(f"Scenario was asked for asset {asset_id}, but answered with {asset.id}.")
             if asset.status is AssetStatus.ERROR:
                 raise ScenarioFileError(
                     f"Scenario has no file for asset {asset_id}: its status is error. Other files of the job are not "
                     "concerned. Run the job again to get it anew, or ask Scenario with this id."
                 )
             if asset.status is AssetStatus.SUCCESS and asset.url:
-                # Of a file that Scenario transforms on its way the record tells another size.
+                # Of a file that Scenario transforms on its way the record shows another size.
                 return dataclasses.replace(asset, size=None) if is_transformed(asset.url) else asset
             left = deadline - time.monotonic()
             if self._stop.wait(min(pause, max(0.0, left))):
                 raise ScenarioTransferError(f"The wait for asset {asset_id} was stopped. The next try goes on with it.")
             if left <= 0:
                 raise ScenarioTransferError(
-                    f"Asset {asset_id} is still pending at Scenario after {self._timeout:.0f} s. It is not lost: the "
-                    "next try looks again."
+                    f"Asset {asset_id} is still pending at Scenario after {self._asset_timeout:.0f} s. It is not "
+                    "lost: the next try looks again."
                 )
             pause = min(LONGEST_POLL, pause * 2)
 

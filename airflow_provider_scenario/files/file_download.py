@@ -24,7 +24,7 @@ LARGE = 64 << 20
 file, but slower for many small ones at once. One chunk ahead is best: a longer queue and larger reads were slower."""
 
 LARGEST_UNANNOUNCED = 64 << 30
-"""Bytes taken of a file whose size neither Scenario nor the CDN tells."""
+"""Bytes taken of a file whose size neither Scenario nor the CDN gives."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
 _LEAST_HEAD = 16
@@ -54,7 +54,7 @@ class FileDownload:
 
     :param asset: The asset it belongs to.
     :param file: Where the bytes go.
-    :param progress: What is told how far it is.
+    :param progress: Logs how far it is.
     """
 
     def __init__(self, asset: Asset, file: BinaryIO, progress: Progress) -> None:
@@ -228,7 +228,7 @@ def _extent_of(stream: FileStream) -> tuple[int, int | None, int | None]:
 
 
 def is_transformed(url: str) -> bool:
-    """Return whether a URL leads to a file that Scenario transforms on its way: its record tells another size."""
+    """Return whether a URL leads to a file that Scenario transforms on its way: its record shows another size."""
     return "/assets-transform/" in url.partition("?")[0]
 
 

@@ -42,7 +42,7 @@ PARALLEL = 4
 """Jobs that are read at once."""
 
 _DEEPEST = 50
-"""Levels of a job's inputs that are told."""
+"""Levels of a job's inputs that are listed."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _SPEC = re.compile(r"0?\d{0,3}[a-z]?")
 
 
 def below_root(destination: str, root: str) -> str:
-    """Return a destination that is sure to lie below a root, as far as its text tells.
+    """Return a destination that is sure to lie below a root, as far as its text shows.
 
     >>> below_root("tall/{asset_id}{ext}", "s3://conn@bucket/clips")
     's3://conn@bucket/clips/tall/{asset_id}{ext}'

@@ -176,7 +176,7 @@ def ogg_duration(file: BinaryIO, size: int) -> float | None:
     begins = next((grain for grain in _grains(first, serial) if grain), 0)
     ends = max(_grains(last, serial), default=0)
     if not rate or begins > 10 * rate or len(set(_serials(first))) > 1:
-        return None  # cut out of a longer stream, or several streams: where it begins is not told
+        return None  # cut out of a longer stream, or several streams: where it begins is not known
     seconds = (ends - skipped) / rate
     return seconds if 0 < seconds <= size * 8 / _LEAST_BITS else None
 
@@ -190,7 +190,7 @@ def _pages(content: bytes) -> list[int]:
 
 
 def _grains(content: bytes, serial: bytes) -> list[int]:
-    """Return the positions that the pages of a stream tell, in samples."""
+    """Return the positions that the pages of a stream give, in samples."""
     grains = []
     for place in _pages(content):
         grain = int.from_bytes(content[place + 6 : place + 14], "little", signed=True)

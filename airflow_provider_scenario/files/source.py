@@ -30,7 +30,7 @@ class SourceFile:
     :param name: Its name.
     :param size: Its bytes, 1 or more.
     :param media: What it holds.
-    :param duration: Seconds it plays, where its bytes tell.
+    :param duration: Seconds it plays, where its bytes show.
     """
 
     path: ObjectStoragePath

@@ -212,7 +212,7 @@ class RemoteFolder:
     def __init__(self, root: ObjectStoragePath) -> None:
         self.root = root
         self._storage = root.fs
-        # Some storages, such as sshfs, do not tell their own protocol.
+        # Some storages, such as sshfs, do not name their own protocol.
         self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
 
     def prepare(self) -> None:

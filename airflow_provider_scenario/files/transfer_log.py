@@ -21,7 +21,7 @@ class Log(Protocol):
 
 
 class Progress:
-    """Tells the log how far one file is, now and then.
+    """Logs how far one file is, now and then.
 
     :param log: The task's logger.
     :param label: What is transferred, such as ``"asset_1"``.

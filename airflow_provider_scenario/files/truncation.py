@@ -34,7 +34,7 @@ class Truncation:
 
 
 def find_truncation(file: BinaryIO, size: int) -> Truncation | None:
-    """Return what is missing of a media file, ``None`` if nothing is, as far as can be told.
+    """Return what is missing of a media file, ``None`` if nothing is, as far as its bytes show.
 
     :param file: The file; it must be seekable.
     :param size: Its bytes.

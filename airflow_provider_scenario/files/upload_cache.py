@@ -100,7 +100,7 @@ class AssetUploader:
     :param client: Who speaks to Scenario.
     :param cache: What the task remembers.
     :param log: The task's logger.
-    :param timeout: Seconds to wait for an import. Default 600.
+    :param import_timeout: Seconds to wait for an import. Default 600.
     :param poll_interval: Seconds between two looks at it, more than 0. Default 2.
     :raises ScenarioConfigurationError: if one of them is out of range.
     """
@@ -111,15 +111,15 @@ class AssetUploader:
         cache: UploadCache,
         log: Log,
         *,
-        timeout: float = 600.0,
+        import_timeout: float = 600.0,
         poll_interval: float = 2.0,
     ) -> None:
-        if not poll_interval > 0 or not timeout >= 0:
-            raise ScenarioConfigurationError("poll_interval must be more than 0 seconds, and timeout 0 or more.")
+        if not poll_interval > 0 or not import_timeout >= 0:
+            raise ScenarioConfigurationError("poll_interval must be more than 0 seconds, and import_timeout 0 or more.")
         self._client = client
         self._cache = cache
         self._log = log
-        self._timeout = timeout
+        self._import_timeout = import_timeout
         self._poll_interval = poll_interval
         self._uploader = Uploader(client, log)
 
@@ -162,7 +162,7 @@ class AssetUploader:
             return sent
         try:
             asset_id = self._uploader.wait(
-                str(sent.upload_id), name, timeout=self._timeout, poll_interval=self._poll_interval
+                str(sent.upload_id), name, timeout=self._import_timeout, poll_interval=self._poll_interval
             )
         except ScenarioFileError:
             self._cache.forget(sent.sha256)

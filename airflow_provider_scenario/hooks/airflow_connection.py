@@ -23,7 +23,7 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] |
 
     :param hook: Whose ``get_connection`` to use.
     :param conn_id: The connection.
-    :raises ScenarioTransientError: if it can't be told, because something that may hold it does not answer.
+    :raises ScenarioTransientError: if it is not known, because something that may hold it does not answer.
     """
     try:
         connection = hook.get_connection(conn_id)

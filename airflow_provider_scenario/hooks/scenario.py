@@ -48,8 +48,8 @@ class ScenarioHook(BaseHook):
     remember what was bought across retries and crashes, which no hook can.
 
     The connection: login is the API key, password the API secret, host the base URL (default
-    ``https://api.cloud.scenario.com/v1``); extra may hold ``project_id`` and ``timeout`` (seconds). Where there is no
-    connection ``scenario_default``, the environment variables of Scenario's own clients stand in for it:
+    ``https://api.cloud.scenario.com/v1``); extra may hold ``project_id`` and ``request_timeout`` (seconds). Where
+    there is no connection ``scenario_default``, the environment variables of Scenario's own clients stand in for it:
     ``SCENARIO_SDK_API_KEY``, ``SCENARIO_SDK_API_SECRET`` and, if set, ``SCENARIO_BASE_URL``. They stand in for no other
     connection, so that a typing error in its name never charges another account.
 
@@ -185,12 +185,12 @@ class ScenarioHook(BaseHook):
         with self.get_conn() as client:
             return client.send(calls.get_asset(asset_id))
 
-    def download(self, asset_id: str, destination: str | ObjectStoragePath, *, timeout: float = 600.0) -> str:
-        """Save an asset's file, checked against what Scenario tells of it.
+    def download(self, asset_id: str, destination: str | ObjectStoragePath, *, asset_timeout: float = 600.0) -> str:
+        """Save an asset's file, checked against what Scenario shows of it.
 
         :param asset_id: The asset.
         :param destination: A folder, or a name with ``{asset_id}``, ``{index}`` and ``{ext}`` in it.
-        :param timeout: Seconds to wait for an asset that is still pending. Default 600.
+        :param asset_timeout: Seconds to wait for an asset that is still pending. Default 600.
         :return: The file's URI.
         :raises ScenarioError: if it could not be saved whole.
         """
@@ -205,15 +205,17 @@ class ScenarioHook(BaseHook):
         folder.prepare()
         no_manifest = ManifestFile(folder, None, self.log)
         with self.get_conn() as client:
-            saved = AssetDownloader(client, folder, no_manifest, template, self.log, timeout=timeout).save([asset_id])
+            saved = AssetDownloader(client, folder, no_manifest, template, self.log, asset_timeout=asset_timeout).save(
+                [asset_id]
+            )
         return saved[0].uri
 
-    def upload(self, source: str | ObjectStoragePath, name: str | None = None, *, timeout: float = 600.0) -> str:
+    def upload(self, source: str | ObjectStoragePath, name: str | None = None, *, import_timeout: float = 600.0) -> str:
         """Make a Scenario asset of a video, image or audio file. It costs nothing.
 
         :param source: The file: a path or a URI such as ``s3://connection@bucket/clip.mp4``.
         :param name: What Scenario shall call it. Default: the file's name.
-        :param timeout: Seconds to wait for Scenario's import. Default 600.
+        :param import_timeout: Seconds to wait for Scenario's import. Default 600.
         :return: The asset's id.
         :raises ScenarioError: if the file can't be used or sent.
         """
@@ -222,10 +224,10 @@ class ScenarioHook(BaseHook):
 
         found = find_source(source)
         with self.get_conn() as client:
-            return AssetUploader(client, UploadCache(None), self.log, timeout=timeout).upload(found, name)
+            return AssetUploader(client, UploadCache(None), self.log, import_timeout=import_timeout).upload(found, name)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one cheap call that needs a good key, and say what it told.
+        """Make one cheap call that needs a good key, and say what it showed.
 
         :return: Whether the connection works, and which project it leads to, or why not.
         """
@@ -261,7 +263,8 @@ class ScenarioHook(BaseHook):
     def _config_from(self, connection: Connection, extra: object) -> ClientConfig:
         if not isinstance(extra, Mapping):
             raise ScenarioConfigurationError(
-                f'The extra of the connection {self.scenario_conn_id} must be a JSON object, such as {{"timeout": 60}}.'
+                f"The extra of the connection {self.scenario_conn_id} must be a JSON object, such as "
+                '{"request_timeout": 60}.'
             )
         where = f"the connection {self.scenario_conn_id}"
         api_key = _cleaned(connection.login, f"The login of {where}")
@@ -277,7 +280,7 @@ class ScenarioHook(BaseHook):
             api_secret=api_secret,
             base_url=_base_url(connection.host, f"The host of {where}", port=connection.port, schema=connection.schema),
             project_id=self.project_id or (str(project_id).strip() if project_id else None) or None,
-            timeout=_timeout(self.scenario_conn_id, extra.get("timeout")),
+            timeout=_request_timeout(self.scenario_conn_id, extra.get("request_timeout")),
         )
 
     def _config_from_environment(self) -> ClientConfig:
@@ -357,7 +360,7 @@ def _base_url(host: str | None, where: str, *, port: int | None = None, schema: 
     return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or '/' + (schema or 'v1')}"
 
 
-def _timeout(conn_id: str, given: object) -> float:
+def _request_timeout(conn_id: str, given: object) -> float:
     if given in (None, ""):
         return DEFAULT_TIMEOUT
     try:
@@ -366,7 +369,7 @@ def _timeout(conn_id: str, given: object) -> float:
         timeout = 0.0
     if not 0 < timeout < math.inf:
         raise ScenarioConfigurationError(
-            f"The extra timeout of the connection {conn_id} must be a number of seconds above 0, not {given!r}."
+            f"The extra request_timeout of the connection {conn_id} must be a number of seconds above 0, not {given!r}."
         )
     return timeout
 

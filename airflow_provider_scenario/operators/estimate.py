@@ -80,7 +80,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
 
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Ask for the prices, tell their sum, and refuse it above the limit."""
+        """Ask for the prices, log their sum, and refuse it above the limit."""
         from airflow_provider_scenario.api.values import format_units
         from airflow_provider_scenario.submission.prepare import read_model
         from airflow_provider_scenario.submission.price_check import checked_sets, estimate, refuse_above

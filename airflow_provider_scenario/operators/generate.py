@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
@@ -78,7 +78,7 @@ class ScenarioGenerateOperator(BaseOperator):
         ``"reuse"`` returns the old one. Default: as ``"regenerate"`` where Airflow keeps the record of the purchase
         (3.3; 3.4 with *Keep task state*), else as ``"reuse"``: without a record nobody knows whether a finished job
         was returned, and a clear by mistake must not pay again. Where neither a record nor a seed that this package
-        draws tells what was bought before the clear, ``"regenerate"`` returns the old one too.
+        draws shows what was bought before the clear, ``"regenerate"`` returns the old one too.
     :raises ScenarioInputError: if inputs are wrong. Nothing is paid.
     :raises ScenarioCostLimitError: if it would cost more than ``max_cost``. Nothing is paid.
     :raises ScenarioTimeoutError: if the job or the wait for capacity takes longer than its time-out.
@@ -104,9 +104,9 @@ class ScenarioGenerateOperator(BaseOperator):
         timeout: float | datetime.timedelta = 3600.0,
         capacity_timeout: float | datetime.timedelta = 86400.0,
         durable: bool = True,
-        on_lost_submission: str = "resubmit",
-        on_changed_inputs: str = "resubmit",
-        on_clear: str | None = None,
+        on_lost_submission: Literal["resubmit", "fail"] = "resubmit",
+        on_changed_inputs: Literal["resubmit", "fail"] = "resubmit",
+        on_clear: Literal["regenerate", "reuse"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**with_retry_policy(kwargs))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import Client, find_in_list
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.job_search import Client, find_in_list
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, WaitResult, WaitState
 

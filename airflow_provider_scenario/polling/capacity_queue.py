@@ -1,7 +1,7 @@
 """FIFO of tasks that wait for Scenario's capacity: the first is woken when a job ends.
 
 A plan runs few jobs at once. Instead of every waiting task trying again and again, the tasks of one connection in one
-triggerer stand in one queue, and one read of the job list tells how many jobs have ended. Plain asyncio with that read
+triggerer stand in one queue, and one read of the job list shows how many jobs have ended. Plain asyncio with that read
 passed in: nothing here knows Airflow or HTTP.
 """
 
@@ -34,7 +34,7 @@ EndedSince = Callable[[float], Awaitable[Collection[str]]]
 class CapacityQueue:
     """The queue of one connection. It polls only while somebody waits.
 
-    :param ended_since: Tells which jobs have ended since a time. An error it raises is logged and ignored.
+    :param ended_since: Returns which jobs have ended since a time. An error it raises is logged and ignored.
     :param tick: Seconds between two polls while no job ends. It polls more often where jobs end often.
     :param clock: Returns seconds of the epoch.
     """

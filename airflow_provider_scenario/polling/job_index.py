@@ -19,7 +19,7 @@ OVERLAP = 30.0
 """Seconds by which a window reaches back into the one before: the list lags by some."""
 
 MARGIN = 300.0
-"""Seconds to look back beyond a moment that our own clock told: clocks differ."""
+"""Seconds to look back beyond a moment that our own clock gave: clocks differ."""
 
 MAX_JOBS = 10_000
 """Jobs to remember at most."""
@@ -33,7 +33,7 @@ class ListWindow:
     :param started: When it was begun, by our clock.
     :param token: The token of the next page.
     :param pages: How many pages were read.
-    :param told_at: Scenario's clock at the first page, if it was told.
+    :param told_at: Scenario's clock at the first page, if it was given.
     :param has_failed: Whether the next page could not be read once already.
     :param job_ids: The jobs that were listed.
     """

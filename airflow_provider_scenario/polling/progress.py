@@ -46,7 +46,7 @@ def progress_words(job: Job) -> str:
 
 
 def usual_words(usual: UsualTimes | None) -> str:
-    """Return the sentence that tells how long such jobs usually take, empty if it is not known."""
+    """Return the sentence that says how long such jobs usually take, empty if it is not known."""
     if usual is None:
         return ""
     if usual.total is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.job import Job, JobStatus, job_page
 from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
@@ -16,19 +16,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 
-WEB_APP = "https://app.scenario.com"
-
 _ANEW = "Running the task that bought it again buys a new one."
-
-
-def job_page(job_id: str) -> str:
-    """Return the address of a job in Scenario's web app (observed; Scenario documents no job page)."""
-    return f"{WEB_APP}/create?restartGeneration={job_id}"
-
-
-def asset_page(asset_id: str) -> str:
-    """Return the address of an asset in Scenario's web app."""
-    return f"{WEB_APP}/assets?openAssetId={asset_id}"
 
 
 def result_of(job: Job) -> dict[str, Any]:
@@ -94,7 +82,7 @@ def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETR
 
 
 def unreadable_error(job_id: str, cause: ScenarioError, seconds: float) -> ScenarioJobUnreadableError:
-    """Return the error of a job that Scenario would not tell of, neither by its own address nor in the job list.
+    """Return the error of a job that Scenario would not show, neither by its own address nor in the job list.
 
     :param job_id: The job.
     :param cause: What Scenario answered last.

@@ -24,7 +24,7 @@ class Subscription:
     :param is_new: Whether no list read since it began has covered its job.
     :param is_uncertain: Whether the job must be read by itself: the list is not enough.
     :param wants_read: Whether that read is wanted now, and its result even if nothing has changed.
-    :param refused_since: When Scenario first refused to tell of its job, since the last good read.
+    :param refused_since: When Scenario first refused to show its job, since the last good read.
     :param searches: How often the list was asked to reach back for its job since then.
     """
 

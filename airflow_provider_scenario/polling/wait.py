@@ -14,8 +14,12 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.exceptions import (
+    ScenarioAuthenticationError,
+    ScenarioConfigurationError,
+    ScenarioConnectionError,
     ScenarioError,
     ScenarioJobUnreadableError,
+    ScenarioRateLimitError,
     ScenarioTransientError,
 )
 from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
@@ -25,7 +29,7 @@ MIN_DEFERRAL_SECONDS = 10.0
 """The shortest deferral, in seconds. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
 
 REFUSED_FOR = 60.0
-"""Seconds for which Scenario must refuse to tell of a job, without a good reply in between, before the wait ends."""
+"""Seconds for which Scenario must refuse to show a job, without a good reply in between, before the wait ends."""
 
 OUTPUTS_WITHIN = 60.0
 """Seconds after which a success that comes without outputs counts as it is."""
@@ -138,7 +142,7 @@ class WaitResult:
 
 
 class WaitState:
-    """The state of one wait. Tell it what each read brought; it says when the wait has ended.
+    """The state of one wait. It takes in what each read brought, and says when the wait has ended.
 
     :param job_id: The job.
     :param deadline: Seconds of the epoch at which to give up, after a last read.
@@ -260,7 +264,7 @@ class WaitState:
             self._bare_reads += 1
         if self._bare_reads < OUTPUTS_READS and now - self._bare_since < OUTPUTS_WITHIN:
             return None
-        self._lines.append(f"Job {self.job_id} has succeeded, and Scenario tells of no outputs.")
+        self._lines.append(f"Job {self.job_id} has succeeded, and Scenario shows no outputs.")
         return WaitResult(self.job_id, self._job)
 
     def _given_up(self, now: float) -> WaitResult | None:
@@ -281,3 +285,44 @@ class WaitState:
             usual = usual_words(self._usual) if self._job is None and not job.is_finished else ""
             self._lines.append(f"Job {job.id}: {progress_words(job)}.{usual}")
             self._progress = progress_of(job, self._usual)
+
+
+class ErrorReporter:
+    """What goes wrong with polling, so that each kind is logged once and only a refusal that lasts ends waits."""
+
+    def __init__(self) -> None:
+        self._kind: type[ScenarioError] | None = None
+        self._refused_since: float | None = None
+
+    def begin(self, error: ScenarioError, now: float, *, is_refusal: bool) -> bool:
+        """Take in an error, and return whether it is of another kind than the one before."""
+        is_new, self._kind = self._kind is not type(error), type(error)
+        if is_refusal and self._refused_since is None:
+            self._refused_since = now
+        return is_new
+
+    def end(self) -> bool:
+        """Take in that all is well, and return whether it was not so before."""
+        was_out, self._kind = self._kind is not None, None
+        self._refused_since = None
+        return was_out
+
+    def refused_for(self, now: float) -> float:
+        """Return the seconds since the first refusal in a row."""
+        return 0.0 if self._refused_since is None else now - self._refused_since
+
+    def is_lasting(self, now: float) -> bool:
+        """Whether all was refused for so long that the waits must end: no key is being replaced."""
+        return self._refused_since is not None and self.refused_for(now) >= REFUSED_FOR
+
+
+def is_worth_single_reads(error: ScenarioError) -> bool:
+    """Whether single jobs may be readable although the list is not."""
+    if isinstance(error, ScenarioConnectionError):
+        return error.sent
+    return not is_local(error) and not isinstance(error, ScenarioAuthenticationError | ScenarioRateLimitError)
+
+
+def is_local(error: ScenarioError) -> bool:
+    """Whether nothing was asked, since this process lacks what it takes: a connection, a usable proxy variable."""
+    return isinstance(error, ScenarioConfigurationError) and error.details.status is None

@@ -29,10 +29,10 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.polling import wait
-from airflow_provider_scenario.polling.error_reporter import ErrorReporter, is_local, is_worth_single_reads
 from airflow_provider_scenario.polling.job_index import JobIndex, ListWindow
 from airflow_provider_scenario.polling.result import no_client_error, unreadable_error
 from airflow_provider_scenario.polling.subscription import Reading, Subscription
+from airflow_provider_scenario.polling.wait import ErrorReporter, is_local, is_worth_single_reads
 
 TICK = 10.0
 """Seconds between two polls where no wait asks for another interval."""

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_provider_scenario.api.job import job_page
 from airflow_provider_scenario.api.values import seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -30,7 +31,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
-from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, job_page, result_of
+from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ScenarioJobSensor(BaseSensorOperator):
     :raises ScenarioConfigurationError: at parse time, if ``start_from_trigger`` can't work.
     :raises AirflowFailException: with Scenario's error and hint, if the job failed.
     :raises AirflowSensorTimeout: if it was not finished in time.
-    :raises ScenarioJobUnreadableError: if Scenario refused for a minute to tell of the job; the task keeps its retries.
+    :raises ScenarioJobUnreadableError: if Scenario refused for a minute to show the job; the task keeps its retries.
     """
 
     template_fields: Sequence[str] = ("job_id", "scenario_conn_id", "project_id")

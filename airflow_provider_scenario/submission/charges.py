@@ -28,11 +28,11 @@ class ChargeStatus(enum.StrEnum):
     UNCERTAIN = "uncertain"
     """The job was canceled: Scenario does not say whether it refunds that."""
     UNKNOWN = "unknown"
-    """Scenario does not tell of the job, or not what it cost."""
+    """Scenario does not show the job, or not what it cost."""
 
 
-def fate_of(job: Job | None) -> ChargeStatus:
-    """Return what became of the money of a job; ``None`` stands for one that Scenario does not tell of."""
+def charge_status_of(job: Job | None) -> ChargeStatus:
+    """Return what became of the money of a job; ``None`` stands for one that Scenario does not show."""
     if job is None or job.cost is None:
         return ChargeStatus.UNKNOWN
     match job.status:
@@ -47,7 +47,7 @@ def fate_of(job: Job | None) -> ChargeStatus:
 
 
 def with_charge(job: Job, charged: str | None) -> Job:
-    """Return a job with all that it was charged when it was bought, where it no longer tells that itself.
+    """Return a job with all that it was charged when it was bought, where it no longer shows that itself.
 
     :param job: The job. After a refund its add-ons read 0.
     :param charged: Creative units as decimal text, or ``None`` if nobody noted them.
@@ -58,8 +58,8 @@ def with_charge(job: Job, charged: str | None) -> Job:
 
 
 def spent_on(job: Job) -> Decimal | None:
-    """Return what a job cost in the end, in creative units: nothing if refunded, ``None`` if it can't be told."""
-    match fate_of(job):
+    """Return what a job cost in the end, in creative units: nothing if refunded, ``None`` if it is not known."""
+    match charge_status_of(job):
         case ChargeStatus.SPENT | ChargeStatus.RUNNING:
             return job.cost
         case ChargeStatus.REFUNDED:
@@ -107,14 +107,14 @@ class JobCost:
 
     :param task: The task that bought it, with its map index where it has one: ``generate`` or ``generate[3]``.
     :param job_id: The job.
-    :param fate: What became of its money.
-    :param cost: What it was charged in creative units; ``None`` where that is unknown. A job of unknown fate has one if
-        the task had noted it.
+    :param status: What became of its money.
+    :param cost: What it was charged in creative units; ``None`` where that is unknown. A job of unknown status has one
+        if the task had noted it.
     """
 
     task: str
     job_id: str
-    fate: ChargeStatus
+    status: ChargeStatus
     cost: Decimal | None = None
 
     @classmethod
@@ -123,14 +123,14 @@ class JobCost:
 
         :param task: The task that bought it.
         :param job_id: The job.
-        :param job: The job as it was read; ``None`` if Scenario does not tell of it: then nobody knows whether it was
-            refunded, so its fate stays unknown even where its charge is known.
+        :param job: The job as it was read; ``None`` if Scenario does not show it: then nobody knows whether it was
+            refunded, so its status stays unknown even where its charge is known.
         :param charged: What the task noted that it was charged, in creative units as decimal text.
         """
         if job is None:
             return cls(task, job_id, ChargeStatus.UNKNOWN, None if charged is None else Decimal(charged))
         known = with_charge(job, charged)
-        return cls(task, job_id, fate_of(known), known.cost)
+        return cls(task, job_id, charge_status_of(known), known.cost)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class RunCost:
 
     @property
     def unknown(self) -> Decimal:
-        """What was charged for jobs of which Scenario tells no more, as far as their tasks had noted it."""
+        """What was charged for jobs that Scenario no longer shows, as far as their tasks had noted it."""
         return self._sum(ChargeStatus.UNKNOWN)
 
     @property
@@ -163,9 +163,9 @@ class RunCost:
         tasks = dict.fromkeys(charge.task for charge in self.charges)
         return {task: RunCost(tuple(one for one in self.charges if one.task == task)).spent for task in tasks}
 
-    def count(self, fate: ChargeStatus) -> int:
-        """Return how many jobs met a fate."""
-        return sum(charge.fate is fate for charge in self.charges)
+    def count(self, status: ChargeStatus) -> int:
+        """Return how many jobs have a status."""
+        return sum(charge.status is status for charge in self.charges)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON, fit for an XCom: amounts are exact decimal text."""
@@ -173,9 +173,9 @@ class RunCost:
             "spent": format_units(self.spent),
             "uncertain": format_units(self.uncertain),
             "unknown": format_units(self.unknown),
-            "jobs": {fate.value: self.count(fate) for fate in ChargeStatus},
+            "jobs": {status.value: self.count(status) for status in ChargeStatus},
             "by_task": {task: format_units(spent) for task, spent in self.by_task.items()},
-            "unknown_job_ids": [charge.job_id for charge in self.charges if charge.fate is ChargeStatus.UNKNOWN],
+            "unknown_job_ids": [charge.job_id for charge in self.charges if charge.status is ChargeStatus.UNKNOWN],
         }
 
     def __str__(self) -> str:
@@ -190,13 +190,11 @@ class RunCost:
             parts.append(f"{canceled} and may or may not be refunded, not counted")
         if self.count(ChargeStatus.UNKNOWN):
             noted = f", {describe_units(self.unknown)} as noted at the purchase" if self.unknown else ""
-            parts.append(
-                f"{self.count(ChargeStatus.UNKNOWN)} of which Scenario does not tell the cost{noted}, not counted"
-            )
+            parts.append(f"{self.count(ChargeStatus.UNKNOWN)} whose cost Scenario does not show{noted}, not counted")
         return "; ".join(parts)
 
-    def _sum(self, *fates: ChargeStatus) -> Decimal:
-        return sum((one.cost for one in self.charges if one.fate in fates and one.cost is not None), Decimal(0))
+    def _sum(self, *statuses: ChargeStatus) -> Decimal:
+        return sum((one.cost for one in self.charges if one.status in statuses and one.cost is not None), Decimal(0))
 
 
 def run_cost_of(charges: Sequence[JobCost]) -> RunCost:

@@ -51,7 +51,7 @@ class SubmissionPolicy:
 
     :param on_lost_submission: See :class:`OnLostSubmission`.
     :param on_changed_inputs: See :class:`OnChangedInputs`.
-    :param on_clear: See :class:`OnClear`; ``None`` stands for ``REGENERATE`` where a record tells that the result was
+    :param on_clear: See :class:`OnClear`; ``None`` stands for ``REGENERATE`` where a record says that the result was
         returned, and for ``REUSE`` where Airflow keeps no record.
     """
 
@@ -185,12 +185,12 @@ def _after_search(
 
 
 def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
-    """Return why it can't be told which job is the task's; ``None`` if it can, or if the search goes on."""
+    """Return why it is not known which job is the task's; ``None`` if it can, or if the search goes on."""
     if not found.is_conclusive or (found.jobs and found.is_proof):
         return None
-    if len(found.jobs) == 1 and not found.doubts and not (found.jobs[0].has_ended_badly and found.unreadable):
+    if len(found.jobs) == 1 and not found.candidates and not (found.jobs[0].has_ended_badly and found.unreadable):
         return None  # If it were another's, this task would buy over the one in doubt, or another task would.
-    unsure = [job.id for job in (*found.jobs, *found.doubts)]
+    unsure = [job.id for job in (*found.jobs, *found.candidates)]
     if unsure:
         one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"
         what = f"{one}: {', '.join(unsure)}."

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.job import Job, job_page
+from airflow_provider_scenario.api.validation import file_paths
 from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import (
     ScenarioDryRunError,
@@ -22,11 +23,18 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.progress import report_progress
-from airflow_provider_scenario.polling.result import job_page, result_of
+from airflow_provider_scenario.polling.result import result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
-from airflow_provider_scenario.submission.prepare import InputFiles, checked_request, read_model
+from airflow_provider_scenario.submission.prepare import (
+    Clip,
+    Request,
+    check_assets,
+    checked_request,
+    log_lengths,
+    read_model,
+)
 from airflow_provider_scenario.submission.price_check import check_price, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
@@ -37,7 +45,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.api.client import ScenarioClient
-    from airflow_provider_scenario.api.model import UsualTimes
+    from airflow_provider_scenario.api.model import Model, UsualTimes
+    from airflow_provider_scenario.submission.input_files import InputFiles
 
 
 @dataclass(frozen=True)
@@ -180,18 +189,14 @@ class Generation:
         model = read_model(client, self._model_id, self._log, is_bought=False)
         self._usual = model.usual
         checked = checked_request(model, wanted.inputs, label=request.argument_name)
-        files = self._files = self._files or InputFiles(
-            client, self._context, label=request.argument_name, log=self._log
-        )
-        inputs = files.ready(model, checked.inputs)
+        inputs = self._with_assets(client, model, checked, request.argument_name)
         # A dry run that makes a job must be found by its seed too.
         seed = submitter.seed_of(order, inputs, checked.largest_seed)
         priced = inputs if seed is None else {**inputs, "seed": seed}
         try:
             if limit is not None:
                 check_price(client, model, priced, limit, label=request.argument_name, log=self._log)
-            if self._is_stopped:
-                raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
+            self._check_not_stopped()
             return submitter.buy(order, wanted, model.id, inputs, largest_seed=checked.largest_seed)
         except ScenarioDryRunError as made:
             # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
@@ -202,6 +207,31 @@ class Generation:
             if not busy.is_refusal:
                 raise  # A gateway on the way says so: that is no word about the plan's capacity.
             return NoCapacity(busy)
+
+    def _with_assets(
+        self, client: ScenarioClient, model: Model, checked: Request, label: Callable[[str], str]
+    ) -> Mapping[str, Any]:
+        """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits."""
+        inputs, clips = checked.inputs, dict[str, Clip]()
+        if file_paths(model, inputs):
+            from airflow_provider_scenario.submission.input_files import InputFiles
+
+            self._files = self._files or InputFiles(client, self._context, label=label, log=self._log)
+            self._check_not_stopped()
+            inputs, clips = self._files.uploaded(model, inputs), self._files.clips
+        assets = check_assets(client, model, inputs, label=label, log=self._log, sleep=self._sleep)
+        log_lengths(model, inputs, assets, self._log, label=label, files=clips)
+        return inputs
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._is_stopped:
+            time.sleep(min(left, 0.5))  # A flag that is looked at: a signal handler must take no lock.
+        self._check_not_stopped()
+
+    def _check_not_stopped(self) -> None:
+        if self._is_stopped:
+            raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
 
     def _open_client(self, stored: Record | None, job_id: str | None = None) -> ScenarioClient:
         """Return a client. Once something was bought, a connection that can't be used is a transient error."""

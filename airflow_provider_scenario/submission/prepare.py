@@ -1,4 +1,4 @@
-"""Checks what is to be bought against the model's record, and makes assets of files, before anything is paid."""
+"""Checks what is to be bought against the model's record, before anything is paid."""
 
 from __future__ import annotations
 
@@ -6,36 +6,23 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
-from airflow_provider_scenario.api.job_search import Client
-from airflow_provider_scenario.api.model import Model, ModelInput, packaged_model
+from airflow_provider_scenario.api.calls import Client
+from airflow_provider_scenario.api.model import Model, packaged_model
 from airflow_provider_scenario.api.validation import (
     asset_ids,
     check_asset,
-    check_file,
     check_inputs,
-    file_paths,
-    with_assets,
 )
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
-    ScenarioFileError,
     ScenarioInputError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.files.source import SourceFile, find_source
-from airflow_provider_scenario.files.transfer_log import Log
-from airflow_provider_scenario.files.upload_cache import AssetUploader, StateStore, UploadCache
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from airflow_provider_scenario.api.client import ScenarioClient
-
 
 _LONGEST_PENDING = 300.0
 """Seconds to wait in a worker for an asset: its file is there in seconds, or something is wrong."""
@@ -68,7 +55,7 @@ def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> M
     :param log: Where to say what is odd but no fault.
     :param is_bought: Whether a job of it was bought already: then not even a model that is gone stands in the way.
     :raises ScenarioInputError: if ``model_id`` came out empty.
-    :raises ScenarioError: if there is no such model, or it can't be told.
+    :raises ScenarioError: if there is no such model, or it is not known.
     """
     if is_no_value(model_id):
         raise ScenarioInputError(
@@ -257,85 +244,3 @@ def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> 
 def _labelled(fault: str, label: Callable[[str], str]) -> str:
     name = fault.partition(":")[0].partition("[")[0]
     return label(name) + fault[len(name) :]
-
-
-class InputFiles:
-    """Makes assets of the files that inputs name.
-
-    An earlier try's asset is taken without touching the file, so that a retry works even if the file has gone.
-
-    :param client: Who speaks to Scenario.
-    :param context: Airflow's task context.
-    :param label: Returns what the author calls an input of the API.
-    :param log: The task's logger.
-    """
-
-    def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
-        store = cast("StateStore | None", context.get("task_state_store"))
-        cache = UploadCache(store, context["ti"].max_tries)
-        self._uploader = AssetUploader(client, cache, log)
-        self._client = client
-        self._label = label
-        self._log = log
-        self._assets: dict[str, str] = {}
-        self._durations: dict[str, float | None] = {}
-        self._is_stopped = False
-
-    def stop(self) -> None:
-        """End an upload or a wait that is under way soon."""
-        self._is_stopped = True
-        self._uploader.stop()
-
-    def ready(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits.
-
-        Every file is judged before the first is sent. An asset that is still pending is waited for. If the length of a
-        clip is not kept, a line in the log says so.
-
-        :param model: The model's record.
-        :param values: The checked inputs.
-        :raises ScenarioInputError: if files or assets can't be used, naming every fault at once.
-        :raises ScenarioError: what else stops an upload. Nothing is charged.
-        """
-        sources = self._sources(model, file_paths(model, values))
-        for path, source in sources.items():
-            self._durations[path] = source.duration
-            self._assets[path] = self._uploader.upload(source, path=path)
-        inputs = with_assets(model, values, self._assets)
-        assets = check_assets(self._client, model, inputs, label=self._label, log=self._log, sleep=self._sleep)
-        clips = {
-            asset_id: Clip(path.rpartition("/")[2], self._durations.get(path))
-            for path, asset_id in self._assets.items()
-        }
-        log_lengths(model, inputs, assets, self._log, label=self._label, files=clips)
-        return inputs
-
-    def _sleep(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and not self._is_stopped:
-            time.sleep(min(left, 0.5))  # A flag that is looked at: a signal handler must take no lock.
-        if self._is_stopped:
-            raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
-
-    def _sources(self, model: Model, places: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
-        """Return the files that no earlier try has sent."""
-        sources: dict[str, SourceFile] = {}
-        faults: list[str] = []
-        for place, (one, path) in places.items():
-            if path not in self._assets:
-                known = self._uploader.find_existing(path)
-                if known is not None:
-                    self._assets[path] = known
-            if path not in self._assets:
-                faults.extend(_faults(place, one, path, sources))
-        refuse(model, faults, self._label)
-        return sources
-
-
-def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
-    """Find a file, keep it among the sources, and return what is wrong with it."""
-    try:
-        source = sources[path] = sources.get(path) or find_source(path, "the path")
-    except ScenarioFileError as error:
-        return [f"{place}: {error}"]
-    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.duration))

@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.job import units
-from airflow_provider_scenario.api.job_search import Client
+from airflow_provider_scenario.api.calls import Client
+from airflow_provider_scenario.api.job import job_page, units
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.validation import check_inputs, file_paths
 from airflow_provider_scenario.api.values import describe_units, format_units
@@ -26,7 +26,6 @@ from airflow_provider_scenario.exceptions import (
     ScenarioInputError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.polling.result import job_page
 from airflow_provider_scenario.submission.prepare import check_assets
 
 

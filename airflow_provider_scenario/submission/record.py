@@ -29,7 +29,7 @@ class Wanted:
 
     @property
     def digests(self) -> dict[str, str]:
-        """A short digest of the model and of each input, to tell later which of them changed."""
+        """A short digest of the model and of each input, to see later which of them changed."""
         given = {name: value for name, value in self.inputs.items() if value is not None}
         # No input's name has a space: none hides the model.
         return {name: _digest(value) for name, value in sorted({"the model": self.model_id, **given}.items())}
@@ -88,8 +88,8 @@ class Intent(_Facts):
     :param model_id: The model.
     :param inputs: What was about to be sent, without a seed of ours. Not shown in the repr.
     :param intended_at: When, by the worker's clock, in seconds of the epoch.
-    :param token: Tells this intent from any other worker's.
-    :param baseline: The job list right before, where no seed of ours can tell.
+    :param token: Marks this intent as this worker's.
+    :param baseline: The job list right before, where no seed of ours proves it.
     """
 
     model_id: str
@@ -106,7 +106,7 @@ class Submitted(_Facts):
     :param job_id: The job.
     :param submitted_at: When the POST was about to be sent, in seconds of the epoch.
     :param charged: What it was charged when it was bought, in creative units as decimal text: after a refund the job
-        itself no longer tells all of it. ``None`` if it is not known.
+        itself no longer shows all of it. ``None`` if it is not known.
     :param returned: Whether the task has returned its result.
     :param is_proven: Whether the job is surely this task's. One found again after a clear may be another Airflow's:
         once it has failed, what is listed is looked at again before another is bought.

@@ -1,7 +1,7 @@
 """Which job a lost submission has become, if any. Pure.
 
-A submission is lost if its POST may have been accepted, but no reply told the job's id. Scenario's job list is the only
-witness. It lags, echoes inputs loosely, may lack fields, and holds other people's jobs.
+A submission is lost if its POST may have been accepted, but no reply named the job's id. Then only Scenario's job list
+shows it. The list lags, echoes inputs loosely, may lack fields, and holds other people's jobs.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Echo(enum.Enum):
     """How Scenario's echo of a job's inputs compares with what was sent."""
 
     SAME = "same"
-    """It is what was sent, as far as it goes, and something of it was told."""
+    """It is what was sent, as far as it goes, and something of it was shown."""
     UNCLEAR = "unclear"
-    """It may be what was sent: another spelling, or too little is told."""
+    """It may be what was sent: another spelling, or too little is shown."""
     DIFFERENT = "different"
     """It is surely something else."""
 
@@ -56,14 +56,14 @@ class SearchResult:
     """What a search for a lost submission found.
 
     :param jobs: The jobs that are it, by their seed or by all their inputs; the first made comes first.
-    :param doubts: The jobs that may be it, but show too little, or show it in other words.
-    :param is_proof: Whether a seed of ours tells, so that what was found is surely it.
+    :param candidates: The jobs that may be it, but show too little, or show it in other words.
+    :param is_proof: Whether a seed of ours proves it, so that what was found is surely it.
     :param settled: Whether a job of ours would surely be listed by now.
     :param unreadable: How many rows of the list could not be read.
     """
 
     jobs: tuple[Job, ...] = ()
-    doubts: tuple[Job, ...] = ()
+    candidates: tuple[Job, ...] = ()
     is_proof: bool = False
     settled: bool = False
     unreadable: int = 0
@@ -91,16 +91,16 @@ def find_submission(
     if intent.seed_is_ours:
         found = [job for job in possible if job.seed == intent.seed]
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
-        doubts = [
+        candidates = [
             job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
         ]
     else:
-        found, doubts = by_likeness(_sent(intent), [job for job in possible if _is_after(intent, job)])
-    return SearchResult(tuple(found), tuple(doubts), intent.seed_is_ours, settled, unreadable)
+        found, candidates = by_likeness(_sent(intent), [job for job in possible if _is_after(intent, job)])
+    return SearchResult(tuple(found), tuple(candidates), intent.seed_is_ours, settled, unreadable)
 
 
 def by_likeness(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
-    """Return which jobs ran with the same inputs, and which others may have, where no seed of ours tells.
+    """Return which jobs ran with the same inputs, and which others may have, where no seed of ours proves it.
 
     :param sent: Values by the API's names, the author's seed among them.
     :param jobs: The jobs that may count.
@@ -109,12 +109,12 @@ def by_likeness(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job]
     # A row that lacks its model may be another model's: it is read singly before it counts.
     found = [job for job in alike if compare_inputs(sent, job) is Echo.SAME and not _lacks(sent, job)]
     # The same inputs come back in the same words: once one job shows these, other words are another job's.
-    doubts = [job for job in alike if job not in found and (not found or _lacks(sent, job))]
-    return found, doubts
+    candidates = [job for job in alike if job not in found and (not found or _lacks(sent, job))]
+    return found, candidates
 
 
 def _lacks(sent: Mapping[str, Any], job: Job) -> bool:
-    """Whether a row lacks what would tell whether it ran with some inputs: it is read singly before it counts."""
+    """Whether a row lacks what would show whether it ran with some inputs: it is read singly before it counts."""
     has_seed = not is_no_value(sent.get("seed"))
     return job.model_id is None or (has_seed and job.seed is None) or not any(name in job.inputs for name in sent)
 
@@ -136,12 +136,12 @@ def recall(
     changed_too: bool = False,
     regenerates: bool = False,
 ) -> Submitted | None:
-    """Return the record that earlier tries would have left, as far as the seeds of their jobs tell.
+    """Return the record that earlier tries would have left, as far as the seeds of their jobs show.
 
     :param key: The task instance.
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
-    :param now: Stands for the time of a job that tells none, in seconds of the epoch.
+    :param now: Stands for the time of a job that shows none, in seconds of the epoch.
     :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others.
     :param regenerates: Whether a job that finished before a clear counts as returned.
     """
@@ -169,7 +169,7 @@ def recall(
 def _earlier(
     key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool, regenerates: bool
 ) -> list[tuple[Job, SeedMatch]]:
-    """Return the jobs that earlier tries bought with what their seeds tell; the last generation comes last."""
+    """Return the jobs that earlier tries bought with what their seeds show; the last generation comes last."""
     sure, likely, changed = [], [], []
     for job in jobs:
         match = key.match(job.seed) if job.model_id in (None, wanted.model_id) else None
@@ -192,7 +192,7 @@ def _earlier(
 
 
 def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False) -> list[Job]:
-    """Return the jobs whose rows lack the seed that would tell whether they are this task's.
+    """Return the jobs whose rows lack the seed that would show whether they are this task's.
 
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
@@ -210,7 +210,7 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = Fa
 def find_equal(
     wanted: Wanted, jobs: Iterable[Job], *, since: float | None, claimed: Collection[str], unreadable: int = 0
 ) -> SearchResult:
-    """Return the jobs that what earlier tries bought would look like, where neither a record nor a seed of ours tells.
+    """Return the jobs that look like what earlier tries bought, where there is neither a record nor a seed of ours.
 
     A job that has ended badly counts only if there is no other: it is no reason to refuse, for a retry buys anew.
 
@@ -229,8 +229,8 @@ def find_equal(
     ]
     equal, unclear = by_likeness(wanted.inputs, possible)
     alive = [job for job in equal if not job.has_ended_badly]
-    doubts = tuple(job for job in unclear if not job.has_ended_badly)
-    return SearchResult(tuple(alive or equal[-1:]), doubts, settled=True, unreadable=unreadable)
+    candidates = tuple(job for job in unclear if not job.has_ended_badly)
+    return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:

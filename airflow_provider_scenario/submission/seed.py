@@ -1,8 +1,9 @@
 """The seed that a task sends follows from the task itself, so that it serves as the idempotency key. Pure.
 
 A seed has two parts. The upper one follows from the task instance and the generation. The lower twelve bits follow
-from the start of the DAG run and from what tells a clear from a retry. So a job's seed tells whose it is, and whether
-it was bought since the last clear. Another Airflow whose DAG, run and task have the same names has another start.
+from the start of the DAG run and from what makes a clear differ from a retry. So a job's seed shows whose it is, and
+whether it was bought since the last clear. Another Airflow whose DAG, run and task have the same names has another
+start.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _LATER_TRIES = 8
 
 @dataclass(frozen=True)
 class SeedMatch:
-    """What a job's seed tells of its origin.
+    """What a job's seed shows of its origin.
 
     :param generation: Which generation of the task instance it is, from 1.
     :param since_clear: Whether it was bought since the last clear, in the same run.
-    :param is_sure: Whether the whole seed tells so. Else the upper part alone does: another Airflow's job with the same
+    :param is_sure: Whether the whole seed says so. Else the upper part alone does: another Airflow's job with the same
         names has the same.
     """
 
@@ -43,7 +44,7 @@ class SeedMatch:
 
 @dataclass(frozen=True)
 class TaskKey:
-    """What tells one task instance from all others.
+    """What makes one task instance differ from all others.
 
     :param dag_id: The DAG.
     :param run_id: Its run.
@@ -103,7 +104,7 @@ class TaskKey:
         return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))
 
     def match(self, seed: int | None) -> SeedMatch | None:
-        """Return what a job's seed tells; ``None`` if the job is not of this task instance.
+        """Return what a job's seed shows; ``None`` if the job is not of this task instance.
 
         :param seed: The job's seed.
         """

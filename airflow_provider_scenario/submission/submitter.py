@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.job_search import Client
 from airflow_provider_scenario.api.values import describe_units, format_units, is_no_value, whole_number
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
 from airflow_provider_scenario.submission.decision import (
@@ -30,8 +30,8 @@ from airflow_provider_scenario.submission.decision import (
     later_of,
     submitted_from,
 )
+from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, JobReader
 from airflow_provider_scenario.submission.prepare import read_model
-from airflow_provider_scenario.submission.reading import PATIENCE_SECONDS, JobReader
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -57,7 +57,7 @@ MAX_SUBMISSIONS = 3
 """POSTs whose end was ambiguous that one try may send."""
 
 LATE_SECONDS = 120.0
-"""Seconds after a try's last look for a job after which it looks again, where no store tells of other tries. Airflow
+"""Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
 takes a silent worker for dead after minutes only."""
 
 
@@ -111,9 +111,9 @@ class Submitter:
         A job that was bought is read first, and nothing else: no model record, no file, no price.
 
         :param wanted: What the author asks for now.
-        :raises ScenarioSubmissionError: if it can't be told what was bought, or the policy says neither to buy nor to
+        :raises ScenarioSubmissionError: if it is not known what was bought, or the policy says neither to buy nor to
             go on.
-        :raises ScenarioError: if Scenario does not tell of what was bought. Nothing further was bought.
+        :raises ScenarioError: if Scenario does not show what was bought. Nothing further was bought.
         """
         stored = self._store.load()
         if stored is None and (self._key.may_have_submitted or self._is_late):
@@ -190,7 +190,7 @@ class Submitter:
                 job_id=job.id,
             )
 
-    # Looking for what earlier tries bought, where no record tells
+    # Looking for what earlier tries bought, where there is no record
 
     def _recall(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
         """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
@@ -199,7 +199,7 @@ class Submitter:
         bought before a job of an earlier try would surely be listed.
         """
         self._is_late = False
-        # A durable store without a record tells that nothing was bought since the last clear.
+        # A durable store without a record means that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
         waits = may_have_bought and self._key.may_have_submitted and not self.has_settled
         jobs, unreadable, record = list[Job](), 0, None
@@ -220,7 +220,7 @@ class Submitter:
         return decided
 
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
-        """Return the record that earlier tries would have left, as far as the seeds of their jobs tell."""
+        """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
         regenerates = self._policy.on_clear is OnClear.REGENERATE
         now = self._clock()
         return recall(self._key, wanted, jobs, now=now, changed_too=self._minds_changes, regenerates=regenerates)
@@ -250,10 +250,10 @@ class Submitter:
         since = self._key.run_after if self._key.was_cleared else self._key.run_started_at
         others = self._store.jobs_of_others()
         found = find_equal(wanted, jobs, since=since, claimed=others)
-        whole = self._reader.singly(found.doubts)
+        whole = self._reader.singly(found.candidates)
         jobs = [whole.get(job.id, job) for job in jobs]
         found = find_equal(wanted, jobs, since=since, claimed=others, unreadable=unreadable)
-        if not (found.jobs or found.doubts or found.unreadable):
+        if not (found.jobs or found.candidates or found.unreadable):
             return None
         made_at = found.jobs[0].created_at if found.jobs else None
         lost = Intent(
@@ -295,7 +295,7 @@ class Submitter:
         :param inputs: The checked inputs by the API's names, every file an asset.
         :param largest_seed: The largest seed the model takes; 0 if it takes none.
         :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
-        :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record tells
+        :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record leads
             the next try to look for it.
         """
         while True:
@@ -347,7 +347,7 @@ class Submitter:
         return SubmittedJob(self._reader.bought(record), record, is_new=True)
 
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
-        """Return the seed of ours that an order is to be sent with; ``None`` if none of ours can tell.
+        """Return the seed of ours that an order is to be sent with; ``None`` if none of ours would prove it.
 
         :param order: What is to be bought.
         :param inputs: The checked inputs.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ObjectStorageToScenarioOperator(BaseOperator):
     """Upload a video, image or audio file and return the id of its Scenario asset.
 
-    Uploads cost nothing. What a file holds is told by its bytes, never by its name. A retry of the task sends no bytes
+    Uploads cost nothing. What a file holds is known by its bytes, never by its name. A retry of the task sends no bytes
     again if the asset they became is still there (Airflow 3.3 and later). Where several tasks need one file, upload it
     in one task and hand on the id that it returns.
 
@@ -29,7 +29,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     :param name: What Scenario shall call it. Default: the file's name.
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
     :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
-    :param timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
+    :param import_timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
     :param poll_interval: Seconds between two looks at the import, more than 0. Default 2.
     :return: The asset's id.
     :raises ScenarioFileError: if there is no such file; it is empty, cut short, a folder, or a link to a file outside
@@ -48,7 +48,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         name: str | None = None,
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
-        timeout: float = 600.0,
+        import_timeout: float = 600.0,
         poll_interval: float = 2.0,
         **kwargs: Any,
     ) -> None:
@@ -57,7 +57,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         self.name = name
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
-        self.timeout = seconds_of("timeout", timeout, or_zero=True)
+        self.import_timeout = seconds_of("import_timeout", import_timeout, or_zero=True)
         self.poll_interval = seconds_of("poll_interval", poll_interval)
         self._uploader: AssetUploader | None = None
 
@@ -72,7 +72,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         cache = UploadCache(store, context["ti"].max_tries)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             self._uploader = AssetUploader(
-                client, cache, self.log, timeout=self.timeout, poll_interval=self.poll_interval
+                client, cache, self.log, import_timeout=self.import_timeout, poll_interval=self.poll_interval
             )
             return self._uploader.upload(source, name_or_none(self.name))
 

@@ -52,7 +52,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
     :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.
-    :param timeout: Seconds to wait for assets that Scenario is still making, 0 or more. Default 600.
+    :param asset_timeout: Seconds to wait for assets that Scenario is still making, 0 or more. Default 600.
     :return: One dict a file, in order: ``uri``, ``asset_id``, ``sha256``, ``bytes``, ``mime_type``, ``width`` and
         ``height`` (pixels), ``duration`` (seconds), ``frame_rate`` (frames a second), ``kind`` and ``job_id``.
     :raises ScenarioFileError: if a file can't be written (no space, no permission, no renaming, unknown scheme or
@@ -82,7 +82,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
         original: bool = False,
-        timeout: float = 600.0,
+        asset_timeout: float = 600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**with_retry_policy(kwargs))
@@ -94,7 +94,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.original = original
-        self.timeout = seconds_of("timeout", timeout, or_zero=True)
+        self.asset_timeout = seconds_of("asset_timeout", asset_timeout, or_zero=True)
         self._downloader: AssetDownloader | None = None
         self._is_killed = False
 
@@ -134,7 +134,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             facts = {"job_id": job.id, "model_id": job.model_id} if job else {}
             beside = ManifestFile(folder, name and name_in_common_folder(template, name, facts), self.log)
             downloader = AssetDownloader(
-                client, folder, beside, template, self.log, original=self.original, timeout=self.timeout
+                client, folder, beside, template, self.log, original=self.original, asset_timeout=self.asset_timeout
             )
             self._downloader = downloader
             if self._is_killed:

@@ -10,13 +10,14 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.asset import asset_page
+from airflow_provider_scenario.api.job import Job, JobStatus, job_page
 from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.polling.progress import push_progress
-from airflow_provider_scenario.polling.result import asset_page, job_page, result_of
+from airflow_provider_scenario.polling.result import result_of
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS, OUTPUTS_PAUSE, WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import REPLY_TIMEOUT, JobWatcher
 
@@ -69,7 +70,7 @@ class ScenarioJobTrigger(BaseTrigger):
     :param poll_interval: Seconds between two polls, more than 0. Default 10. All triggers of a connection share one
         poll; the shortest interval counts for all.
     :param since: When the job was last known to run, in seconds of the epoch: what changed before is not looked for.
-        Default: nobody knows, so that the job is read singly unless the job list tells of it.
+        Default: nobody knows, so that the job is read singly unless the job list shows it.
     :param usual: How long such jobs usually take, in seconds: ``running``, and ``total`` with the queue. Default: it is
         not known.
     """

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus, Price, Submission, time_of
-from airflow_provider_scenario.api.refusal import MODERATION_WORDS
+from airflow_provider_scenario.api.response import MODERATION_WORDS
 from airflow_provider_scenario.api.values import whole_number
 
 FINISHED = {JobStatus.SUCCESS, JobStatus.FAILURE, JobStatus.CANCELED}

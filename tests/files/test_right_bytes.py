@@ -199,7 +199,7 @@ def test_an_odd_asset_costs_no_neighbour(
     server.script = script
     monkeypatch.setattr("airflow_provider_scenario.api.client.RetryConfig", lambda: RetryConfig(attempts=1))
     with pytest.raises(ScenarioError) as failure:
-        save(tmp_path, ["asset_a", "asset_bad", "asset_b"], timeout=0.1)
+        save(tmp_path, ["asset_a", "asset_bad", "asset_b"], asset_timeout=0.1)
     assert "1 of 3 files" in failure.value.__notes__[0]
     assert "asset_bad" in failure.value.__notes__[0]
     assert sorted(path.name for path in tmp_path.glob("*.mp4")) == ["asset_a.mp4", "asset_b.mp4"]

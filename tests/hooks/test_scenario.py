@@ -47,7 +47,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, name: str = VARIABLE, **fields: Any
 
 
 def test_a_connection_in_json(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(monkeypatch, host="api.example", extra={"project_id": "proj_1", "timeout": 12.5})
+    connect(monkeypatch, host="api.example", extra={"project_id": "proj_1", "request_timeout": 12.5})
     assert config_of(ScenarioHook()) == ClientConfig(KEY, SECRET, "https://api.example/v1", "proj_1", 12.5)
 
 
@@ -60,7 +60,7 @@ def test_a_connection_in_json(config_of: Any, monkeypatch: pytest.MonkeyPatch) -
             ClientConfig(KEY, SECRET, "https://api.example/v1"),
         ),
         (
-            "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example:8443/v2?project_id=proj_1&timeout=5",
+            "scenario://api_key_1:S3cr3t%2F%2B%3A%40%C3%BC@api.example:8443/v2?project_id=proj_1&request_timeout=5",
             ClientConfig(KEY, SECRET, "https://api.example:8443/v2", "proj_1", 5.0),
         ),
         (
@@ -140,10 +140,10 @@ def test_credentials_in_the_host_are_refused_and_not_repeated(monkeypatch: pytes
     ("extra", "project_id", "timeout"),
     [
         ({}, None, 60.0),
-        ({"project_id": "", "timeout": ""}, None, 60.0),
-        ({"project_id": None, "timeout": None}, None, 60.0),
-        ({"project_id": "proj_1", "timeout": 5}, "proj_1", 5.0),
-        ({"project_id": 7, "timeout": "0.5"}, "7", 0.5),
+        ({"project_id": "", "request_timeout": ""}, None, 60.0),
+        ({"project_id": None, "request_timeout": None}, None, 60.0),
+        ({"project_id": "proj_1", "request_timeout": 5}, "proj_1", 5.0),
+        ({"project_id": 7, "request_timeout": "0.5"}, "7", 0.5),
     ],
 )
 def test_extras(
@@ -156,8 +156,8 @@ def test_extras(
 
 @pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", True, [5]])
 def test_a_timeout_that_is_none_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
-    connect(monkeypatch, extra={"timeout": timeout})
-    with pytest.raises(ScenarioConfigurationError, match="timeout of the connection scenario_default"):
+    connect(monkeypatch, extra={"request_timeout": timeout})
+    with pytest.raises(ScenarioConfigurationError, match="request_timeout of the connection scenario_default"):
         config_of(ScenarioHook())
 
 
@@ -385,7 +385,7 @@ def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(
     supervisor = _Supervisor()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
     if source == "connection":
-        connect(monkeypatch, extra={"timeout": 5})
+        connect(monkeypatch, extra={"request_timeout": 5})
     else:
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
@@ -421,7 +421,7 @@ def test_an_older_airflow_is_spoken_to_on_its_own_loop(monkeypatch: pytest.Monke
     monkeypatch.delattr(log, "amask_secret")
     monkeypatch.delattr(Connection, "aextra_dejson")
     if source == "connection":
-        connect(monkeypatch, extra={"timeout": 5})
+        connect(monkeypatch, extra={"request_timeout": 5})
     else:
         monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
         monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
@@ -466,7 +466,7 @@ def test_the_project_need_not_be_told(scenario_connection: str, sandbox: Sandbox
         ({"extra": {"project_id": "proj_elsewhere"}}, "Check project_id of the connection"),
         ({"login": ""}, "needs a login"),
         ({"host": "ftp://x"}, "must be a host"),
-        ({"extra": {"timeout": 0}}, "timeout"),
+        ({"extra": {"request_timeout": 0}}, "request_timeout"),
     ],
 )
 def test_a_bad_connection_is_told_why(

@@ -10,4 +10,4 @@ __all__ = ["image_id", "log", "scenario", "video_id"]
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Airflow keeps no record, each retry looks for its job for minutes; the sandbox lists it at once."""
     if not has_task_state_store():
-        monkeypatch.setattr("airflow_provider_scenario.submission.reading.SETTLE_SECONDS", 0.2)
+        monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.2)

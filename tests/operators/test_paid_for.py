@@ -99,7 +99,7 @@ def test_a_clear_without_a_record_takes_the_job_over_and_buys_nothing(scenario: 
 def test_two_airflows_with_the_same_names_do_not_share_a_job(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.reading.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.5)
     scenario.configure(job_seconds=60)
     one, other = run_without_a_store(), run_without_a_store()
     for run, hour in ((one, 1), (other, 2)):
@@ -117,7 +117,7 @@ def test_two_airflows_with_the_same_names_do_not_share_a_job(
 def test_an_authors_seed_without_a_record_is_found_by_its_inputs(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.reading.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.5)
     scenario.configure(job_seconds=60)
     run = run_without_a_store()
 

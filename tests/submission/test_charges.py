@@ -16,7 +16,7 @@ from airflow_provider_scenario.submission.charges import (
     JobCost,
     PurchaseSummary,
     RunCost,
-    fate_of,
+    charge_status_of,
     run_cost_of,
     spent_on,
     with_charge,
@@ -28,7 +28,7 @@ def job(status: str, cost: str | None = "7.25", **facts: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("one", "fate", "spent"),
+    ("one", "status", "spent"),
     [
         (job("success"), ChargeStatus.SPENT, "7.25"),
         (job("failure"), ChargeStatus.REFUNDED, "0"),
@@ -42,13 +42,13 @@ def job(status: str, cost: str | None = "7.25", **facts: Any) -> Job:
         (job("failure", None), ChargeStatus.UNKNOWN, None),
     ],
 )
-def test_what_became_of_the_money_of_a_job(one: Job, fate: ChargeStatus, spent: str | None) -> None:
-    assert fate_of(one) is fate
+def test_what_became_of_the_money_of_a_job(one: Job, status: ChargeStatus, spent: str | None) -> None:
+    assert charge_status_of(one) is status
     assert spent_on(one) == (None if spent is None else Decimal(spent))
 
 
 def test_a_job_that_scenario_does_not_tell_of_is_unknown() -> None:
-    assert fate_of(None) is ChargeStatus.UNKNOWN
+    assert charge_status_of(None) is ChargeStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_sums_are_exact_to_the_last_digit(costs: list[Decimal]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "charged", "fate", "cost"),
+    ("one", "charged", "status", "cost"),
     [
         (job("success", None), "7.25", ChargeStatus.SPENT, "7.25"),
         (job("queued", None), "7.25", ChargeStatus.RUNNING, "7.25"),
@@ -129,10 +129,10 @@ def test_sums_are_exact_to_the_last_digit(costs: list[Decimal]) -> None:
     ],
 )
 def test_what_was_noted_counts_where_scenario_tells_no_cost(
-    one: Job | None, charged: str | None, fate: ChargeStatus, cost: str | None
+    one: Job | None, charged: str | None, status: ChargeStatus, cost: str | None
 ) -> None:
     charge = JobCost.of("generate", "job_1", one, charged)
-    assert (charge.fate, charge.cost) == (fate, None if cost is None else Decimal(cost))
+    assert (charge.status, charge.cost) == (status, None if cost is None else Decimal(cost))
 
 
 def test_an_unknown_job_is_told_with_what_was_noted() -> None:

@@ -128,8 +128,8 @@ def test_what_is_not_found_is_bought_unless_the_author_forbids_it() -> None:
     "found",
     [
         SearchResult((job("success", "job_7"), job("queued", "job_8")), settled=True),
-        SearchResult(doubts=(job("success", "job_7"), job("queued", "job_8")), settled=True),
-        SearchResult(doubts=(job("queued", "job_7"), job("queued", "job_8")), settled=True, is_proof=True),
+        SearchResult(candidates=(job("success", "job_7"), job("queued", "job_8")), settled=True),
+        SearchResult(candidates=(job("queued", "job_7"), job("queued", "job_8")), settled=True, is_proof=True),
     ],
 )
 def test_nothing_is_bought_on_a_doubt(found: SearchResult) -> None:
@@ -141,11 +141,14 @@ def test_nothing_is_bought_on_a_doubt(found: SearchResult) -> None:
 
 
 def test_a_failed_job_that_looks_alike_is_no_reason_to_buy_over_a_doubt() -> None:
-    doubts = (job("queued", "job_7"),)
-    for found in (SearchResult((FAILED,), doubts, settled=True), SearchResult((FAILED,), settled=True, unreadable=1)):
+    candidates = (job("queued", "job_7"),)
+    for found in (
+        SearchResult((FAILED,), candidates, settled=True),
+        SearchResult((FAILED,), settled=True, unreadable=1),
+    ):
         assert isinstance(decided(INTENT, found), Refuse)
     assert decided(INTENT, SearchResult((RUNNING,), settled=True, unreadable=1)) == Rejoin(RUNNING)
-    assert isinstance(decided(INTENT, SearchResult((FAILED,), doubts, settled=True, is_proof=True)), Submit)
+    assert isinstance(decided(INTENT, SearchResult((FAILED,), candidates, settled=True, is_proof=True)), Submit)
 
 
 def test_a_running_job_is_not_taken_while_another_may_be_the_one() -> None:

@@ -81,7 +81,7 @@ def test_a_seed_of_ours_is_proof() -> None:
 def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None:
     ours = intent(seed=7, seed_is_ours=True, baseline=None)
     rows = [job("job_1", inputs={"prompt": "Two dogs run on a beach at night"}), job("job_2", inputs={})]
-    assert [one.id for one in find_submission(ours, rows).doubts] == ["job_2"]
+    assert [one.id for one in find_submission(ours, rows).candidates] == ["job_2"]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None
 )
 def test_without_a_seed_of_ours_scenarios_own_clock_and_the_baseline_tell(row: Job, counts: bool) -> None:
     found = find_submission(intent(), [row], claimed={"job_claimed"})
-    assert bool(found.jobs or found.doubts) is counts
+    assert bool(found.jobs or found.candidates) is counts
 
 
 def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:
     row = job(inputs={"prompt": unicodedata.normalize("NFD", PROMPT)})
     found = find_submission(intent(), [row], settled=True)
     assert not found.jobs
-    assert found.doubts == (row,)
+    assert found.candidates == (row,)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
-from airflow_provider_scenario.submission.reading import PATIENCE_SECONDS
+from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS
 from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import SETTLE_SECONDS
 from airflow_provider_scenario.submission.seed import TaskKey

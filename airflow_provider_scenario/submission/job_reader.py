@@ -1,4 +1,4 @@
-"""Read what Scenario tells of bought jobs, with patience: one refusal, or an outage of a minute, is no verdict."""
+"""Read what Scenario shows of bought jobs, with patience: one refusal, or an outage of a minute, is no verdict."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.job_search import MAX_PAGES, Client, find_in_list, read_pages
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
 from airflow_provider_scenario.polling.result import unreadable_error
 from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted
@@ -82,7 +82,7 @@ class JobReader:
 
         def give_up(error: ScenarioError, _: float) -> tuple[list[Job], int]:
             raise ScenarioTransientError(
-                f"Scenario's job list can't be read, so it can't be told whether this task has a job.\n{error} "
+                f"Scenario's job list can't be read, so it is not known whether this task has a job.\n{error} "
                 "Nothing further was bought: a retry looks again.",
                 retry_after=error.retry_after,
             ) from None
@@ -90,7 +90,7 @@ class JobReader:
         return self._patiently(lambda: self._all(updated_after), "Scenario's job list could not be read", give_up)
 
     def baseline(self) -> Baseline:
-        """Return what the newest page of the job list shows, where no seed of ours will tell whose a job is.
+        """Return what the newest page of the job list shows, where no seed of ours will prove whose a job is.
 
         :raises ScenarioTransientError: if it can't be read.
         """
@@ -137,16 +137,16 @@ class JobReader:
         """Look for a lost submission until it is surely found or would surely be listed.
 
         :param lost: What was about to be sent.
-        :param jobs_of_others: Returns the jobs of other task instances. They may tell of them meanwhile.
+        :param jobs_of_others: Returns the jobs of other task instances. They may name more meanwhile.
         """
         found = SearchResult()
         for settled in self.looks("It is not sure yet what became of the submission"):
             jobs, unreadable = self.all(list_from(lost))
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
             found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
-            if settled and found.doubts and not (found.jobs and found.is_proof):
-                rows = {job.id: job for job in (*found.jobs, *found.doubts)}
-                whole = {**rows, **self.singly(found.doubts)}.values()
+            if settled and found.candidates and not (found.jobs and found.is_proof):
+                rows = {job.id: job for job in (*found.jobs, *found.candidates)}
+                whole = {**rows, **self.singly(found.candidates)}.values()
                 found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
             if found.is_conclusive:
                 break
@@ -162,7 +162,7 @@ class JobReader:
             token = page.next_token
         if token is not None:
             raise ScenarioSubmissionError(
-                f"Scenario's job list did not end after {MAX_PAGES} pages, so it can't be told whether this "
+                f"Scenario's job list did not end after {MAX_PAGES} pages, so it is not known whether this "
                 "task's last submission was accepted.\nNothing further was bought. Look for its job in Scenario."
             )
         return list(jobs.values()), unreadable

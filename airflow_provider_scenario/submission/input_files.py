@@ -1,0 +1,87 @@
+"""Makes assets of the files that inputs name. Imported only where there is a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_scenario.api.model import Model, ModelInput
+from airflow_provider_scenario.api.validation import check_file, file_paths, with_assets
+from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.files.source import SourceFile, find_source
+from airflow_provider_scenario.files.transfer_log import Log
+from airflow_provider_scenario.files.upload_cache import AssetUploader, StateStore, UploadCache
+from airflow_provider_scenario.submission.prepare import Clip, refuse
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_scenario.api.client import ScenarioClient
+
+
+class InputFiles:
+    """Makes assets of the files that inputs name.
+
+    An earlier try's asset is taken without touching the file, so that a retry works even if the file has gone.
+
+    :param client: Who speaks to Scenario.
+    :param context: Airflow's task context.
+    :param label: Returns what the author calls an input of the API.
+    :param log: The task's logger.
+    """
+
+    def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
+        store = cast("StateStore | None", context.get("task_state_store"))
+        cache = UploadCache(store, context["ti"].max_tries)
+        self._uploader = AssetUploader(client, cache, log)
+        self._label = label
+        self._assets: dict[str, str] = {}
+        self._durations: dict[str, float | None] = {}
+
+    def stop(self) -> None:
+        """End an upload that is under way soon."""
+        self._uploader.stop()
+
+    @property
+    def clips(self) -> dict[str, Clip]:
+        """What the files were, by the asset that each has become."""
+        return {
+            asset_id: Clip(path.rpartition("/")[2], self._durations.get(path))
+            for path, asset_id in self._assets.items()
+        }
+
+    def uploaded(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs with every file an asset. Every file is judged before the first is sent.
+
+        :param model: The model's record.
+        :param values: The checked inputs.
+        :raises ScenarioInputError: if files can't be used, naming every fault at once.
+        :raises ScenarioError: what else stops an upload. Nothing is charged.
+        """
+        for path, source in self._sources(model, file_paths(model, values)).items():
+            self._durations[path] = source.duration
+            self._assets[path] = self._uploader.upload(source, path=path)
+        return with_assets(model, values, self._assets)
+
+    def _sources(self, model: Model, places: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
+        """Return the files that no earlier try has sent."""
+        sources: dict[str, SourceFile] = {}
+        faults: list[str] = []
+        for place, (one, path) in places.items():
+            if path not in self._assets:
+                known = self._uploader.find_existing(path)
+                if known is not None:
+                    self._assets[path] = known
+            if path not in self._assets:
+                faults.extend(_faults(place, one, path, sources))
+        refuse(model, faults, self._label)
+        return sources
+
+
+def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
+    """Find a file, keep it among the sources, and return what is wrong with it."""
+    try:
+        source = sources[path] = sources.get(path) or find_source(path, "the path")
+    except ScenarioFileError as error:
+        return [f"{place}: {error}"]
+    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.duration))
