@@ -24,7 +24,7 @@ help:
 	@echo 'make clean   remove .venv, .matrix, caches and builds; output/ stays'
 
 demo: .venv/installed
-	@$(python) -m tests.e2e.demo
+	@$(python) -m demo.run
 
 test: .venv/installed-for-tests
 	@$(python) -m pytest -n 3 --dist loadfile

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.report import error_messages
 from tests.e2e.airflow_server import COMPONENTS
-from tests.e2e.demo_report import error_messages
 
 if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer

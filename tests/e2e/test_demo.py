@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_scenario.sandbox.clip import draw_clip, probe
-from tests.e2e.demo import draw
-from tests.e2e.demo_report import progress_words, saved_files, size_in_words
+from demo.report import progress_words, saved_files, size_in_words
+from demo.run import draw
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ CREDENTIALS = ("SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET")
 def run_demo(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in (*CREDENTIALS, "VIDEO", "KEEP")}
     return subprocess.run(
-        [sys.executable, "-m", "tests.e2e.demo"],
+        [sys.executable, "-m", "demo.run"],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(REPOSITORY), **variables},
         stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
-from airflow_provider_scenario.submission import reading
+from airflow_provider_scenario.submission import job_reader
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral
@@ -42,7 +42,7 @@ def test_a_gateways_rate_limit_is_no_word_about_capacity(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool
 ) -> None:
     """The third POST was accepted all the same: only a retry, which searches, may follow."""
-    monkeypatch.setattr(reading, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.3)
     scenario.configure(job_seconds=60)
     run = TaskRun(has_store=has_store)
     for when, times in (("status", 2), ("status_after", 1)):
@@ -65,7 +65,7 @@ def test_a_rate_limit_of_another_call_is_no_word_about_capacity(scenario: Sandbo
 def test_who_is_killed_amid_the_search_buys_nothing_more(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "SETTLE_SECONDS", 1.5)
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 1.5)
     scenario.add_fault({"type": "drop_before"}, method="POST", path="/generate/", times=1)
     operator = generating(wait_for_completion=False)
 
@@ -84,7 +84,7 @@ def test_who_is_killed_amid_the_search_buys_nothing_more(
 def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "SETTLE_SECONDS", 3.0)
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 3.0)
     scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
     run = TaskRun(has_store=False)
     trigger = deferral(generating(deferrable=True), run.retry()).trigger

@@ -52,7 +52,7 @@ def listing(*rows: dict[str, Any]) -> Answer:
     return Answer(body=json.dumps({"jobs": list(rows)}).encode())
 
 
-def waited(script: Script, seconds: float = 20.0) -> tuple[WaitResult, list[str], list[str]]:
+def waited(script: Script, seconds: float = 120.0) -> tuple[WaitResult, list[str], list[str]]:
     """Wait as an operator does, and give the result, what was reported, and the paths that were asked for."""
     reported: list[str] = []
     state = WaitState("job_1", time.time() + seconds)

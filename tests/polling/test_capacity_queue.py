@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_scenario.polling import capacity_queue
 from airflow_provider_scenario.polling.capacity_queue import FIRST_PROBE, LONGEST_PROBE, CapacityQueue
+from tests import virtual_time
 
 TICK = 0.02
 
@@ -82,7 +83,7 @@ def test_the_earliest_comes_first() -> None:
             await ticks(3)
         return waiters.woken
 
-    assert asyncio.run(run()) == ["first", "second", "third", "fourth"]
+    assert virtual_time.run(run()) == ["first", "second", "third", "fourth"]
 
 
 def test_equals_come_in_the_order_of_their_arrival() -> None:
@@ -96,7 +97,7 @@ def test_equals_come_in_the_order_of_their_arrival() -> None:
         await ticks(3)
         return waiters.woken
 
-    assert asyncio.run(run()) == ["a", "b", "c"]
+    assert virtual_time.run(run()) == ["a", "b", "c"]
 
 
 def test_as_many_are_woken_as_jobs_have_ended() -> None:
@@ -114,7 +115,7 @@ def test_as_many_are_woken_as_jobs_have_ended() -> None:
         assert waiters.woken == ["0", "1", "2"]
         await waiters.stop()
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_no_more_are_woken_in_one_tick_than_the_plan_runs() -> None:
@@ -129,7 +130,7 @@ def test_no_more_are_woken_in_one_tick_than_the_plan_runs() -> None:
         assert waiters.woken == ["0", "1"]
         await waiters.stop()
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_an_unknown_limit_wakes_one() -> None:
@@ -144,7 +145,7 @@ def test_an_unknown_limit_wakes_one() -> None:
         assert waiters.woken == ["0"]
         await waiters.stop()
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_the_first_tries_its_luck_after_a_while() -> None:
@@ -173,7 +174,7 @@ def test_the_first_tries_its_luck_after_a_while() -> None:
         assert waiters.woken == ["0", "1", "2"]
         await waiters.stop()
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_a_look_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -193,7 +194,7 @@ def test_a_look_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> Non
         assert asked_from == {5.0}, "what ended during the trouble must be seen after it"
         assert scenario.looks[-1] == 5.0
 
-    asyncio.run(run())
+    virtual_time.run(run())
     assert "Scenario is away" in caplog.text
 
 
@@ -210,7 +211,7 @@ def test_each_look_starts_where_the_last_one_ended() -> None:
         assert scenario.looks[-1] == 1010.0
         await waiters.stop()
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_no_end_wakes_anybody_twice() -> None:
@@ -232,7 +233,7 @@ def test_no_end_wakes_anybody_twice() -> None:
         await ticks(3)
         assert waiters.woken == ["only one"]
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_it_looks_only_while_somebody_waits() -> None:
@@ -264,7 +265,7 @@ def test_it_looks_only_while_somebody_waits() -> None:
         await asyncio.sleep(0)
         assert runners() == []
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_who_leaves_does_not_disturb_the_others() -> None:
@@ -284,7 +285,7 @@ def test_who_leaves_does_not_disturb_the_others() -> None:
         assert waiters.woken == ["1", "2"]
         assert runners() == []
 
-    asyncio.run(run())
+    virtual_time.run(run())
 
 
 def test_ticks_are_not_in_step() -> None:

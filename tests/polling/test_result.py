@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.asset import asset_page
+from airflow_provider_scenario.api.job import Job, JobStatus, job_page
 from airflow_provider_scenario.api.values import format_units
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
@@ -21,9 +22,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.polling.result import (
-    asset_page,
     error_of,
-    job_page,
     no_client_error,
     result_of,
     timeout_error,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
+from airflow_provider_scenario.sandbox.backend.uploads import Upload
 from tests.sandbox.asking import ended_job, ended_upload, original, upload
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
 
@@ -33,12 +34,22 @@ def test_an_import_takes_its_time(api: httpx.Client, quick: SandboxServer, image
     assert (begun["status"], len(begun["parts"])) == ("pending", 1)
     assert api.post(f"uploads/{begun['id']}/action", json={"action": "complete"}).status_code == 400
     httpx.put(begun["parts"][0]["url"], content=data).raise_for_status()
-    seen = {api.post(f"uploads/{begun['id']}/action", json={"action": "complete"}).json()["upload"]["status"]}
-    while "imported" not in seen:
+    started = time.monotonic()
+    seen = [api.post(f"uploads/{begun['id']}/action", json={"action": "complete"}).json()["upload"]["status"]]
+    while seen[-1] != "imported":
         found = api.get(f"uploads/{begun['id']}").json()["upload"]
         assert ("entityId" in found) == (found["status"] == "imported")
-        seen.add(found["status"])
-    assert seen == {"complete", "validating", "validated", "imported"}
+        seen.append(found["status"])
+    assert time.monotonic() - started >= 0.5
+    order = ["complete", "validating", "validated", "imported"]
+    assert seen == sorted(seen, key=order.index)
+    assert seen[0] == "complete"
+
+
+def test_an_import_is_validated_in_steps() -> None:
+    begun = Upload("image", created_at=0.0, file_name="i.png", directory=Path(), completed_at=100.0, asset_id="asset_1")
+    times = {100.0: "complete", 101.5: "validating", 102.5: "validated", 103.0: "imported"}
+    assert {now: begun.status_at(now, 3.0) for now in times} == times
 
 
 def test_a_part_url_takes_no_key_and_no_altered_signature(api: httpx.Client, quick: SandboxServer) -> None:

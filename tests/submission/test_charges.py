@@ -92,8 +92,8 @@ def test_a_report_has_exact_sums_by_task_and_names_what_it_does_not_know() -> No
 def test_a_report_reads_well() -> None:
     assert str(MANY) == (
         "5 jobs cost 0.3 creative units; 1 failed and refunded; 1 still running, counted as charged; 1 canceled, for "
-        "which 7 creative units were charged and may or may not be refunded, not counted; 1 of which Scenario does not "
-        "tell the cost, not counted"
+        "which 7 creative units were charged and may or may not be refunded, not counted; 1 whose cost Scenario "
+        "does not show, not counted"
     )
     assert str(RunCost(MANY.charges[:1])) == "1 job cost 0.1 creative units"
     assert str(RunCost()) == "0 jobs cost 0 creative units"
@@ -139,7 +139,7 @@ def test_an_unknown_job_is_told_with_what_was_noted() -> None:
     spending = RunCost((JobCost("generate", "job_1", ChargeStatus.UNKNOWN, Decimal("7.25")),))
     assert (spending.to_json()["spent"], spending.to_json()["unknown"]) == ("0", "7.25")
     assert str(spending) == (
-        "1 job cost 0 creative units; 1 of which Scenario does not tell the cost, 7.25 creative units as noted at the "
+        "1 job cost 0 creative units; 1 whose cost Scenario does not show, 7.25 creative units as noted at the "
         "purchase, not counted"
     )
 

@@ -263,7 +263,7 @@ def test_without_a_state_store_everything_is_sent(scenario: SandboxServer, clip:
 def test_a_slow_import_is_rejoined(scenario: SandboxServer, context: dict[str, Any], clip: Path) -> None:
     scenario.configure(upload_seconds=1)
     with pytest.raises(ScenarioTimeoutError, match="the next try looks for it first"):
-        send(context, source=str(clip), timeout=0.1)
+        send(context, source=str(clip), import_timeout=0.1)
     assert asset_at_scenario(send(context, source=str(clip))).size == clip.stat().st_size
     assert requests_to(scenario, "PUT /bucket/") == 1
 
@@ -306,7 +306,7 @@ def test_a_file_that_changes_while_it_is_read(
     assert requests_to(scenario, "POST /v1/uploads/") == 0
 
 
-@pytest.mark.parametrize("numbers", [{"timeout": -1}, {"timeout": float("nan")}])
+@pytest.mark.parametrize("numbers", [{"import_timeout": -1}, {"import_timeout": float("nan")}])
 def test_numbers_out_of_range(
     scenario: SandboxServer, context: dict[str, Any], clip: Path, numbers: dict[str, float]
 ) -> None:

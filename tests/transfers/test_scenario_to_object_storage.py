@@ -283,7 +283,7 @@ def test_an_asset_without_a_file(
     scenario.add_fault({"type": "status", "code": 200, "body": {"asset": asset}}, path="/assets/asset_1", times=None)
     expected = ScenarioFileError if reply["status"] == "error" else ScenarioTransferError
     with pytest.raises(expected, match="asset_1"):
-        save(context, asset_ids="asset_1", destination=str(tmp_path), timeout=0.3)
+        save(context, asset_ids="asset_1", destination=str(tmp_path), asset_timeout=0.3)
     assert files_in(tmp_path) == []
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tests.e2e.demo_report import Progress, address, error_messages, file_facts, lengths, line, saved_files
+from demo.report import Progress, address, error_messages, file_facts, lengths, line, saved_files
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DAG_ID = "outpaint_then_reframe"
 LAST_TASK = "save"
 KEY, SECRET = "SCENARIO_SDK_API_KEY", "SCENARIO_SDK_API_SECRET"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 # Long enough to be seen waiting, short enough for a demo; real jobs take minutes.
 SANDBOX_JOB_SECONDS = 14
 SANDBOX_RUN_SECONDS = 300.0
