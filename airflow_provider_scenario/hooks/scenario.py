@@ -35,6 +35,8 @@ API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
 API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a variable
 BASE_URL_VARIABLE = "SCENARIO_BASE_URL"
 
+_EXTRA_FIELDS = ("project_id", "request_timeout")
+
 _STRAY = "\ufeff\u200b\u2060"
 """What files and forms leave around a text besides white space, and no one sees."""
 
@@ -267,6 +269,13 @@ class ScenarioHook(BaseHook):
                 '{"request_timeout": 60}.'
             )
         where = f"the connection {self.scenario_conn_id}"
+        if unknown := sorted(str(name)[:40] for name in extra if name not in _EXTRA_FIELDS):
+            self.log.warning(  # A misspelt project_id would buy in another project.
+                "The extra of %s has fields that are not used: %s. It may have %s.",
+                where,
+                ", ".join(unknown),
+                " and ".join(_EXTRA_FIELDS),
+            )
         api_key = _cleaned(connection.login, f"The login of {where}")
         api_secret = _cleaned(connection.password, f"The password of {where}")
         if not api_key or not api_secret:

@@ -69,7 +69,7 @@ def run_chaos(
     outcome = Outcome()
     mixes = [Mix.drawn(each) for each in range(seed, seed + runs)]
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
-        extra = json.dumps({"timeout": CLIENT_TIMEOUT})
+        extra = json.dumps({"request_timeout": CLIENT_TIMEOUT})
         airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": CONNECTION})
         for dag_id in ("chaos_deferrable", "chaos_blocking"):
             airflow.wait_for_dag(dag_id)

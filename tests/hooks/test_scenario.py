@@ -161,6 +161,19 @@ def test_a_timeout_that_is_none_is_refused(config_of: Any, monkeypatch: pytest.M
         config_of(ScenarioHook())
 
 
+def test_a_field_of_the_extra_that_is_not_used_is_named(
+    config_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    connect(monkeypatch, extra={"projectId": "proj_1", "request_timeout": 5})
+    assert config_of(ScenarioHook()).project_id is None
+    said = caplog.text + "".join(capsys.readouterr())
+    assert "has fields that are not used: projectId. It may have project_id and request_timeout." in said
+    assert "proj_1" not in said
+
+
 def test_an_extra_that_is_no_object_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, extra="[1]")
     with pytest.raises(ScenarioConfigurationError, match="must be a JSON object"):
