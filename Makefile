@@ -1,7 +1,7 @@
 # `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load chaos matrix matrix-quick lint clean
+.PHONY: help demo test load chaos scale matrix matrix-quick lint clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,6 +19,7 @@ help:
 	@echo 'make test    run every test, end to end ones included'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
+	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=20 is shorter, TROUBLE=mixed breaks things'
 	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
 	@echo 'make clean   remove .venv, .matrix, caches and builds; output/ stays'
@@ -36,6 +37,9 @@ load: .venv/installed-for-tests
 chaos: .venv/installed-for-tests
 	@$(python) -m tests.submission.histories --seed $(or $(SEED),1) --histories $(or $(HISTORIES),50000)
 	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
+
+scale: .venv/installed-for-scale
+	@$(python) -m tests.scale.night --clips $(or $(CLIPS),200) --trouble $(or $(TROUBLE),none) --seed $(or $(SEED),1)
 
 matrix: $(python)
 	@$(python) tests/e2e/matrix.py $(VERSIONS)
@@ -56,6 +60,10 @@ clean:
 .venv/installed: pyproject.toml | $(python)
 	@echo 'Installing into .venv; this takes about a minute, once.'
 	@$(pip) install -e '.[sandbox]'
+	@touch $@
+
+.venv/installed-for-scale: .venv/installed-for-tests
+	@$(pip) install --group scale
 	@touch $@
 
 .venv/installed-for-tests: pyproject.toml | $(python)

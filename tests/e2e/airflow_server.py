@@ -162,6 +162,16 @@ class AirflowServer(AirflowApi):
             self._home = None
         atexit.unregister(self.stop_all)
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What every component sees; a worker of another host may be given it too."""
+        return self._environment
+
+    def restart_database(self) -> None:
+        """Restart PostgreSQL under everybody."""
+        assert self._postgres is not None
+        self._postgres.restart()
+
     # One component
 
     @property
@@ -223,6 +233,15 @@ class AirflowServer(AirflowApi):
             *(dag_id, run_id),
         )
         return run[0][0], Counter(state for (state,) in rows)
+
+    def waiting_triggers(self) -> Counter[str]:
+        """How many triggers of which class there are now."""
+        return Counter(path.rpartition(".")[2] for (path,) in self._select("select classpath from trigger"))
+
+    def tries(self, dag_id: str, run_id: str) -> Counter[int]:
+        """How many task instances of a run needed how many tries."""
+        sql = f"select try_number from {self._live_instances} where dag_id = %s and run_id = %s"
+        return Counter(number for (number,) in self._select(sql, dag_id, run_id))
 
     def all_states(self, *dag_ids: str) -> tuple[dict[str, str], dict[tuple[str, str], Record]]:
         """The state of every run of the DAGs; and `state` and `try_number` of each of their tasks, by run and task."""

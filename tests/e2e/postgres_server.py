@@ -35,17 +35,22 @@ def find_binaries() -> Path | None:
     return max(folders, key=lambda folder: float(folder.parent.name), default=None)
 
 
+def install_package(name: str) -> None:
+    """Install one of Debian's packages, where that is allowed."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise RuntimeError(f"{name} is not installed; on Debian: apt-get install {name}")
+    environment = {**inherited_environment(), "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", name]):
+        subprocess.run(
+            ["apt-get", *arguments], check=True, env=environment, stdin=subprocess.DEVNULL, capture_output=True
+        )
+
+
 def install_postgresql() -> Path:
     """Find PostgreSQL's programs, installing Debian's package where there are none and that is allowed."""
     if (binaries := find_binaries()) is not None:
         return binaries
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError("PostgreSQL is not installed; on Debian: apt-get install postgresql")
-    environment = {**inherited_environment(), "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "postgresql"]):
-        subprocess.run(
-            ["apt-get", *arguments], check=True, env=environment, stdin=subprocess.DEVNULL, capture_output=True
-        )
+    install_package("postgresql")
     if (binaries := find_binaries()) is None:
         raise RuntimeError("PostgreSQL was installed but its programs were not found")
     return binaries
@@ -78,6 +83,18 @@ class PostgresServer:
         with (data / "postgresql.conf").open("a") as configuration:
             configuration.write(f"{SETTINGS}port = {self.port}\n")
         self._as_user([binaries / "postgres", "--single", "-D", data, "postgres"], text="CREATE DATABASE airflow\n")
+        self._launch(timeout)
+
+    def restart(self, timeout: float = 30.0) -> None:
+        """Stop it as an administrator does who can't wait, and start it again on the same data."""
+        if self._process is not None:
+            self._process.end(timeout)
+        self._launch(timeout)
+
+    def _launch(self, timeout: float) -> None:
+        if self._folder is None:
+            raise RuntimeError("PostgreSQL has no data yet")
+        binaries, data = install_postgresql(), self._folder / "data"
         self._process = ProcessGroup.of_command(
             "postgresql",
             [str(binaries / "postgres"), "-D", str(data)],

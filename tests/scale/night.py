@@ -1,0 +1,152 @@
+"""One night of a studio on Celery: is every file there, was each job paid once, and what waited where?
+
+`make scale CLIPS=200` is the calm night. With TROUBLE a name of :data:`~tests.scale.trouble.TROUBLES`, or `mixed`, and
+SEED a number, that goes wrong meanwhile. Scenario's ledger, the bucket and the manifests are the judges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import psycopg2
+
+from tests.scale.set_up import BUCKET, Studio
+from tests.scale.trouble import TROUBLES, Trouble, drawn
+
+DAG_ID = "studio_night"
+SHAPES = 3
+FINISHED = ("success", "failed")
+
+
+@dataclass
+class Night:
+    """What came of a night."""
+
+    seconds: float = 0.0
+    states: Counter[str] = field(default_factory=Counter)
+    waiting_for: Counter[str] = field(default_factory=Counter)
+    list_requests: int = 0
+    requests: int = 0
+    wrong: list[str] = field(default_factory=list)
+    by_hand: list[str] = field(default_factory=list)
+    spent: Decimal = Decimal(0)
+    tries: Counter[int] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        instances = ", ".join(f"{state} {seconds:,.0f} s" for state, seconds in self.states.most_common())
+        waits = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in self.waiting_for.most_common())
+        lines = [
+            f"time           {self.seconds:,.0f} s",
+            f"spent          {self.spent} creative units, as the ledger has it",
+            f"task instances {instances}",
+            f"in triggerers  {waits}",
+            f"at Scenario    {self.requests / self.seconds:.2f} requests a second, "
+            f"{self.list_requests / self.seconds * 10:.2f} lists in ten seconds by two triggerers",
+            f"tries          {', '.join(f'{count} of {number}' for number, count in sorted(self.tries.items()))}",
+            *(f"by hand        {what}" for what in self.by_hand),
+            *(f"WRONG          {what}" for what in self.wrong),
+        ]
+        return "\n".join(lines)
+
+
+def run_night(studio: Studio, troubles: list[Trouble], *, seconds: float) -> Night:
+    """Run the night to its end, and judge it.
+
+    :param troubles: What goes wrong meanwhile, in order.
+    :param seconds: How long the night may take.
+    """
+    night, airflow, started = Night(), studio.airflow, time.monotonic()
+    airflow.wait_for_dag(DAG_ID)
+    run_id = airflow.trigger(DAG_ID)
+    coming = list(troubles)
+    looked = time.monotonic()
+    while True:
+        time.sleep(1.0)
+        try:
+            (state, instances), triggers = airflow.states(DAG_ID, run_id), airflow.waiting_triggers()
+        except psycopg2.OperationalError:
+            continue  # PostgreSQL restarts.
+        now = time.monotonic()
+        passed, looked = now - looked, now
+        for name, count in instances.items():
+            night.states[name] += count * passed
+        for name, count in triggers.items():
+            night.waiting_for[name] += count * passed
+        if coming and instances["success"] >= coming[0].after * studio.clips * (2 + SHAPES):
+            trouble = coming.pop(0)
+            print(f"{now - started:5.0f} s  {trouble.name}", flush=True)
+            trouble.happen(studio)
+            looked = time.monotonic()
+        if state in FINISHED:
+            if state == "failed" and len(night.by_hand) < 3:
+                night.by_hand.append(f"cleared what failed: {dict(instances)}")
+                airflow.clear(DAG_ID, run_id, only_failed=True)
+                continue
+            break
+        if now - started > seconds:
+            night.wrong.append(f"after {seconds:.0f} s the run is {state}: {dict(instances)}")
+            break
+    night.seconds = time.monotonic() - started
+    judge(studio, night, run_id)
+    return night
+
+
+def judge(studio: Studio, night: Night, run_id: str) -> None:
+    """Compare what was asked for with the ledger, the bucket and the report."""
+    ledger, asked = studio.scenario.ledger(), studio.clips * (1 + SHAPES)
+    paid, charged = ledger["totals"]["jobs"], Decimal(str(ledger["totals"]["charged"]))
+    night.spent = charged - Decimal(str(ledger["totals"]["refunded"]))
+    if paid != asked:
+        night.wrong.append(f"{asked} jobs were asked for, {paid} were paid")
+    counts = studio.scenario.requests()["counts"]
+    night.requests, night.list_requests = sum(counts.values()), counts.get("GET /v1/jobs", 0)
+    client = studio.storage.client()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="saved/")
+    keys = [row["Key"] for page in pages for row in page.get("Contents", ())]
+    right = 0
+    for key in keys:
+        if key.endswith(".json"):
+            for file in json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())["files"]:
+                saved = client.get_object(Bucket=BUCKET, Key=file["uri"].partition(f"{BUCKET}/")[2])["Body"].read()
+                right += hashlib.sha256(saved).hexdigest() == file["sha256"]
+    if right != studio.clips * SHAPES or sum(key.endswith(".mp4") for key in keys) != right:
+        night.wrong.append(f"{right} of {studio.clips * SHAPES} files are there and right, of {len(keys)} objects")
+    night.tries = studio.airflow.tries(DAG_ID, run_id)
+    reported = studio.airflow.xcom(DAG_ID, run_id, "report")
+    if reported is None or Decimal(str(reported["spent"])) != night.spent:
+        night.wrong.append(f"the report says {reported and reported['spent']}, the ledger {night.spent}")
+    logs = studio.logs()
+    for secret in (studio.scenario.api_secret, "X-Amz-Signature", "Authorization: Basic"):
+        if secret in logs:
+            night.wrong.append(f"a log holds {secret[:4]}...")
+
+
+def main() -> int:
+    """Run one night, or some; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--job-seconds", type=float, default=4.0)
+    parser.add_argument("--parallel-jobs", type=int, default=10)
+    parser.add_argument("--trouble", default="none", choices=["none", "mixed", *TROUBLES])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    with Studio(given.clips, job_seconds=given.job_seconds, parallel_jobs=given.parallel_jobs) as studio:
+        night = run_night(studio, drawn(given.trouble, chance), seconds=given.minutes * 60)
+        if night.wrong:
+            print(studio.logs()[-20_000:])
+    print(f"{given.clips} clips, trouble: {given.trouble}, seed {given.seed}\n{night}")
+    return bool(night.wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
