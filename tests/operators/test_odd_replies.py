@@ -96,7 +96,9 @@ def test_an_upload_with_odd_replies_ends_in_an_error_of_ours(odd_server: Scripte
                 "PUT /part": {},
             }
         )
-        operator = ObjectStorageToScenarioOperator(task_id="upload", source=str(clip), timeout=0.1, poll_interval=0.05)
+        operator = ObjectStorageToScenarioOperator(
+            task_id="upload", source=str(clip), import_timeout=0.1, poll_interval=0.05
+        )
         try:
             asset_id = operator.execute(TaskRun().context)
         except ScenarioError:
