@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +147,29 @@ def with_retry_policy(arguments: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def permanent_errors_end_the_task() -> Iterator[None]:
-    """Below Airflow 3.3, make a permanent error one that Airflow does not retry."""
+    """Let no frame of an error keep its locals; below Airflow 3.3, make a permanent one that Airflow does not retry."""
     try:
         yield
-    except ScenarioPermanentError as error:
-        if HAS_RETRY_POLICIES:
+    except BaseException as error:
+        clear_locals(error)
+        if HAS_RETRY_POLICIES or not isinstance(error, ScenarioPermanentError):
             raise
         raise _not_retried(error).with_traceback(error.__traceback__) from error.__cause__
+
+
+def clear_locals(error: BaseException) -> None:
+    """Empty the frames of an error and of all behind it: reporters such as Sentry send every local.
+
+    Storages hold passwords there, and the HTTP library signed URLs, also where a task's time-out comes amid a request.
+    """
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            left += [one.__cause__, one.__context__]
 
 
 def _not_retried(error: ScenarioPermanentError) -> Exception:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import re
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
+from tests.api.scripted_server import closed_port
 from tests.quick_scenario import Log, log, scenario, video_id
 from tests.task_run import TaskRun, event_of
 
@@ -296,6 +298,80 @@ def test_uploading(scenario: SandboxServer, log: Log, tmp_path: Path, fault: Any
     if fault is not None:
         assert scenario.faults()[0]["hits"] >= 1
     assert scenario.leaks() == []
+
+
+class OutOfTimeError(BaseException):
+    """What Airflow raises in the midst of whatever a task does, when its execution_timeout is over."""
+
+
+def every_local(error: BaseException) -> Evidence:
+    """Give the locals of each frame of an error, and of all that it came from, but for those of the tests."""
+    evidence: Evidence = []
+    left: list[BaseException | None] = [error]
+    seen: list[BaseException] = []
+    while left:
+        one = left.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        left += [one.__cause__, one.__context__]
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if not frame.f_code.co_filename.startswith(str(Path(__file__).parent)):
+                evidence.append((frame.f_code.co_name, repr(frame.f_locals)))
+    return evidence
+
+
+def storage_out_of_reach(scheme: str) -> dict[str, Any]:
+    if scheme == "sftp":
+        return {"conn_type": "sftp", "host": "127.0.0.1", "port": closed_port(), "login": "me", "password": SECRET}
+    extra = {"endpoint_url": f"http://127.0.0.1:{closed_port()}", "config_kwargs": {"retries": {"max_attempts": 1}}}
+    return {"conn_type": "aws", "login": KEY, "password": SECRET, "extra": {**extra, "region_name": "us-east-1"}}
+
+
+@pytest.mark.parametrize("scheme", ["sftp", "s3"])
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_no_frame_holds_a_storage_s_password(
+    scenario: SandboxServer, video_id: str, monkeypatch: pytest.MonkeyPatch, scheme: str, way: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(storage_out_of_reach(scheme)))
+    place = f"{scheme}://away@bucket/clips"
+    operator: BaseOperator = ObjectStorageToScenarioOperator(task_id="upload", source=f"{place}/clip.mp4")
+    if way == "out":
+        operator = ScenarioToObjectStorageOperator(task_id="save", asset_ids=video_id, destination=place)
+    with pytest.raises(ScenarioError) as caught:
+        operator.execute(TaskRun().context)
+    evidence = every_local(caught.value)
+    assert len(evidence) > 20, "the frames of the storage's library"
+    check([(where, text.replace("AWS4-HMAC", SECRET)) for where, text in evidence])
+
+
+@pytest.mark.parametrize("path", ["/v1/assets", "/cdn/", "/v1/generate", "/v1/uploads"])
+def test_no_frame_holds_a_secret_where_a_time_out_comes_amid_a_request(
+    scenario: SandboxServer, video_id: str, tmp_path: Path, path: str
+) -> None:
+    def out_of_time(*_: object) -> None:
+        raise OutOfTimeError
+
+    clip = draw_clip(tmp_path / "clip.mp4", seconds=0.5, width=64, height=64)
+    operator: BaseOperator = {
+        "/v1/assets": ScenarioWan22ReframeOperator(task_id="reframe", video=video_id),
+        "/cdn/": ScenarioToObjectStorageOperator(task_id="save", asset_ids=video_id, destination=str(tmp_path)),
+        "/v1/generate": generating(),
+        "/v1/uploads": ObjectStorageToScenarioOperator(task_id="upload", source=str(clip)),
+    }[path]
+    scenario.add_fault({"type": "trickle", "bytes_per_second": 500}, path=path, times=None)
+    before = signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, 0.7)
+    try:
+        with pytest.raises(OutOfTimeError) as caught:
+            operator.execute(TaskRun().context)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert scenario.faults()[0]["hits"] >= 1
+    evidence = every_local(caught.value)
+    assert len(evidence) > 3
+    check(evidence)
 
 
 def test_representations(scenario: SandboxServer, video_id: str) -> None:

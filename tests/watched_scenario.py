@@ -72,6 +72,7 @@ class WatchedScenario:
     known_key: str = "first"
     troubles: list[Trouble] = field(default_factory=list)
     unlisted: set[str] = field(default_factory=set)
+    odd_rows: tuple[Any, ...] = ()
     jobs: dict[str, WatchedJob] = field(default_factory=dict)
     requests: list[tuple[float, str]] = field(default_factory=list)
     opened: int = 0
@@ -160,7 +161,9 @@ class WatchedScenario:
         return self._page([self._row(job, moment) for _, job, moment in listed[:size]], more)
 
     def _page(self, rows: list[dict[str, Any]], more: dict[str, Any] | None) -> Response:
-        return self._reply(200, {"jobs": rows, **({"nextPaginationToken": json.dumps(more)} if more else {})})
+        return self._reply(
+            200, {"jobs": [*self.odd_rows, *rows], **({"nextPaginationToken": json.dumps(more)} if more else {})}
+        )
 
     def _row(self, job: WatchedJob, moment: Moment) -> dict[str, Any]:
         changed, status, progress = moment

@@ -31,6 +31,7 @@ from airflow_provider_scenario.api.transport import (
     result_of,
     tenacity_arguments,
 )
+from airflow_provider_scenario.api.watch import Watch, WatchedAdapter
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioConfigurationError,
@@ -85,11 +86,13 @@ class FileStream:
     :param status: HTTP status; 206 if it starts where asked.
     :param headers: Headers, names in lower case.
     :param response: The open response. Not shown in the repr: it knows the signed URL.
+    :param watch: Ends it if no byte comes.
     """
 
     status: int
     headers: Mapping[str, str]
     response: requests.Response = field(repr=False)
+    watch: Watch = field(repr=False)
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes as they come, so that all that came before a cut has been yielded.
@@ -109,6 +112,7 @@ class FileStream:
                 break
             if not chunk:
                 return
+            self.watch.extend()
             yield chunk
         raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
 
@@ -123,8 +127,10 @@ class ScenarioClient:
     def __init__(self, config: ClientConfig, retry_config: RetryConfig | None = None) -> None:
         self.config = config
         self._retry_config = retry_config or RetryConfig()
-        keep_secrets_from_log("urllib3.connectionpool")
+        keep_secrets_from_log("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, WatchedAdapter())
         self._session.auth = _OurHeadersOnly()
         self._api_key = _ApiKey(config)
         self._session.headers.update({"User-Agent": USER_AGENT})
@@ -141,22 +147,23 @@ class ScenarioClient:
 
     def _send_once(self, call: Call[T]) -> T:
         config, content = self.config, content_of(call)
-        response = self._request(
-            call.action,
-            call.method,
-            config.url(call.path),
-            params=query_of(config, call),
-            data=None if content is None else RequestBody(content),
-            headers=headers_of(call),
-            auth=self._api_key,
-            stream=True,
-            timeout=(CONNECT_TIMEOUT, config.timeout),
-        )
-        with response:
-            # The body is no local of this frame: it may hold signed URLs.
-            reply = Response(
-                response.status_code, _lowered(response.headers), config.redact(self._read(call, response))
+        with Watch(2 * config.timeout):  # at most one until the reply begins, and one until its end
+            response = self._request(
+                call.action,
+                call.method,
+                config.url(call.path),
+                params=query_of(config, call),
+                data=None if content is None else RequestBody(content),
+                headers=headers_of(call),
+                auth=self._api_key,
+                stream=True,
+                timeout=(CONNECT_TIMEOUT, config.timeout),
             )
+            with response:
+                # The body is no local of this frame: it may hold signed URLs.
+                reply = Response(
+                    response.status_code, _lowered(response.headers), config.redact(self._read(call, response))
+                )
         return result_of(call, reply)
 
     def _read(self, call: Call[T], response: requests.Response) -> bytes:
@@ -191,16 +198,17 @@ class ScenarioClient:
                 "the way could change it. Check the connection's host, and what stands between here and Scenario."
             )
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-        response = self._request(
-            "open a file",
-            "GET",
-            url,
-            headers=headers,
-            stream=True,
-            timeout=(CONNECT_TIMEOUT, self.config.timeout),
-        )
-        with response:
-            yield FileStream(response.status_code, _lowered(response.headers), response)
+        with Watch(2 * self.config.timeout) as watch:
+            response = self._request(
+                "open a file",
+                "GET",
+                url,
+                headers=headers,
+                stream=True,
+                timeout=(CONNECT_TIMEOUT, self.config.timeout),
+            )
+            with response:
+                yield FileStream(response.status_code, _lowered(response.headers), response, watch)
 
     def put_part(self, url: str, content: bytes, content_type: str) -> int:
         """Send one part of an upload to its signed URL, without credentials, and return the HTTP status.
@@ -214,7 +222,8 @@ class ScenarioClient:
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
         timeout = (self.config.timeout, self.config.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
-        response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
+        with Watch(2 * timeout[1]):
+            response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
         if response.ok and "html" in response.headers.get("Content-Type", "").lower():
             # A storage has nothing to show: its reply to a part is empty.
             raise ScenarioConnectionError("A page answers in the place of Scenario's storage.", sent=True)

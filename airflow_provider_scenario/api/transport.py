@@ -45,12 +45,13 @@ class _WithoutSecrets(logging.Filter):
 _WITHOUT_SECRETS = _WithoutSecrets()
 
 
-def keep_secrets_from_log(name: str) -> None:
-    """Keep signed URLs out of a library's own log, which at level DEBUG names each request.
+def keep_secrets_from_log(*names: str) -> None:
+    """Keep signed URLs out of a library's own log, which tells of odd headers, and at level DEBUG of each request.
 
-    :param name: The library's logger. Asking twice changes nothing.
+    :param names: The library's loggers. Asking twice changes nothing.
     """
-    logging.getLogger(name).addFilter(_WITHOUT_SECRETS)
+    for name in names:
+        logging.getLogger(name).addFilter(_WITHOUT_SECRETS)
 
 
 def query_of(config: ClientConfig, call: Call[T]) -> dict[str, str]:

@@ -26,7 +26,6 @@ _TOP_LEVEL = frozenset(
         b"uuid",
         b"mfra",
         b"sidx",
-        b"ssix",
     }
     | {b"ssix", b"styp", b"emsg", b"prft", b"pdin", b"udta", b"idat", b"imda"}
 )
@@ -69,13 +68,13 @@ class Track:
 
 def is_iso(head: bytes) -> bool:
     """Return whether a file's first 16 bytes are those of such a file, and no text that looks like one."""
-    return head[4:8] in _FIRST and (head[0] < 0x20 or head[0] > 0x7E)
+    return head[4:8] in _FIRST and any(not 0x20 <= byte <= 0x7E for byte in head[:4])
 
 
 def brands(file: BinaryIO, size: int) -> tuple[bytes, ...]:
     """Return a file's brands, the major one first."""
-    first = next(boxes(file, 0, size), None)
-    if first is None or first.name != b"ftyp":
+    first = next((box for box in boxes(file, 0, size) if box.name == b"ftyp"), None)
+    if first is None:
         return ()
     content = read_at(file, first.start, min(first.end - first.start, 4096))
     return (content[:4], *(content[place : place + 4] for place in range(8, len(content) - 3, 4)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sys
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow.sdk import ObjectStoragePath
@@ -19,7 +20,30 @@ _KEPT = (
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP)
+_NO_FILE = (errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)
+_NO_FOLDER = (*_NO_FILE, errno.EEXIST, errno.EINVAL)
+
+_SFTP_STATUS = {
+    2: errno.ENOENT,
+    3: errno.EACCES,
+    10: errno.ENOENT,
+    12: errno.EROFS,
+    14: errno.ENOSPC,
+    15: errno.EDQUOT,
+    19: errno.ENOTDIR,
+    21: errno.ELOOP,
+    24: errno.EISDIR,
+}
+"""What an SFTP server's status says, as far as it says it: asyncssh makes errors of its own of them."""
+
+
+_PLAIN_ERRORS = {
+    FileNotFoundError: errno.ENOENT,
+    NotADirectoryError: errno.ENOTDIR,
+    IsADirectoryError: errno.EISDIR,
+    PermissionError: errno.EACCES,
+}
+"""Storages raise these without a number."""
 
 
 def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStoragePath:
@@ -34,6 +58,11 @@ def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStorageP
     text = str(given).strip()
     if not text:
         raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
+    if any(ord(sign) < 32 for sign in text):
+        raise ScenarioFileError(
+            f"{argument} is {text!r}. Airflow takes line breaks out of a path, which would make it another one, so "
+            "control characters are refused. Rename the file or folder."
+        )
     if "://" not in text and not text.startswith("/"):
         raise ScenarioFileError(f"{argument} is {text!r}, which is neither a URI nor an absolute path. {_ADVICE}")
     uri = f"file://{text}" if text.startswith("/") else text
@@ -99,17 +128,22 @@ def writing_error(error: Exception, folder: str) -> ScenarioError:
     :param folder: The folder or bucket, for the message.
     :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
     """
-    number = error.errno if isinstance(error, OSError) else None
+    number = _number_of(error)
+    if number == errno.EISDIR:
+        todo = "Move that folder away or choose another name, then clear the task."
+        return ScenarioFileError(
+            f"In {folder} a folder stands where a file is to be saved ({error}). {_KEPT.format(todo=todo)}"
+        )
     if number in _FULL:
         todo = f"Make room{_free_space(folder)} or choose another destination, then clear the task."
         return ScenarioFileError(f"There is no space left in {folder}. {_KEPT.format(todo=todo)}")
     if number == errno.EFBIG:
         todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."
         return ScenarioFileError(f"A file is larger than {folder} or this worker allows. {_KEPT.format(todo=todo)}")
-    if number in _FORBIDDEN or isinstance(error, PermissionError):
+    if number in _FORBIDDEN:
         todo = "Let the worker's user write there, or choose another destination, then clear the task."
         return ScenarioFileError(f"Writing to {folder} is not allowed ({error}). {_KEPT.format(todo=todo)}")
-    if number in _NO_FOLDER or isinstance(error, FileNotFoundError | NotADirectoryError):
+    if number in _NO_FOLDER:
         todo = "Give a destination that is a folder, or can become one, then clear the task."
         return ScenarioFileError(f"{folder} can't be used as a folder ({error}). {_KEPT.format(todo=todo)}")
     trouble = f"{type(error).__name__}: {error}"
@@ -124,16 +158,31 @@ def reading_error(error: Exception, source: str) -> ScenarioError:
     :param source: The source, for the message.
     :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
     """
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ScenarioFileError(f"There is no file {source}. Nothing was uploaded. Check the source and its spelling.")
-    if isinstance(error, IsADirectoryError):
+    number = _number_of(error)
+    if number == errno.EISDIR:
         return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")
-    if isinstance(error, PermissionError):
+    if number in _NO_FILE:
+        why = "" if number in (errno.ENOENT, errno.ENOTDIR) else f" ({error})"
+        return ScenarioFileError(
+            f"There is no file {source}{why}. Nothing was uploaded. Check the source and its spelling."
+        )
+    if number in _FORBIDDEN:
         return ScenarioFileError(f"{source} may not be read ({error}). Nothing was uploaded. Let the worker read it.")
     trouble = f"{type(error).__name__}: {error}"
     return ScenarioTransferError(
         f"Reading {source} failed ({trouble}). Nothing was charged; the next try reads it anew."
     )
+
+
+def _number_of(error: Exception) -> int | None:
+    """Return what an error says in the numbers of this machine, ``None`` if it is in none of them."""
+    for kind, number in _PLAIN_ERRORS.items():
+        if isinstance(error, kind):
+            return number
+    if isinstance(error, OSError):
+        return error.errno
+    asyncssh = sys.modules.get("asyncssh")  # not imported for those who do without
+    return _SFTP_STATUS.get(error.code) if asyncssh and isinstance(error, asyncssh.SFTPError) else None
 
 
 def _free_space(folder: str) -> str:

@@ -264,9 +264,9 @@ class ManifestFile:
                 return
             self._folder.check()
             if self.name is not None:
-                if self._found[0] is not None:
-                    # What it vouches for must not be lost to a task that is killed.
-                    self._write_list()
+                # What it vouches for must not be lost to a task that is killed. And a storage that takes no files
+                # says so here, before any is fetched.
+                self._store_list()
                 self._folder.remove(self.name)
             self._is_withdrawn = True
 
@@ -280,8 +280,10 @@ class ManifestFile:
     def keep_list(self) -> None:
         """Write the list of what is saved, for the next try: this one failed."""
         with self._lock:
-            if self._saved and self._is_withdrawn:
+            if self._is_withdrawn and (self._saved or self._vouched):
                 self._write_list()
+            elif self._is_withdrawn:
+                self._remove_list()
 
     def write(self, manifest: Manifest) -> None:
         """Write it, all or nothing, now that every file is there.
@@ -301,20 +303,33 @@ class ManifestFile:
             self._log.info("%s stays as it is, with the same files: %s", self.uri, error)
             return
         if self._is_withdrawn or self._found[1] is not None:
+            self._remove_list()
+
+    def _remove_list(self) -> None:
+        """Remove the list: where that is not allowed it stays, and is still true."""
+        if self.name is None:
+            return
+        try:
             self._folder.remove(self.reserved[1])
+        except ScenarioError as error:
+            self._log.warning("The list of what was saved stays beside the manifest: %s", error)
 
     def _write_list(self) -> None:
-        """Write what is saved, also from an earlier try. A failure costs no more than a file fetched twice."""
+        """Write what is saved. A failure costs no more than a file fetched twice."""
+        try:
+            self._store_list()
+        except ScenarioError as error:
+            self._log.warning("The list of what is saved could not be written: %s", error)
+
+    def _store_list(self) -> None:
+        """Write what is saved, also by an earlier try."""
         if self.name is None:
             return
         self._noted_at = time.monotonic()
         files = {(uri, asset_id): _entry(uri, asset_id, *held) for (uri, asset_id), held in self._vouched.items()}
         files |= {(file.uri, file.asset_id): file.facts() for file in self._saved}
         content = _content({"version": VERSION, "uri": None, "files": list(files.values()), "jobs": []})
-        try:
-            self._folder.store(self.reserved[1], lambda file: file.write(content), CONTENT_TYPE)
-        except ScenarioError as error:
-            self._log.warning("The list of what is saved could not be written: %s", error)
+        self._folder.store(self.reserved[1], lambda file: file.write(content), CONTENT_TYPE)
 
 
 def _entry(uri: str, asset_id: str, size: int, sha256: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def examine(file: BinaryIO, size: int) -> Media | None:
             return _of_boxes(file, size)
         if head.startswith(matroska.MAGIC):
             return _of_matroska(file, size)
-        if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
             return _of_chunks(file, size, head)
         if head.startswith(b"OggS"):
             content_type = sound.ogg_kind(head)

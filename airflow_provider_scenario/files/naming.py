@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from airflow_provider_scenario.api.asset import Asset
+from airflow_provider_scenario.api.values import is_no_value
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError
 
 DEFAULT_TEMPLATE = "{asset_id}{ext}"
@@ -166,7 +167,7 @@ def asset_ids_of(given: object) -> list[str]:
     :raises ScenarioConfigurationError: if there is none.
     """
     ids = list(dict.fromkeys(_flatten(given)))
-    if not ids or ids in (["None"], [""]):
+    if all(map(is_no_value, ids)):
         raise ScenarioConfigurationError(
             "asset_ids came out empty: it names no asset. Check the task it comes from: it may have been skipped, or "
             "have returned nothing."

@@ -17,14 +17,19 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.files.location import writing_error
 
+P = TypeVar("P", bound=PurePath)
+
 ABANDONED = 24 * 3600.0
 """Seconds without a new byte after which a part is taken for left behind, where there are no locks to tell."""
+
+_LONGEST_BEGINNING = 60
+"""Characters, of four bytes at most each: file systems take names of 255 bytes."""
 
 _NO_RENAME = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.EINVAL)
 
@@ -49,9 +54,19 @@ def _lock(handle: int, *, wait: bool = False) -> _Lock:
     return _Lock.HELD
 
 
-def part_name(target: Path) -> Path:
+def part_name(target: P) -> P:
     """Return a name of its own: another process may be writing the same file."""
-    return target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    return target.with_name(f"{_beginning(target)}{secrets.token_hex(4)}.part")
+
+
+def is_part_of(name: str, target: PurePath) -> bool:
+    """Return whether a name may be that of a part of a file."""
+    return name.startswith(_beginning(target)) and name.endswith(".part")
+
+
+def _beginning(target: PurePath) -> str:
+    """Return how the parts of a file begin: not with all of a long name, to which nothing can be added."""
+    return f"{target.name[:_LONGEST_BEGINNING]}."
 
 
 def new_part(target: Path) -> tuple[Path, BinaryIO]:
@@ -103,7 +118,7 @@ def remove_leftovers(target: Path) -> None:
     """Remove the parts of a file that killed processes left behind: those that nobody holds."""
     with contextlib.suppress(OSError):
         for part in target.parent.iterdir():
-            if part.name.startswith(f"{target.name}.") and part.name.endswith(".part"):
+            if is_part_of(part.name, target):
                 _remove_if_left(part, part, lambda path: path.unlink())
 
 

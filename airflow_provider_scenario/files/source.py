@@ -132,6 +132,6 @@ def _size(path: ObjectStoragePath) -> int:
         raise reading_error(error, str(path)) from error
     kind = facts.get("type")
     if kind not in ("file", "link"):
-        what = "a folder" if kind == "directory" else "no regular file"
-        raise ScenarioFileError(f"{path} is {what}, not a file. Nothing was uploaded. Name one file.")
+        what = "a folder, not a file" if kind == "directory" else "no regular file"
+        raise ScenarioFileError(f"{path} is {what}. Nothing was uploaded. Name one file.")
     return int(facts.get("size") or 0)

@@ -10,15 +10,16 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.files.location import is_local, writing_error
 from airflow_provider_scenario.files.parts import (
+    ABANDONED,
+    is_part_of,
     new_part,
     part_name,
     remove_leftovers,
@@ -164,6 +165,7 @@ class LocalFolder:
         self._make(target.parent)
         remove_leftovers(target)
         try:
+            _refuse_folder(name, stands=target.is_dir() and not target.is_symlink())
             part, file = new_part(target)
             try:
                 with file:
@@ -214,6 +216,8 @@ class RemoteFolder:
         self._storage = root.fs
         # Some storages, such as sshfs, do not name their own protocol.
         self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
+        self._renames = bool(_RENAMING_PROTOCOLS & self._protocols)
+        self._left: dict[PurePosixPath, list[str]] = {}
 
     def prepare(self) -> None:
         """Do nothing, as :meth:`check`."""
@@ -258,6 +262,8 @@ class RemoteFolder:
 
     def store(self, name: str, fill: Callable[[BinaryIO], T], content_type: str = "") -> T:
         """Make the file complete in the machine's folder for temporary files, then put it in one go."""
+        if self._renames:
+            self._refuse_what_stands_in_the_way(name)
         with staging_folder() as staging:
             stage = LocalFolder(staging, is_lasting=False)
             result = stage.store("file", fill)
@@ -267,8 +273,8 @@ class RemoteFolder:
     def _put(self, staged: Path, name: str, content_type: str) -> None:
         size, before = staged.stat().st_size, self._size(name)
         try:
-            if _RENAMING_PROTOCOLS & self._protocols:
-                self._put_and_rename(staged, self._path(name))
+            if self._renames:
+                self._put_and_rename(staged, PurePosixPath(self._path(name)))
             else:
                 _put_typed(self._storage, self._protocols, staged, self._path(name), content_type)
         except Exception as error:
@@ -282,17 +288,42 @@ class RemoteFolder:
                 "it again. Nothing was lost at Scenario."
             )
 
-    def _put_and_rename(self, staged: Path, path: str) -> None:
-        folder, part = path.rpartition("/")[0], f"{path}.{secrets.token_hex(4)}.part"
-        if folder:
-            self._storage.makedirs(folder, exist_ok=True)
+    def _put_and_rename(self, staged: Path, path: PurePosixPath) -> None:
+        part = part_name(path)
+        self._storage.makedirs(str(path.parent), exist_ok=True)
         try:
-            self._storage.put_file(str(staged), part)
-            self._storage.mv(part, path)
+            self._storage.put_file(str(staged), str(part))
+            self._remove_leftovers(part, path)
+            self._storage.mv(str(part), str(path))
         except Exception:
             with contextlib.suppress(Exception):
-                self._storage.rm_file(part)
+                self._storage.rm_file(str(part))
             raise
+
+    def _remove_leftovers(self, part: PurePosixPath, path: PurePosixPath) -> None:
+        """Remove the parts of a file that have been still for a day, by the storage's own clock: it has no locks."""
+        with contextlib.suppress(Exception):
+            if path.parent not in self._left:
+                now = self._storage.info(str(part))["mtime"]
+                self._left[path.parent] = [
+                    PurePosixPath(found["name"]).name
+                    for found in self._storage.ls(str(path.parent), detail=True)
+                    if found["name"].endswith(".part") and (now - found["mtime"]).total_seconds() > ABANDONED
+                ]
+            for left in self._left[path.parent]:
+                if is_part_of(left, path):
+                    self._storage.rm_file(str(path.with_name(left)))
+
+    def _refuse_what_stands_in_the_way(self, name: str) -> None:
+        """Refuse a folder in place of the file, and a file in place of one of its folders: it would stay there."""
+        try:
+            path = PurePosixPath(self._path(name))
+            _refuse_folder(name, stands=self._storage.isdir(str(path)))
+            for folder in path.parents:
+                if self._storage.isfile(str(folder)):
+                    raise NotADirectoryError(errno.ENOTDIR, "a file stands in place of a folder", str(folder))
+        except OSError as error:
+            raise writing_error(error, str(self.root)) from error
 
     def _remove_half(self, name: str, before: int | None, size: int) -> None:
         """Remove what a failed put has left, but not the file that stood there before."""
@@ -313,6 +344,11 @@ class RemoteFolder:
 
     def _path(self, name: str) -> str:
         return str((self.root / name).path)
+
+
+def _refuse_folder(name: str, *, stands: bool) -> None:
+    if stands:
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of this name", name)
 
 
 def _protocols(storage: Any) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def find_truncation(file: BinaryIO, size: int) -> Truncation | None:
         if head.startswith(matroska.MAGIC):
             end = matroska.expected_end(file, size)
             return Truncation(end) if end > size else None
-        if head[:4] in (b"RIFF", b"RF64") and head[8:12] in _RIFF_TYPES:
+        if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] in _RIFF_TYPES:
             return _of_riff(file, size)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             return _beyond(8 + int.from_bytes(head[4:8], "big"), size)
@@ -83,7 +83,7 @@ def _of_iso(file: BinaryIO, size: int) -> Truncation | None:
 def _of_riff(file: BinaryIO, size: int) -> Truncation | None:
     head = read_at(file, 0, 36)
     (details,) = struct.unpack("<I", head[4:8])
-    if head[:4] == b"RF64" and head[12:16] == b"ds64":
+    if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64":
         details, data = struct.unpack("<QQ", head[20:36])
         return None if riff.is_open_length(data) else _beyond(8 + details, size)
     return None if riff.is_open_length(details) else _beyond(8 + details, size)

@@ -133,6 +133,18 @@ def test_the_tracks_count_not_the_brand(tmp_path: Path, brand: bytes) -> None:
         assert (media.type.kind, media.type.content_type) == (kind, f"{kind}/mp4")
 
 
+def test_odd_beginnings(tmp_path: Path) -> None:
+    sound = make_sound(tmp_path / "sound", "pcm_s16le", "wav", rf64="always")
+    assert facts(b"BW64" + sound[4:]) == ("audio/wav", 2.0)
+    movie = make_video(tmp_path / "video", "libx264", "mp4")
+    assert facts(box(b"free", b"") + movie) == ("video/mp4", 2.0)
+    old = sparse(tmp_path / "old.mov", struct.pack(">I4s", 0x23C34600, b"mdat"), 0x23C34600)  # "#" begins its length
+    with old.open("ab") as file:
+        file.write(movie[movie.index(b"moov") - 4 :])
+    found = find_source(str(old))
+    assert (found.media.content_type, found.duration) == ("video/quicktime", 2.0)
+
+
 def test_a_chapter_picture_makes_no_video_of_an_audio_book(tmp_path: Path) -> None:
     import av
 

@@ -128,6 +128,12 @@ def test_asset_ids_as_they_come(given_ids: object, ids: list[str]) -> None:
     assert asset_ids_of(given_ids) == ids
 
 
+@pytest.mark.parametrize("given_ids", ["", [], "[]", "[[]]", "null", " None ", [None], "[None]", None])
+def test_ids_that_came_out_empty_are_said_to(given_ids: object) -> None:
+    with pytest.raises(ScenarioConfigurationError, match="came out empty"):
+        asset_ids_of(given_ids)
+
+
 @pytest.mark.parametrize("given_ids", ["", [], "[]", None, "None", ["../asset"], "asset 1", "a/b", ["asset_1", ""]])
 def test_what_is_no_asset_id_is_refused(given_ids: object) -> None:
     def check() -> None:

@@ -121,6 +121,15 @@ WRONG: dict[str, Answer] = {
     "a part nobody asked for": Answer(206, CONTENT[:100], {**VIDEO, "Content-Range": f"bytes 5-104/{SIZE}"}),
     "no content": Answer(204, b"", {}),
     "another success": Answer(203, CONTENT, VIDEO),
+    "nothing": Answer(200, b"", VIDEO),
+    "a part without its place": Answer(206, CONTENT, VIDEO),
+    "parts in one body": Answer(206, b"--B\r\n\r\n" + CONTENT, {"Content-Type": "multipart/byteranges; boundary=B"}),
+    "deflate": Answer(200, CONTENT, {**VIDEO, "Content-Encoding": "deflate"}),
+    "gzip on the way": Answer(200, CONTENT, {**VIDEO, "Transfer-Encoding": "gzip"}),
+    "a redirect to http": Answer(302, b"", {"Location": "http://127.0.0.1:9/clip.mp4"}),
+    "a redirect to another host": Answer(307, b"", {"Location": "https://evil.example/clip.mp4"}),
+    "a list of parts": Answer(200, b"#EXTM3U\n".ljust(SIZE), VIDEO),
+    "a page in UTF-16": Answer(200, PAGE.decode().encode("utf-16").ljust(SIZE), VIDEO),
     "too short": Answer(200, CONTENT[:-1], VIDEO),
     "too long": Answer(200, CONTENT + b"x", VIDEO),
     "too long without a length": chunked(CONTENT + b"x", VIDEO),
@@ -146,6 +155,36 @@ def test_a_reply_that_stays_wrong_leaves_nothing(
     with pytest.raises(ScenarioTransferError, match="did not arrive whole"):
         save(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Answer(200, CONTENT, {"Content-Type": 'Video/MP4; codecs="avc1.42E01E, mp4a.40.2"'}),
+        Answer(200, CONTENT, {"Content-Type": "binary/octet-stream"}),
+        Answer(200, CONTENT, {**VIDEO, "Content-Encoding": "identity"}),
+        Answer(200, CONTENT, {**VIDEO, "Content-Length": f"{SIZE}, {SIZE}"}),
+        Answer(200, CONTENT, {**VIDEO, "Content-Length": "many"}),
+        Answer(206, CONTENT, {**VIDEO, "Content-Range": f"bytes 0-{SIZE - 1}/{SIZE}"}),
+        Answer(206, CONTENT, {**VIDEO, "Content-Range": f"bytes 0-{SIZE - 1}/*"}),
+    ],
+)
+def test_an_odd_reply_with_the_right_bytes_is_taken_at_once(
+    serve: Callable[..., ScriptedServer], tmp_path: Path, odd: Answer
+) -> None:
+    server = serve(lambda request, visit: odd)
+    save(tmp_path)
+    assert (tmp_path / "asset_1.mp4").read_bytes() == CONTENT
+    assert sum(request.target.startswith("/cdn/") for request in server.requests) == 1
+
+
+@pytest.mark.parametrize("size", [str(SIZE), "20000.0", {}])
+def test_a_size_that_is_no_number_is_asked_of_the_cdn(
+    serve: Callable[..., ScriptedServer], tmp_path: Path, size: object
+) -> None:
+    serve(lambda request, visit: WRONG["too short"] if visit == 1 else right(request), size=size)
+    save(tmp_path)
+    assert (tmp_path / "asset_1.mp4").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(

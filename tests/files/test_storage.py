@@ -203,6 +203,56 @@ def test_a_read_only_folder_that_has_all_is_enough(
         save(asset_ids=scenario.make_asset(SIZE), destination=str(tmp_path))
 
 
+@pytest.mark.parametrize("what", ["a folder", "a folder's manifest", "a name of 255 bytes", "a name of 300 bytes"])
+def test_names_that_can_and_can_not_be_saved(scenario: SandboxServer, tmp_path: Path, what: str) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    name = f"{asset_id}.mp4"
+    if what == "a name of 255 bytes":
+        prefix = "é" * ((255 - len(name)) // 2)
+        save(asset_ids=asset_id, destination=f"{tmp_path}/{prefix}{{asset_id}}{{ext}}")
+        assert sorted(os.listdir(tmp_path)) == ["manifest.json", prefix + name]
+        return
+    destination, says = f"{tmp_path}/{{asset_id}}{{ext}}", "a folder stands where a file is to be saved"
+    if what == "a name of 300 bytes":
+        destination, says = f"{tmp_path}/{'x' * 300}{{ext}}", "File name too long"
+    else:
+        (tmp_path / (name if what == "a folder" else "manifest.json")).mkdir()
+    with pytest.raises(ScenarioFileError, match=says):
+        save(asset_ids=asset_id, destination=destination)
+    assert not [path for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".unfinished"]
+    assert requests_to(scenario, "GET /cdn/") <= 1, "no more than the file's size was asked for"
+
+
+def test_a_missing_bucket_is_said_before_anything_is_fetched(
+    scenario: SandboxServer, s3_bucket: ObjectStoragePath
+) -> None:
+    with pytest.raises(ScenarioFileError, match="bucket does not exist"):
+        save(asset_ids=scenario.make_asset(SIZE), destination="s3://aws_test@no-such-bucket/clips")
+    assert requests_to(scenario, "GET /cdn/") == 0
+
+
+def test_a_bucket_that_shows_folders_takes_files(scenario: SandboxServer, s3_bucket: ObjectStoragePath) -> None:
+    """Consoles and other programs put empty objects called ``clips/`` there."""
+    asset_id = scenario.make_asset(SIZE)
+    for marker in ("/", f"/{asset_id}.mp4/", f"/{asset_id}.mp4/below"):
+        s3_bucket.fs.pipe_file(f"{s3_bucket.path}{marker}", b"")
+    [file] = save(asset_ids=asset_id, destination=str(s3_bucket))
+    assert save(asset_ids=asset_id, destination=f"{s3_bucket}/") == [file]
+    assert len((s3_bucket / f"{asset_id}.mp4").read_bytes()) == SIZE
+
+
+def test_a_bucket_in_which_nothing_may_be_removed(
+    scenario: SandboxServer, bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(bucket.fs), "rm_file", refuse)
+    asset_id = scenario.make_asset(SIZE)
+    [file] = save(asset_ids=asset_id, destination=str(bucket))
+    assert save(asset_ids=asset_id, destination=str(bucket)) == [file], "what it has is enough"
+
+
 # --- Types, text and connections
 
 
@@ -226,6 +276,12 @@ def test_a_manifest_can_always_be_written(text: str) -> None:
     assert prompt.encode()
     assert prompt.startswith(text[:3])
     assert "\0" not in prompt
+
+
+@pytest.mark.parametrize("destination", ["/data/a\0b", "/data/a\nb", "file:///data/a\tb", "memory://a\r/b"])
+def test_a_control_character_makes_no_other_folder(destination: str) -> None:
+    with pytest.raises(ScenarioFileError, match="control characters are refused"):
+        save(asset_ids="asset_1", destination=destination)
 
 
 @pytest.mark.parametrize(

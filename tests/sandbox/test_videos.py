@@ -306,17 +306,37 @@ def test_each_quarter_turn_is_undone(phone_clip: Path, degrees: int) -> None:
     assert difference(still, whole(still), back, whole(back)) < 2
 
 
-@pytest.mark.parametrize("degrees", [90, 270])
+@pytest.mark.parametrize(
+    ("degrees", "matrix"), [(0, (1, 0, 0, 1)), (90, (0, 1, -1, 0)), (180, (-1, 0, 0, -1)), (270, (0, -1, 1, 0))]
+)
+def test_each_mark_of_a_clip_is_heeded(phone_clip: Path, tmp_path: Path, degrees: int, matrix: tuple[int, ...]) -> None:
+    """The mark tells by how much a player turns the picture clockwise."""
+    content = bytearray(phone_clip.read_bytes())
+    for field, value in zip((0, 1, 3, 4), matrix, strict=True):
+        place = content.index(b"tkhd") + 44 + 4 * field
+        content[place : place + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    (tmp_path / "marked.mp4").write_bytes(content)
+    lying, found = frames(phone_clip)[0], probe(tmp_path / "marked.mp4")
+    shown = first_frame(tmp_path / "marked.mp4").reformat(format="gray")
+    expected = turned(lying, -degrees)(lying).reformat(format="gray")
+    assert (found.width, found.height) == (shown.width, shown.height) == (expected.width, expected.height)
+    assert difference(shown, whole(shown), expected, whole(expected)) < 2
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_photo_from_a_phone_is_upright_by_its_exif_mark(tmp_path: Path, degrees: int) -> None:
     picture = draw_image(tmp_path / "lying.jpg", width=96, height=54)
     # A big-endian Exif block with one entry, the orientation.
-    orientation = {90: 8, 270: 6}[degrees]
+    orientation = {90: 8, 180: 3, 270: 6}[degrees]
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0\0\0\0\0"
     content = picture.read_bytes()
     picture.write_bytes(content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:])
     found, frame = probe(picture), first_frame(picture)
-    assert (found.kind, found.width, found.height) == ("image", 54, 96)
-    assert (frame.width, frame.height) == (54, 96)
+    shown = (96, 54) if degrees == 180 else (54, 96)
+    assert (found.kind, (found.width, found.height), (frame.width, frame.height)) == ("image", shown, shown)
+    lying, there = frames(picture)[0], frame.reformat(format="gray")
+    expected = turned(lying, degrees)(lying).reformat(format="gray")
+    assert difference(there, whole(there), expected, whole(expected)) < 2
 
 
 @pytest.mark.parametrize(

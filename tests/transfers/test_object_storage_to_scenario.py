@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,12 @@ def test_the_name(scenario: SandboxServer, context: dict[str, Any], clip: Path) 
         (lambda folder: "clip.mp4", "neither a URI nor an absolute path"),
         (lambda folder: "", "source is empty"),
         (lambda folder: "/dev/null", "no regular file"),
+        (lambda folder: (folder / "pipe.mp4", os.mkfifo(folder / "pipe.mp4"))[0], "no regular file"),
+        (lambda folder: (folder / "loop.mp4", (folder / "loop.mp4").symlink_to("loop.mp4"))[0], "There is no file"),
+        (lambda folder: (folder / "lost.mp4", (folder / "lost.mp4").symlink_to("gone.mp4"))[0], "There is no file"),
+        (lambda folder: folder / ("x" * 300), "File name too long"),
+        (lambda folder: f"{folder}/a\0b.mp4", "control characters are refused"),
+        (lambda folder: f"{folder}/a\nb.mp4", "control characters are refused"),
     ],
 )
 def test_a_source_that_cannot_be_sent(
@@ -175,6 +182,17 @@ def test_a_source_that_cannot_be_sent(
         send(context, source=str(make(tmp_path)))
     assert says in str(refusal.value)
     assert scenario.requests()["counts"] == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["e\u0301.mp4", "caf\xe9 \U0001f6a4.mp4", "\udcff\udcfe.mp4", "100%25 #1?.mp4", "y" * 251 + ".mp4", "a*[b].mp4"],
+)
+def test_an_odd_name_is_a_name(
+    scenario: SandboxServer, context: dict[str, Any], clip: Path, tmp_path: Path, name: str
+) -> None:
+    clip.rename(tmp_path / name)
+    assert send(context, source=str(tmp_path / name)).startswith("asset_")
 
 
 def test_a_missing_object_of_another_storage(

@@ -6,6 +6,7 @@ import errno
 import subprocess
 import sys
 
+import asyncssh
 import pytest
 from airflow.sdk import ObjectStoragePath
 
@@ -82,6 +83,12 @@ def test_parts_grow_with_the_file(size: int, part: int) -> None:
         (PermissionError("Access Denied"), ScenarioFileError, "Writing to /data is not allowed"),
         (OSError(errno.ENOTDIR, "no"), ScenarioFileError, "/data can't be used as a folder"),
         (FileNotFoundError("no such bucket"), ScenarioFileError, "/data can't be used as a folder"),
+        (IsADirectoryError("a.mp4"), ScenarioFileError, "In /data a folder stands where a file is to be saved"),
+        (asyncssh.SFTPPermissionDenied("no"), ScenarioFileError, "Writing to /data is not allowed"),
+        (asyncssh.SFTPNoSpaceOnFilesystem("full"), ScenarioFileError, "no space left in /data"),
+        (asyncssh.SFTPQuotaExceeded("full"), ScenarioFileError, "no space left in /data"),
+        (asyncssh.SFTPFailure("Failure"), ScenarioTransferError, "Writing to /data failed"),
+        (asyncssh.SFTPConnectionLost("gone"), ScenarioTransferError, "Writing to /data failed"),
         (OSError(errno.EIO, "i/o"), ScenarioTransferError, "Writing to /data failed"),
         (RuntimeError("slow down"), ScenarioTransferError, "Writing to /data failed"),
     ],
@@ -99,6 +106,10 @@ def test_words_for_what_cannot_be_written(error: Exception, kind: type[ScenarioE
         (FileNotFoundError(), ScenarioFileError),
         (PermissionError(), ScenarioFileError),
         (IsADirectoryError(), ScenarioFileError),
+        (OSError(errno.ELOOP, "a link to itself"), ScenarioFileError),
+        (OSError(errno.ENAMETOOLONG, "300 characters"), ScenarioFileError),
+        (asyncssh.SFTPNoSuchFile("gone"), ScenarioFileError),
+        (asyncssh.SFTPPermissionDenied("no"), ScenarioFileError),
         (TimeoutError(), ScenarioTransferError),
     ],
 )

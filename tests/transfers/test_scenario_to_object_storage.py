@@ -486,14 +486,14 @@ def test_the_manifest_is_begun_only_when_bytes_and_names_are_on_the_disk(
     asset_id = scenario.make_asset(SIZE)
     save(context, asset_ids=asset_id, destination=str(destination))
     assert [name.partition(".mp4.")[0].partition(".json.")[0] for name in secured] == [
-        asset_id,
+        "manifest",  # The list of what is saved already: nothing. It shows that this folder takes files.
         "clips",
-        "manifest",  # The list of what is saved, for a retry: not before the file itself.
+        asset_id,
         "clips",
         "manifest",
         "clips",
     ]
-    assert [name.count(".unfinished") for name in secured] == [0, 0, 1, 0, 0, 0]
+    assert [name.count(".unfinished") for name in secured] == [1, 0, 0, 0, 0, 0]
 
 
 def test_a_saved_file_that_vanishes_while_it_is_looked_at_is_fetched_again(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.api.scripted_server import closed_port
+from tests.transfers.conftest import requests_to
 
 USER, PASSWORD = "somebody", "a-password"
 
@@ -155,6 +158,43 @@ def test_a_full_disk_leaves_what_was_there(scenario: SandboxServer, sftp: Sftp, 
     with pytest.raises((ScenarioFileError, ScenarioTransferError)):
         saving(video_id).execute(context)
     assert (sftp.names(), there.read_bytes()) == ([f"clips/{video_id}/a file.mp4"], b"of before")
+
+
+def test_what_a_killed_save_left_goes_after_a_day(scenario: SandboxServer, sftp: Sftp, context: dict[str, Any]) -> None:
+    video_id = scenario.make_asset(100_000)
+    folder = sftp.folder / "clips" / video_id
+    folder.mkdir(parents=True)
+    names = ("a file.mp4.0a0b0c0d.part", "a file.mp4.0a0b0c0e.part", "another.mp4.0a0b0c0d.part", "a file.mp4.old")
+    for name in names:
+        (folder / name).write_bytes(b"half")
+        if name != names[1]:
+            os.utime(folder / name, (time.time() - 25 * 3600,) * 2)
+    saving(video_id).execute(context)
+    there = {path.name for path in folder.iterdir()}
+    assert there == {"a file.mp4", *names[1:]}, "what another task may still write, and other files, stay"
+
+
+@pytest.mark.parametrize("what", ["a folder of this name", "a file for a folder", "a read-only folder", "no renames"])
+def test_what_stays_wrong_is_said_before_anything_is_fetched(
+    scenario: SandboxServer, sftp: Sftp, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise asyncssh.SFTPPermissionDenied("not here")
+
+    video_id = scenario.make_asset(100_000)
+    if what == "a folder of this name":
+        (sftp.folder / "clips" / video_id / "a file.mp4").mkdir(parents=True)
+    elif what == "a file for a folder":
+        (sftp.folder / "clips").write_bytes(b"a file")
+    elif what == "a read-only folder":
+        monkeypatch.setattr(sftp.files, "open", refuse)
+    else:
+        monkeypatch.setattr(sftp.files, "posix_rename", refuse)
+    before = sftp.names()
+    with pytest.raises(ScenarioFileError):
+        saving(video_id).execute(context)
+    assert requests_to(scenario, "GET /cdn/") == 0
+    assert sftp.names() == before
 
 
 def test_a_clip_is_read_from_there(scenario: SandboxServer, sftp: Sftp, context: dict[str, Any]) -> None:

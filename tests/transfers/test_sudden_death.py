@@ -89,8 +89,7 @@ def test_in_the_middle_of_a_download(
     process = worker("ScenarioToObjectStorageOperator", **arguments)
     wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in files_in(tmp_path)), process)
     kill(process)
-    (left,) = files_in(tmp_path)
-    assert left.name.endswith(".part")
+    assert [path.suffix for path in files_in(tmp_path)] == [".part", ".unfinished"]
     [file] = ScenarioToObjectStorageOperator(task_id="task", **arguments).execute(TaskRun().context)
     assert [path.name for path in files_in(tmp_path)] == [f"{asset_id}.mp4", "manifest.json"]
     assert file["sha256"] == hashlib.sha256((tmp_path / f"{asset_id}.mp4").read_bytes()).hexdigest()
@@ -109,7 +108,8 @@ def test_in_the_middle_of_a_download_to_another_storage(
     wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in files_in(own_temporary_folder)), process)
     kill(process)
     assert files_in(own_temporary_folder) != []
-    assert not s3_bucket.exists()
+    s3_bucket.fs.invalidate_cache()
+    assert [path.name for path in s3_bucket.iterdir()] == ["manifest.json.unfinished"]
     [file] = ScenarioToObjectStorageOperator(task_id="task", **arguments).execute(TaskRun().context)
     assert files_in(own_temporary_folder) == []
     assert file["sha256"] == hashlib.sha256(ObjectStoragePath(file["uri"]).read_bytes()).hexdigest()
