@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.config import CONNECT_TIMEOUT, ClientConfig
 from airflow_provider_scenario.api.connection_fault import FAULTS, Fault, RequestBody, fault_of
+from airflow_provider_scenario.api.reply_timeout import ReplyTimeout, ReplyTimeoutAdapter
 from airflow_provider_scenario.api.response import Response, SlowBodyError, UnreadableBodyError, read_body
 from airflow_provider_scenario.api.transport import (
     USER_AGENT,
@@ -31,7 +32,6 @@ from airflow_provider_scenario.api.transport import (
     result_of,
     tenacity_arguments,
 )
-from airflow_provider_scenario.api.watch import Watch, WatchedAdapter
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioConfigurationError,
@@ -86,13 +86,13 @@ class FileStream:
     :param status: HTTP status; 206 if it starts where asked.
     :param headers: Headers, names in lower case.
     :param response: The open response. Not shown in the repr: it knows the signed URL.
-    :param watch: Ends it if no byte comes.
+    :param reply_timeout: Ends it if no byte comes.
     """
 
     status: int
     headers: Mapping[str, str]
     response: requests.Response = field(repr=False)
-    watch: Watch = field(repr=False)
+    reply_timeout: ReplyTimeout = field(repr=False)
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes as they come, so that all that came before a cut has been yielded.
@@ -112,7 +112,7 @@ class FileStream:
                 break
             if not chunk:
                 return
-            self.watch.extend()
+            self.reply_timeout.extend()
             yield chunk
         raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
 
@@ -130,7 +130,7 @@ class ScenarioClient:
         keep_secrets_from_log("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, WatchedAdapter())
+            self._session.mount(scheme, ReplyTimeoutAdapter())
         self._session.auth = _OurHeadersOnly()
         self._api_key = _ApiKey(config)
         self._session.headers.update({"User-Agent": USER_AGENT})
@@ -147,7 +147,7 @@ class ScenarioClient:
 
     def _send_once(self, call: Call[T]) -> T:
         config, content = self.config, content_of(call)
-        with Watch(2 * config.timeout):  # at most one until the reply begins, and one until its end
+        with ReplyTimeout(2 * config.timeout):  # at most one until the reply begins, and one until its end
             response = self._request(
                 call.action,
                 call.method,
@@ -198,7 +198,7 @@ class ScenarioClient:
                 "the way could change it. Check the connection's host, and what stands between here and Scenario."
             )
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-        with Watch(2 * self.config.timeout) as watch:
+        with ReplyTimeout(2 * self.config.timeout) as reply_timeout:
             response = self._request(
                 "open a file",
                 "GET",
@@ -208,7 +208,7 @@ class ScenarioClient:
                 timeout=(CONNECT_TIMEOUT, self.config.timeout),
             )
             with response:
-                yield FileStream(response.status_code, _lowered(response.headers), response, watch)
+                yield FileStream(response.status_code, _lowered(response.headers), response, reply_timeout)
 
     def put_part(self, url: str, content: bytes, content_type: str) -> int:
         """Send one part of an upload to its signed URL, without credentials, and return the HTTP status.
@@ -222,7 +222,7 @@ class ScenarioClient:
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
         timeout = (self.config.timeout, self.config.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
-        with Watch(2 * timeout[1]):
+        with ReplyTimeout(2 * timeout[1]):
             response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
         if response.ok and "html" in response.headers.get("Content-Type", "").lower():
             # A storage has nothing to show: its reply to a part is empty.

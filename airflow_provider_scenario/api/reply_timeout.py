@@ -16,7 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 _current = threading.local()
 
 
-class Watch:
+class ReplyTimeout:
     """Ends the connection of a request whose reply takes too long. Use it as a context manager.
 
     :param seconds: Seconds from the end of the request to that of the reply, or to the next :meth:`extend`.
@@ -32,7 +32,7 @@ class Watch:
         """Count from now, since the request has been sent on this connection."""
         self._socket = connection
         self.extend()
-        threading.Thread(target=self._end_in_time, name="scenario-watch", daemon=True).start()
+        threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
 
     def extend(self) -> None:
         """Count from now, since the reply has come further."""
@@ -47,18 +47,18 @@ class Watch:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
-        _current.watch = self
+        _current.reply_timeout = self
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._wake.set()
-        _current.watch = None
+        _current.reply_timeout = None
 
 
 def _begin(connection: HTTPConnection) -> None:
-    watch: Watch | None = getattr(_current, "watch", None)
-    if watch is not None and connection.sock is not None:
-        watch.begin(connection.sock)
+    reply_timeout: ReplyTimeout | None = getattr(_current, "reply_timeout", None)
+    if reply_timeout is not None and connection.sock is not None:
+        reply_timeout.begin(connection.sock)
 
 
 class _Http(HTTPConnection):
@@ -81,8 +81,8 @@ class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _Https
 
 
-class WatchedAdapter(HTTPAdapter):
-    """Makes connections that a :class:`Watch` can end."""
+class ReplyTimeoutAdapter(HTTPAdapter):
+    """Makes connections that a :class:`ReplyTimeout` can end."""
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         """Make the connections without a proxy."""
