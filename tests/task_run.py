@@ -138,6 +138,15 @@ class TaskRun:
     def record(self) -> dict[str, Any]:
         return dict(self.store.get(STATE_KEY))
 
+    @property
+    def job_id(self) -> str:
+        """The job that the task shows."""
+        return str(self.xcoms["job_id"])
+
+    def records(self, **facts: Any) -> bool:
+        """Whether the record says this. Where Airflow keeps no record, there is none to say anything else."""
+        return not self.has_store or facts.items() <= self.record.items()
+
     def retry(self) -> Any:
         self.ti.try_number += 1
         self.xcoms.clear()

@@ -33,6 +33,11 @@ def has_retry_policies() -> bool:
     return _has("airflow.sdk", "RetryPolicy")
 
 
+def masks_on_an_event_loop() -> bool:
+    """Whether a secret can be masked without a blocking word to the supervisor (Airflow 3.3.2 and newer)."""
+    return _has("airflow.sdk.log", "amask_secret")
+
+
 def can_reschedule() -> bool:
     """Whether a retry policy may run a task again without using a retry (Airflow 3.4 and newer)."""
     from airflow.sdk import RetryDecision
@@ -76,11 +81,19 @@ def reads_connection_fields() -> bool:
     return "conn-fields" in files("airflow").joinpath("provider.yaml.schema.json").read_text()
 
 
+needs_async_masking = pytest.mark.skipif(
+    not masks_on_an_event_loop(), reason="this Airflow masks by blocking words only"
+)
+"""For a test of how a secret is masked on an event loop without a blocking word."""
+
 needs_connection_fields = pytest.mark.skipif(not reads_connection_fields(), reason="this Airflow's form is fixed")
 """For a test of the connection form."""
 
 needs_retry_policies = pytest.mark.skipif(not has_retry_policies(), reason="this Airflow has no retry policies")
 """For a test of an operator's retry policy."""
+
+STORES = (False, True) if has_task_state_store() else (False,)
+"""Without a task state store, and with one where this Airflow has any: for a test of what must hold either way."""
 
 needs_task_state_store = pytest.mark.skipif(not has_task_state_store(), reason="this Airflow has no task state store")
 """For a test of what only a task state store can do."""

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from airflow_provider_scenario.exceptions import ScenarioTransientError, redact
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioTransientError,
+    redact,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook, Connection
@@ -23,16 +28,18 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] |
 
     :param hook: Whose ``get_connection`` to use.
     :param conn_id: The connection.
+    :raises ScenarioConfigurationError: if it is in an environment variable that can't be read.
     :raises ScenarioTransientError: if it is not known, because something that may hold it does not answer.
     """
     try:
         connection = hook.get_connection(conn_id)
         return connection, connection.extra_dejson
     except AirflowNotFoundException:
-        trouble = _trouble_of_backends(conn_id)
+        fault = _fault_of_backends(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
-        trouble = _words(error)
-    _raise_if(trouble, conn_id)
+        fault = _unreadable(conn_id, _words(error))
+    if fault is not None:
+        raise fault
     return None
 
 
@@ -47,10 +54,11 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, ob
         connection = await hook.aget_connection(conn_id)
         return connection, await connection.aextra_dejson()
     except AirflowNotFoundException:
-        trouble = await sync_to_async(_trouble_of_backends)(conn_id)
+        fault = await sync_to_async(_fault_of_backends)(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
-        trouble = _words(error)
-    _raise_if(trouble, conn_id)
+        fault = _unreadable(conn_id, _words(error))
+    if fault is not None:
+        raise fault
     return None
 
 
@@ -73,16 +81,15 @@ async def amask_secret(secret: str) -> None:
         await mask(secret)
 
 
-def _raise_if(trouble: str | None, conn_id: str) -> None:
-    if trouble is not None:
-        raise ScenarioTransientError(
-            f"The connection {conn_id} could not be read: {trouble}. Nothing was asked of Scenario. This may pass; if "
-            "it stays, look at Airflow's secrets backend and API server.",
-            sent=False,
-        )
+def _unreadable(conn_id: str, trouble: str) -> ScenarioTransientError:
+    return ScenarioTransientError(
+        f"The connection {conn_id} could not be read: {trouble}. Nothing was asked of Scenario. This may pass; if it "
+        "stays, look at Airflow's secrets backend and API server.",
+        sent=False,
+    )
 
 
-def _trouble_of_backends(conn_id: str) -> str | None:
+def _fault_of_backends(conn_id: str) -> ScenarioError | None:
     """Return why a connection that was not found may exist all the same; ``None`` if it surely does not.
 
     Airflow passes over a secrets backend that fails, and then says that the connection is not defined.
@@ -90,10 +97,20 @@ def _trouble_of_backends(conn_id: str) -> str | None:
     for backend in _secrets_backends():
         try:
             if backend.get_connection(conn_id=conn_id):
-                return "it was found only when it was looked for again"
+                return _unreadable(conn_id, "it was found only when it was looked for again")
         except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
-            return _words(error)
+            if type(backend).__name__ == "EnvironmentVariablesBackend":
+                return _broken_variable(conn_id, error)
+            return _unreadable(conn_id, _words(error))
     return None
+
+
+def _broken_variable(conn_id: str, error: Exception) -> ScenarioConfigurationError:
+    # Airflow's own words may hold the whole URI, with the secret in it.
+    return ScenarioConfigurationError(
+        f"The variable AIRFLOW_CONN_{conn_id.upper()} can't be read as a connection ({type(error).__name__}). It must "
+        "be a JSON object, and its extra must be a JSON object too; or a URI."
+    )
 
 
 def _secrets_backends() -> Iterable[Any]:
@@ -105,8 +122,8 @@ def _secrets_backends() -> Iterable[Any]:
     return [one for one in ensure_secrets_backend_loaded() if type(one).__name__ not in _TELL_NO_TROUBLE]
 
 
-_TELL_NO_TROUBLE = ("ExecutionAPISecretsBackend", "EnvironmentVariablesBackend", "MetastoreBackend")
-"""Airflow's own backends: they answer "not found" whatever is wrong, or can't fail."""
+_TELL_NO_TROUBLE = ("ExecutionAPISecretsBackend", "MetastoreBackend")
+"""Airflow's own backends: they answer "not found" whatever is wrong."""
 
 
 def _masks_on_a_loop() -> bool:

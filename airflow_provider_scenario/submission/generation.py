@@ -38,7 +38,7 @@ from airflow_provider_scenario.submission.prepare import (
 from airflow_provider_scenario.submission.price_check import check_price, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.store import SubmissionStore
+from airflow_provider_scenario.submission.store import SubmissionStore, show_purchases
 from airflow_provider_scenario.submission.submitter import Submitter
 
 if TYPE_CHECKING:
@@ -126,6 +126,11 @@ class Generation:
         if stored is not None:
             self._show(stored)
 
+    def _show_earlier(self, order: Order) -> None:
+        """Show the jobs of earlier generations, where no record told of them when this try began."""
+        if not self._store.is_durable and order.earlier_jobs:
+            show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
+
     def about_paid_job(self, error: ScenarioError) -> ScenarioError:
         """Return an error about what the author gave, which names the job that this task has paid for, if it has one.
 
@@ -172,6 +177,7 @@ class Generation:
             if isinstance(found, SubmittedJob):
                 submitted = found
                 break
+            self._show_earlier(found)
             bought = self._buy(self._submitter, found, wanted, request, client)
             if isinstance(bought, NoCapacity):
                 return bought
@@ -291,12 +297,20 @@ class Generation:
 
         :param event: What a trigger said.
         """
-        stored = self._store.load()
+        awaited = self._awaited()
         job_id = event.get("job_id")  # An event of another trigger has none.
-        if not isinstance(stored, Submitted) or stored.job_id == job_id:
+        if awaited is None or awaited.job_id == job_id:
             return None
-        self._log.warning("An event of job %s is stale: this task waits for %s.", job_id, stored.job_id)
-        return stored
+        self._log.warning("An event of job %s is stale: this task waits for %s.", job_id, awaited.job_id)
+        return awaited
+
+    def _awaited(self) -> Submitted | None:
+        """Return the record of the job that the task waits for; where Airflow keeps none, the wait begins anew."""
+        stored = self._store.load()
+        if stored is None and (job_id := self.pending_job_id()) is not None:
+            tries = self._context["ti"].max_tries
+            return Submitted(generation=1, digests={}, max_tries=tries, job_id=job_id, submitted_at=time.time())
+        return stored if isinstance(stored, Submitted) else None
 
     def resume(self, event: Mapping[str, Any]) -> WaitResult:
         """Return how the wait in the triggerer ended; go on with it here if the triggerer could not.

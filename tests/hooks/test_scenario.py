@@ -21,6 +21,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.sandbox.server import SandboxServer
+from tests.this_airflow import needs_async_masking
 
 KEY, SECRET = "api_key_1", "S3cr3t/+:@ü"
 VARIABLE = "AIRFLOW_CONN_SCENARIO_DEFAULT"
@@ -176,8 +177,20 @@ def test_a_field_of_the_extra_that_is_not_used_is_named(
 
 def test_an_extra_that_is_no_object_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, extra="[1]")
-    with pytest.raises(ScenarioConfigurationError, match="must be a JSON object"):
+    with pytest.raises(ScenarioConfigurationError, match=r"extra .*must be a JSON object"):
         config_of(ScenarioHook())
+
+
+@pytest.mark.parametrize("text", ['{"login": "api_key_1", ', f"a://b://c://{SECRET}", '{"port": "x"}', "[]"])
+def test_a_connection_that_cannot_be_read_is_not_replaced_by_another_key(
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(ScenarioConfigurationError, match=r"scenario_default|AIRFLOW_CONN_SCENARIO_DEFAULT") as caught:
+        config_of(ScenarioHook())
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("lacking", [{"login": None}, {"password": None}, {"login": ""}, {"password": ""}])
@@ -389,6 +402,7 @@ class _Supervisor:
         return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
 
 
+@needs_async_masking
 @pytest.mark.parametrize("source", ["connection", "variables"])
 def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(
     monkeypatch: pytest.MonkeyPatch, source: str
@@ -431,8 +445,8 @@ def test_an_older_airflow_is_spoken_to_on_its_own_loop(monkeypatch: pytest.Monke
     supervisor = _OlderSupervisor()
     supervisor.loops = set()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    monkeypatch.delattr(log, "amask_secret")
-    monkeypatch.delattr(Connection, "aextra_dejson")
+    monkeypatch.delattr(log, "amask_secret", raising=False)
+    monkeypatch.delattr(Connection, "aextra_dejson", raising=False)
     if source == "connection":
         connect(monkeypatch, extra={"request_timeout": 5})
     else:
@@ -451,7 +465,7 @@ def test_an_older_airflow_is_spoken_to_on_its_own_loop(monkeypatch: pytest.Monke
 def test_an_older_airflow_masks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import log
 
-    monkeypatch.delattr(log, "amask_secret")
+    monkeypatch.delattr(log, "amask_secret", raising=False)
     monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
     monkeypatch.setenv("SCENARIO_SDK_API_SECRET", "kept-from-older-logs")
     assert asyncio.run(ScenarioHook().get_async_client_config()).api_secret == "kept-from-older-logs"

@@ -26,7 +26,7 @@ from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, XComDouble, deferral, event_of, resumed
-from tests.this_airflow import airflow_exception, is_retried, needs_retry_policies, needs_task_state_store
+from tests.this_airflow import STORES, airflow_exception, is_retried, needs_retry_policies, needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -57,16 +57,22 @@ def finish(scenario: SandboxServer, job_id: str) -> None:
         time.sleep(0.02)
 
 
+def made_at(scenario: SandboxServer, job_id: str) -> float:
+    """When a job was made, by Scenario's clock, in seconds of the epoch."""
+    (entry,) = (entry for entry in scenario.ledger()["entries"] if entry["jobId"] == job_id)
+    return datetime.datetime.fromisoformat(entry["createdAt"]).timestamp()
+
+
 def others_buy_a_second_take(scenario: SandboxServer, run: TaskRun, **arguments: Any) -> str:
     """A retry lands the first take, a person clears, and the task buys again: return the second take's job."""
-    first = run.record["job_id"]
+    first = run.job_id
     finish(scenario, first)
     generating("[stuck]", **arguments).execute(run.retry())
     if arguments:
-        generating("[stuck]", **arguments).execute(run.clear())
+        generating("[stuck]", on_clear="regenerate", **arguments).execute(run.clear())
     else:
-        deferral(generating("[stuck]", deferrable=True), run.clear())
-    second = str(run.record["job_id"])
+        deferral(generating("[stuck]", on_clear="regenerate", deferrable=True), run.clear())
+    second = run.job_id
     assert second != first
     return second
 
@@ -74,10 +80,7 @@ def others_buy_a_second_take(scenario: SandboxServer, run: TaskRun, **arguments:
 # --- One purchase, three ways of waiting
 
 
-@needs_task_state_store
 def test_waits_in_the_worker(scenario: SandboxServer) -> None:
-    from airflow.sdk import NEVER_EXPIRE
-
     run = TaskRun()
     result = generating().execute(run.context)
     (entry,) = scenario.ledger()["entries"]
@@ -86,9 +89,17 @@ def test_waits_in_the_worker(scenario: SandboxServer) -> None:
     assert result["model_id"] == TEXT_TO_VIDEO
     assert result["asset_ids"][0] == result["asset_id"]
     assert result["asset_id"].startswith("asset_")
-    assert result["seed"] == entry["inputs"]["seed"] == run.record["seed"]
+    assert result["seed"] == entry["inputs"]["seed"]
     assert float(result["cost"]) == entry["cost"]
-    assert run.record["returned"] is True
+    assert run.records(seed=result["seed"], returned=True)
+
+
+@needs_task_state_store
+def test_the_record_is_kept_as_long_as_the_run(scenario: SandboxServer) -> None:
+    from airflow.sdk import NEVER_EXPIRE
+
+    run = TaskRun()
+    generating().execute(run.context)
     assert run.store.retentions["scenario_submission"] is NEVER_EXPIRE
 
 
@@ -114,7 +125,7 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
     assert isinstance(stored.pop("since", None), float | None)
     assert stored.pop("usual") is None, "jobs of no time have no usual times"
     assert stored == {
-        "job_id": run.record["job_id"],
+        "job_id": run.job_id,
         "scenario_conn_id": "scenario_default",
         "project_id": None,
         "deadline": pytest.approx(before + 600, abs=5),
@@ -126,7 +137,7 @@ def test_waits_in_the_triggerer(scenario: SandboxServer) -> None:
     result = resumed(generating("A very special boat", deferrable=True), deferred, run.context)
     assert set(result) == RESULT_KEYS
     assert result["asset_id"]
-    assert run.record["returned"] is True
+    assert run.records(returned=True)
     assert paid_jobs(scenario) == 1
 
 
@@ -176,7 +187,7 @@ def test_tells_progress_and_times_alike_in_each_way_of_waiting(
     times = {name: pushed[-1].pop(name) for name in ("queued_seconds", "running_seconds")}
     assert 0.1 <= times["queued_seconds"] < times["running_seconds"]
     assert pushed[-1] == {"status": "success", "percent": 100, "usual_running_seconds": 0.8, "usual_seconds": 1.0}
-    job_id = run.record["job_id"]
+    job_id = run.job_id
     assert "Such jobs usually take 1 s, 0.8 s of it running." in log.text or deferrable
     assert re.search(rf"Job {job_id}: in-progress, \d0%, running for 0\.\d s after 0\.\d s in the queue\.", log.text)
     assert re.search(rf"Job {job_id}: success, ran for [\d.]+ s after 0\.\d s in the queue\.", log.text)
@@ -185,7 +196,7 @@ def test_tells_progress_and_times_alike_in_each_way_of_waiting(
 def test_progress_that_airflow_refuses_is_not_worth_failing_for(scenario: SandboxServer) -> None:
     run = TaskRun()
     run.ti.refused.add("progress")
-    assert generating().execute(run.context)["job_id"] == run.record["job_id"]
+    assert generating().execute(run.context)["job_id"] == run.job_id
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -413,11 +424,11 @@ def test_a_retry_after_a_failure_buys_the_next_take(scenario: SandboxServer) -> 
     run = TaskRun()
     with pytest.raises(exceptions.ScenarioJobFailedError):
         generating().execute(run.context)
-    failed = run.record
+    failed = run.job_id
     assert paid_jobs(scenario) == 1
     result = generating().execute(run.retry())
-    assert run.record["generation"] == 2
-    assert result["job_id"] != failed["job_id"]
+    assert run.records(generation=2)
+    assert result["job_id"] != failed
     assert paid_jobs(scenario) == 2
 
 
@@ -429,7 +440,7 @@ def test_a_job_that_runs_too_long_fails_with_what_becomes_of_it(scenario: Sandbo
     assert "within 0.4 s" in said
     assert "It was not cancelled: it runs on and is charged 13 creative units" in said
     assert "raise timeout" in said
-    assert run.record["returned"] is False
+    assert run.records(returned=False)
 
 
 def test_a_retry_after_a_timeout_takes_what_was_paid_for(scenario: SandboxServer) -> None:
@@ -438,8 +449,9 @@ def test_a_retry_after_a_timeout_takes_what_was_paid_for(scenario: SandboxServer
         generating("[stuck]", timeout=0.2).execute(run.context)
     with pytest.raises(exceptions.ScenarioTimeoutError):
         generating("[stuck]", timeout=0.2, deferrable=True).execute(run.retry())
-    finish(scenario, run.record["job_id"])
-    assert generating("[stuck]", timeout=0.2).execute(run.retry())["job_id"] == run.record["job_id"]
+    job_id = run.job_id
+    finish(scenario, job_id)
+    assert generating("[stuck]", timeout=0.2).execute(run.retry())["job_id"] == job_id
     assert paid_jobs(scenario) == 1
 
 
@@ -451,16 +463,19 @@ def test_a_retry_rejoins_the_running_job(scenario: SandboxServer, deferrable: bo
     scenario.configure(job_seconds=60)
     run = TaskRun()
     first = deferral(generating(deferrable=True), run.context)
-    scenario.set_job(run.record["job_id"], "in-progress", progress=0.5)
+    job_id = run.job_id
+    scenario.set_job(job_id, "in-progress", progress=0.5)
     if deferrable:
         again = deferral(generating(deferrable=True), run.retry())
-        for name in ("job_id", "deadline"):
-            assert again.trigger.serialize()[1][name] == first.trigger.serialize()[1][name]
+        assert again.trigger.serialize()[1]["job_id"] == job_id
+        assert again.trigger.serialize()[1]["deadline"] == (
+            first.trigger.serialize()[1]["deadline"] if run.has_store else made_at(scenario, job_id) + 3600
+        )
     else:
-        run.retry()
-        finish(scenario, run.record["job_id"])
-        assert generating().execute(run.context)["job_id"] == run.record["job_id"]
-    assert run.xcoms["job_id"] == run.record["job_id"]
+        finish(scenario, job_id)
+        assert generating().execute(run.retry())["job_id"] == job_id
+    assert run.job_id == job_id
+    assert run.records(job_id=job_id)
     assert paid_jobs(scenario) == 1
 
 
@@ -481,18 +496,31 @@ def test_a_retry_takes_what_was_bought_even_if_the_model_has_become_stricter(sce
     bought = generating(**arguments).execute(run.context)
     scenario.add_model({**record, "inputs": [{"name": "n", "type": "number", "max": 80}]})
     assert generating(**arguments).execute(run.retry()) == bought
-    with pytest.raises(exceptions.ScenarioInputError, match="n: "):
-        generating(**arguments).execute(run.clear())
+    if run.has_store:  # Else nothing tells a job of before the clear from one of after it: it is handed on again.
+        with pytest.raises(exceptions.ScenarioInputError, match="n: "):
+            generating(**arguments).execute(run.clear())
+    else:
+        assert generating(**arguments).execute(run.clear()) == bought
     assert paid_jobs(scenario) == 1
 
 
-def test_a_clear_after_success_buys_the_next_take(scenario: SandboxServer) -> None:
-    run = TaskRun()
-    first = generating().execute(run.context)
-    second = generating().execute(run.clear())
+@pytest.mark.parametrize("has_store", STORES)
+@pytest.mark.parametrize("on_clear", [None, "regenerate"])
+def test_a_clear_after_success_buys_the_next_take(
+    scenario: SandboxServer, on_clear: str | None, has_store: bool
+) -> None:
+    """Without a record nobody knows whether the first was returned: then it is handed on unless the author says so."""
+    run = TaskRun(has_store=has_store)
+    first = generating(on_clear=on_clear).execute(run.context)
+    second = generating(on_clear=on_clear).execute(run.clear())
+    if not has_store and on_clear is None:
+        assert second == first
+        assert paid_jobs(scenario) == 1
+        return
     assert second["job_id"] != first["job_id"]
     assert second["seed"] != first["seed"]
-    assert (run.record["generation"], paid_jobs(scenario)) == (2, 2)
+    assert run.records(generation=2)
+    assert paid_jobs(scenario) == 2
 
 
 def test_a_clear_after_success_hands_on_the_old_take_on_request(scenario: SandboxServer) -> None:
@@ -571,9 +599,9 @@ def test_a_stale_event_defers_again(scenario: SandboxServer, log: Log) -> None:
     stale = {**event_of_finished(other), "job_id": other}
     with pytest.raises(type(deferred)) as caught:
         operator.execute_complete(run.context, stale)
-    assert caught.value.trigger.serialize()[1]["job_id"] == run.record["job_id"]
+    assert caught.value.trigger.serialize()[1]["job_id"] == run.job_id
     assert "is stale" in log.text
-    assert run.record["returned"] is False
+    assert run.records(returned=False)
 
 
 def event_of_finished(job_id: str) -> dict[str, Any]:
@@ -588,7 +616,9 @@ def test_an_event_of_another_kind_of_trigger_is_stale_too(scenario: SandboxServe
     with pytest.raises(type(deferred)) as caught:
         operator.execute_complete(run.context, {"since": 1.0, "timed_out": False})
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
-    assert generating(wait_for_completion=False).execute_when_free(run.context, event_of_finished("job_x"))["job_id"]
+    if run.has_store:
+        again = generating(wait_for_completion=False).execute_when_free(run.context, event_of_finished("job_x"))
+        assert again["job_id"] == run.job_id
     assert paid_jobs(scenario) == 1
 
 
@@ -596,11 +626,11 @@ def test_a_silent_triggerer_costs_nothing(scenario: SandboxServer) -> None:
     """Airflow ends a deferral that no triggerer looked after: what was paid for is fetched all the same."""
     run = TaskRun()
     deferral(generating("[stuck]", deferrable=True), run.context)
-    finish(scenario, run.record["job_id"])
+    finish(scenario, run.job_id)
     timed_out = {"error": "Trigger timeout"}
     result = generating("[stuck]", deferrable=True).resume_execution("__fail__", timed_out, run.context)
-    assert result["job_id"] == run.record["job_id"]
-    assert run.record["returned"] is True
+    assert result["job_id"] == run.job_id
+    assert run.records(returned=True)
 
 
 def test_a_wait_for_a_slot_that_came_to_nothing_hands_on_no_earlier_take(scenario: SandboxServer) -> None:
@@ -641,7 +671,7 @@ class Untouchable:
         raise AssertionError(f"on_kill touched {name}")
 
 
-def killed(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> TaskRun:
+def killed(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> None:
     """Kill an operator in its first pause."""
     run = TaskRun()
     operator = generating("[stuck]", **arguments)
@@ -660,16 +690,16 @@ def killed(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, **arguments
     monkeypatch.setattr(generation.time, "sleep", kill)
     with pytest.raises(KilledError):
         operator.execute(run.context)
-    return run
 
 
 def test_a_kill_says_that_the_job_runs_on_and_cancels_nothing(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     """Scenario cancels no video job, so it is not even asked."""
-    run = killed(scenario, monkeypatch)
+    killed(scenario, monkeypatch)
     assert "POST /v1/jobs/{jobId}/action" not in scenario.requests()["counts"]
-    assert f"Job {run.record['job_id']} runs on and is charged" in log.text
+    (entry,) = scenario.ledger()["entries"]
+    assert f"Job {entry['jobId']} runs on and is charged" in log.text
 
 
 def test_a_kill_before_the_purchase_does_nothing(scenario: SandboxServer) -> None:
@@ -718,7 +748,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     assert deferred.timeout is not None
     assert deferred.timeout.total_seconds() == pytest.approx(560, abs=5)
     assert paid_jobs(scenario) == 0
-    assert run.record["state"] == "not_accepted"
+    assert run.records(state="not_accepted")
 
     scenario.set_job(running, "success")
     second = generating(deferrable=True, capacity_timeout=500)
@@ -726,7 +756,8 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
         resumed(second, deferred, run.context)
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     assert set(resumed(generating(deferrable=True), caught.value, run.context)) == RESULT_KEYS
-    assert (run.record["generation"], paid_jobs(scenario)) == (1, 1)
+    assert run.records(generation=1)
+    assert paid_jobs(scenario) == 1
 
 
 def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServer) -> None:
@@ -761,7 +792,8 @@ def test_the_blocking_way_waits_for_a_slot_and_goes_on(
     scenario.make_jobs(1, seconds=0.5)
     run = TaskRun()
     assert set(generating().execute(run.context)) == RESULT_KEYS
-    assert (run.record["generation"], paid_jobs(scenario)) == (1, 1)
+    assert run.records(generation=1)
+    assert paid_jobs(scenario) == 1
     assert scenario.requests()["counts"]["POST /v1/generate/custom/{modelId}"] > 1
 
 
@@ -830,7 +862,7 @@ def test_event_of_a_refused_key_keeps_the_retries(scenario: SandboxServer, monke
 def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     run = TaskRun()
     deferral(generating("[stuck]", deferrable=True), run.context)
-    finish(scenario, run.record["job_id"])
+    finish(scenario, run.job_id)
     second: list[str] = []
     last_look = generation.final_check
 
@@ -841,8 +873,8 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
 
     monkeypatch.setattr(generation, "final_check", look)
     generating("[stuck]").resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
-    assert run.record["job_id"] == second[0]
-    assert run.record["returned"] is False
+    assert run.records(job_id=second[0])
+    assert run.records(returned=False)
     deferral(generating("[stuck]", deferrable=True), run.retry())
     assert paid_jobs(scenario) == 2
 
@@ -860,7 +892,7 @@ def test_a_late_return_without_waiting_writes_over_no_newer_take(scenario: Sandb
 
     run.ti.xcom_push = stalling_push  # type: ignore[method-assign]
     generating("[stuck]", wait_for_completion=False).execute(run.context)
-    assert run.record["job_id"] == second[0]
+    assert run.records(job_id=second[0])
     generating("[stuck]", wait_for_completion=False).execute(run.retry())
     assert paid_jobs(scenario) == 2
 
@@ -873,12 +905,12 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
     wait_here = generation.poll_until_done
 
     def wait(*arguments: Any) -> Any:
-        finish(scenario, run.record["job_id"])
+        finish(scenario, run.job_id)
         ending = wait_here(*arguments)
         second.append(others_buy_a_second_take(scenario, run))
         return ending
 
     monkeypatch.setattr(generation, "poll_until_done", wait)
     generating("[stuck]").execute(run.context)
-    assert run.record["job_id"] == second[0]
-    assert run.record["returned"] is False
+    assert run.records(job_id=second[0])
+    assert run.records(returned=False)

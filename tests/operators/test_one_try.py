@@ -18,6 +18,7 @@ from airflow_provider_scenario.submission import job_reader
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral
+from tests.this_airflow import STORES, needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MODEL = "model_wan-2-1-1-3b"
 GATEWAY = "<html>slow down</html>"
 FULL = {"type": "status", "code": 429, "body": {"reason": "Too many parallel jobs", "details": {"actionLimit": 2}}}
-EITHER = pytest.mark.parametrize("has_store", [True, False])
+EITHER = pytest.mark.parametrize("has_store", STORES)
 
 
 def generating(**arguments: Any) -> ScenarioGenerateOperator:
@@ -123,9 +124,10 @@ def test_a_silent_triggerer_loses_no_job(scenario: SandboxServer, has_store: boo
     assert result["job_id"] == run.xcoms["job_id"]
 
 
+@needs_task_state_store
 def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> None:
     scenario.configure(job_seconds=60)
-    run = TaskRun(has_store=True)
+    run = TaskRun()
     deferral(generating(deferrable=True), run.context)
     job_id = run.xcoms["job_id"]
     context = run.retry()

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from tests.task_run import TaskRun, deferral, resumed
-from tests.this_airflow import is_retried
+from tests.this_airflow import STORES, is_retried
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -59,7 +59,7 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("has_store", [False, True])
+@pytest.mark.parametrize("has_store", STORES)
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("prompt", JOBS)
 def test_a_job_that_did_not_succeed(scenario: SandboxServer, prompt: str, deferrable: bool, has_store: bool) -> None:

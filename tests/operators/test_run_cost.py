@@ -19,7 +19,6 @@ from airflow_provider_scenario.operators.generate import ScenarioGenerateOperato
 from airflow_provider_scenario.run_cost import get_run_cost
 from tests.figures import figure
 from tests.task_run import TaskRun, deferral, resumed
-from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -130,7 +129,6 @@ def test_a_job_that_fails_at_once_fails_the_task_that_would_not_wait(scenario: S
 # --- A whole run
 
 
-@needs_task_state_store
 def test_a_report_counts_earlier_tries_mapped_tasks_and_dry_runs_that_bought(
     scenario: SandboxServer, xcoms: XComs
 ) -> None:
@@ -143,7 +141,7 @@ def test_a_report_counts_earlier_tries_mapped_tasks_and_dry_runs_that_bought(
         generating("[fail]").execute(second.context)
     single = run.task("single")
     generating().execute(single.context)
-    generating().execute(single.clear())
+    generating(on_clear="regenerate").execute(single.clear())
     scenario.configure(dry_run_ignored=True)
     with pytest.raises(exceptions.ScenarioDryRunError):
         ScenarioEstimateCostOperator(
@@ -160,7 +158,6 @@ def test_a_report_counts_earlier_tries_mapped_tasks_and_dry_runs_that_bought(
     assert sum(spending.to_json()["jobs"].values()) == scenario.ledger()["totals"]["jobs"] == 6
 
 
-@needs_task_state_store
 def test_a_retry_that_is_refused_still_shows_what_the_try_before_bought(scenario: SandboxServer, xcoms: XComs) -> None:
     run = Run(xcoms)
     task = run.task()

@@ -59,10 +59,15 @@ def scenario(sandbox: SandboxServer, scenario_connection: str) -> SandboxServer:
     return sandbox
 
 
-@pytest.fixture
-def context() -> dict[str, Any]:
+def task_context() -> Any:
+    """The context of a task, with a task state store where this Airflow has one."""
     store = {"task_state_store": StateStore()} if has_task_state_store() else {}
     return {**store, "outlet_events": {}, "ti": TaskInstance()}
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    return dict(task_context())
 
 
 @pytest.fixture(scope="session")

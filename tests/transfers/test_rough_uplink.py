@@ -18,7 +18,7 @@ from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.sandbox.studio.rendering import skipped_box
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from tests.figures import figure
-from tests.transfers.conftest import StateStore, TaskInstance
+from tests.transfers.conftest import task_context
 from tests.transfers.lines import Line, lines_to
 from tests.transfers.test_rough_cdn import PAGE, digests_of
 
@@ -54,7 +54,7 @@ def draw_clips(folder: Path, lines: list[Line]) -> list[tuple[Path, Line]]:
 def send(sending: tuple[Path, Line]) -> str:
     """Upload as a task with two retries does."""
     clip, line = sending
-    context: Any = {"task_state_store": StateStore(), "ti": TaskInstance()}
+    context = task_context()
     for retries_left in (2, 1, 0):
         operator = ObjectStorageToScenarioOperator(
             task_id="upload", source=clip.as_uri(), poll_interval=0.05, scenario_conn_id=line.conn_id
