@@ -127,7 +127,7 @@ class Generation:
             self._show(stored)
 
     def _show_earlier(self, order: Order) -> None:
-        """Show the jobs of earlier generations, where no record told of them when this try began."""
+        """Show the jobs of earlier generations, where there was no record when this try began."""
         if not self._store.is_durable and order.earlier_jobs:
             show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
 
