@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import signal
 import tempfile
@@ -116,7 +117,9 @@ class AirflowServer(AirflowApi):
     def _prepare(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="airflow-"))
         GUARD_OF_THIS_PROCESS.tell("remove", self._home)
-        database_url = f"sqlite:///{self._home / 'airflow.db'}" if self._postgres is None else self._postgres.url
+        database_url = (
+            f"sqlite:///{self._home / 'airflow.db'}?timeout=60" if self._postgres is None else self._postgres.url
+        )
         self._environment = {
             **inherited_environment(),
             **settings(
@@ -306,6 +309,13 @@ class AirflowServer(AirflowApi):
         if map_index >= 0:
             folder /= f"map_index={map_index}"
         return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
+
+    def log_entries(
+        self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
+    ) -> list[Record]:
+        """The structured log of one try, by its files: the API may know no log of a try that the scheduler ended."""
+        lines = self.written_log(dag_id, run_id, task_id, try_number, map_index).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def ended_by_scheduler(self, dag_id: str, run_id: str) -> Counter[tuple[str, int]]:
         """How many tries of each task instance the scheduler ended by itself at most, by task and map index."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -76,9 +75,7 @@ class Runs:
         """What one try said, or all of them: on a busy machine Airflow's scheduler may end a deferred try by itself."""
         last = self.task(name, task_id)["try_number"] if try_number is None else try_number
         numbers = range(1 if try_number is None else last, last + 1)
-        lines = "\n".join(self.airflow.written_log(*self.where(name, task_id), each) for each in numbers).splitlines()
-        entries = [json.loads(line) for line in lines if line.startswith("{")]
-        return "\n".join(f"{entry.pop('event')} {entry}" for entry in entries)
+        return "\n".join(self.airflow.log(*self.where(name, task_id), number) for number in numbers)
 
     def xcom(self, name: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         return self.airflow.xcom(*self.where(name, task_id), key, map_index)
