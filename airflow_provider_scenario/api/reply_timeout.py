@@ -13,6 +13,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+_LOOK_SECONDS = 1.0
+
 _current = threading.local()
 
 
@@ -26,32 +28,36 @@ class ReplyTimeout:
         self._seconds = seconds
         self._until = math.inf
         self._socket: socket.socket | None = None
-        self._wake = threading.Event()
+        self._is_over = threading.Event()
 
     def begin(self, connection: socket.socket) -> None:
         """Count from now, since the request has been sent on this connection."""
         self._socket = connection
         self.extend()
-        threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
 
     def extend(self) -> None:
         """Count from now, since the reply has come further."""
         self._until = time.monotonic() + self._seconds
 
     def _end_in_time(self) -> None:
-        while (left := self._until - time.monotonic()) > 0:
-            if self._wake.wait(left):
-                return
+        while not self._is_over.wait(min(_LOOK_SECONDS, self._seconds / 4)):
+            if time.monotonic() >= self._until:
+                break
+        else:
+            return
         with contextlib.suppress(OSError):
             if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not the socket's own: that of TLS would hand the reader what is still encrypted.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
+        # Before anything is sent: a process that may start no more threads must not fail after a purchase.
+        threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
         _current.reply_timeout = self
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._wake.set()
+        self._is_over.set()
         _current.reply_timeout = None
 
 

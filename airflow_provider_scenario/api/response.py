@@ -121,9 +121,6 @@ def _unpacker(encoding: str, largest: int) -> Callable[[bytes, int], bytes]:
     return unpack
 
 
-# Whole words, and "flagged" not before what was found wrong: an input has "moderate" motion, "flagged inputs: fps".
-
-
 _REASON_KEYS = ("reason", "message", "error", "detail")
 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})

@@ -105,6 +105,35 @@ def test_a_file_may_take_as_long_as_it_comes() -> None:
         assert time.monotonic() - began > 2 * TIMEOUT
 
 
+def test_a_file_that_is_ended_amid_tls_holds_nothing_but_its_own_bytes(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader is held up, as by a slow disk, while much of the file waits in the connection, still encrypted."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def pour(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK + b"Content-Length: 100000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"x" * 1000)
+
+    received = bytearray()
+
+    def fetch() -> None:
+        url = f"https://127.0.0.1:{port}/a"
+        with ScenarioClient(config_of(port, "https")) as client, client.open_file(url) as stream:
+            for chunk in stream.chunks(1000):
+                received.extend(chunk)
+                if len(received) == 10_000:
+                    time.sleep(5 * TIMEOUT)
+
+    with listening(with_tls(server_tls(certificate), pour)) as port, pytest.raises(ScenarioConnectionError):
+        fetch()
+    assert len(received) > 10_000
+    assert set(received) == {ord("x")}
+
+
 def test_a_header_that_is_none_brings_no_signed_url_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with (
@@ -130,4 +159,4 @@ def test_no_request_leaves_a_thread_behind() -> None:
         for _ in range(20):
             client.send(calls.list_models())
     time.sleep(0.1)
-    assert "scenario-watch" not in [thread.name for thread in threading.enumerate()]
+    assert "scenario-reply-timeout" not in [thread.name for thread in threading.enumerate()]
