@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 import psutil
 
-from tests.e2e.airflow_api import FINISHED, STATE_MISMATCH, AirflowApi, Record, ended_by_scheduler
+from tests.e2e.airflow_api import FINISHED, STATE_MISMATCH, AirflowApi, AirflowApiError, Record, ended_by_scheduler
 from tests.e2e.airflow_components import AirflowComponents, Imported
 from tests.e2e.airflow_settings import Ports, free_ports, inherited_environment, settings
 from tests.e2e.postgres_server import PostgresServer
@@ -313,9 +313,14 @@ class AirflowServer(AirflowApi):
     def log_entries(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> list[Record]:
-        """The structured log of one try, by its files: the API may know no log of a try that the scheduler ended."""
-        lines = self.written_log(dag_id, run_id, task_id, try_number, map_index).splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """The structured log of one try; from its files where the API has lost a try that the scheduler ended."""
+        try:
+            return super().log_entries(dag_id, run_id, task_id, try_number, map_index)
+        except AirflowApiError as error:
+            lines = self.written_log(dag_id, run_id, task_id, try_number, map_index).splitlines()
+            if error.status != httpx.codes.NOT_FOUND or not lines:
+                raise
+            return [json.loads(line) for line in lines if line.startswith("{")]
 
     def ended_by_scheduler(self, dag_id: str, run_id: str) -> Counter[tuple[str, int]]:
         """How many tries of each task instance the scheduler ended by itself at most, by task and map index."""
