@@ -23,7 +23,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("model_id", "inputs", "scenario_conn_id", "project_id", "max_cost")
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
-    operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
+    operator_extra_links = (ScenarioPageLink(), ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
 
     def __init__(
@@ -228,6 +228,7 @@ class ScenarioGenerateOperator(BaseOperator):
             raise run.about_paid_job(error) from None
         since = self._queued_since or time.time()
         while isinstance(submitted := run.submit(request, has_settled=self._has_settled), NoCapacity):
+            run.show_waiting(since, since + self.capacity_timeout)
             self._wait_for_capacity(submitted.refusal, since, has_settled=run.has_settled)
         return submitted
 
