@@ -106,7 +106,7 @@ def _connection_type() -> dict[str, Any]:
                 "schema": {"type": ["string", "null"]},
             },
             "request_timeout": {
-                "label": "Time-out",
+                "label": "Reply time-out",
                 "description": "Seconds to wait for each reply of the API.",
                 "schema": {"type": ["number", "null"], "default": 60, "exclusiveMinimum": 0},
             },

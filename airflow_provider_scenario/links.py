@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_scenario.exceptions import ScenarioError
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 PAGE_KEY = "scenario"
 """The XCom in which a task that buys nothing tells its page inside Airflow what it looks at."""
+
+
+ERROR_KEY = "scenario_error"
+"""The XCom in which a task tells its page why it failed, where no job of it says so."""
 
 
 class ScenarioPageLink(BaseOperatorLink):
@@ -85,6 +92,20 @@ def show_page(
     """
     shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids), **facts}
     context["ti"].xcom_push(key=PAGE_KEY, value=shown)
+
+
+@contextlib.contextmanager
+def showing_errors(context: Mapping[str, Any] | Context) -> Iterator[None]:
+    """Tell the task's page of an error of ours, in the words of the log; it goes on its way all the same.
+
+    :param context: Airflow's task context.
+    """
+    try:
+        yield
+    except ScenarioError as error:
+        with contextlib.suppress(Exception):  # Whatever Airflow says to it, the error itself must come through.
+            context["ti"].xcom_push(key=ERROR_KEY, value={"message": str(error)})
+        raise
 
 
 def _pulled(key: str, ti_key: TaskInstanceKey) -> Any:

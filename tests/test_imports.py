@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "polling": frozenset({"airflow", *BELOW}),
     "hooks": frozenset({"airflow", "files", "polling", *BELOW}),
     "retry_policy": frozenset({"airflow", "exceptions"}),
-    "links": frozenset({"airflow", "api"}),
+    "links": frozenset({"airflow", *BELOW}),
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
     "files": frozenset({"airflow", *BELOW}),

@@ -125,7 +125,9 @@ def reading_error(error: Exception, source: str) -> ScenarioError:
     :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
     """
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ScenarioFileError(f"There is no file {source}. Nothing was uploaded. Check the source and its spelling.")
+        return ScenarioFileError(
+            f"There is no file {source}.\nNothing was uploaded.\nCheck the source and its spelling."
+        )
     if isinstance(error, IsADirectoryError):
         return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")
     if isinstance(error, PermissionError):

@@ -299,7 +299,8 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
 def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict[str, Any]:
     """Return what a gallery tells of a job: what it knows already, and no inputs."""
     first = job.asset_ids[:1] if job else ()
-    facts = pages.job_facts(job_id, job, source, assets=looks.known_assets(access, first))
+    model = looks.model(access, job.model_id) if job and job.model_id else None
+    facts = pages.job_facts(job_id, job, source, model=model, assets=looks.known_assets(access, first))
     facts.pop("inputs", None)
     return facts
 

@@ -19,7 +19,7 @@ from airflow_provider_scenario.api.job import Job, JobStatus, job_page, units
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import redact
-from airflow_provider_scenario.links import PAGE_KEY
+from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
 from airflow_provider_scenario.submission.charges import (
     PURCHASES_KEY,
     ChargeStatus,
@@ -27,7 +27,7 @@ from airflow_provider_scenario.submission.charges import (
     run_cost_of,
 )
 
-TOTAL_KEY, MANIFEST_KEY, ERROR_KEY = "total", "manifest", "scenario_error"
+TOTAL_KEY, MANIFEST_KEY = "total", "manifest"
 KEYS = (PURCHASES_KEY, PAGE_KEY, MANIFEST_KEY, ERROR_KEY)
 """The XComs that a task's page is made of."""
 
@@ -327,6 +327,8 @@ def _asset(asset_id: str, asset: Asset | None) -> dict[str, Any]:
 
 def _plain(value: Any) -> str:
     """Return a value as short text, without what a signed address in it would give away."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # Scenario's echo of a whole number may come with a point.
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if text.startswith("data:"):
         return "data:…"
