@@ -44,6 +44,9 @@ _SCRIPT = (FilePath(__file__).parent / "static" / "scenario.js").read_bytes()
 _MOST_ROWS = 20_000
 """Rows of Airflow's database that one page reads at most."""
 
+# From Airflow 3.4 on the rows of former tries stand beside that of the last one.
+_OF_LAST_TRY = [TaskInstance.working_set.is_(True)] if hasattr(TaskInstance, "working_set") else []
+
 MAY_SEE_TASKS = [
     Depends(requires_access_dag(method="GET", access_entity=entity))
     for entity in (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
@@ -153,7 +156,7 @@ def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Insta
                 XComModel.key.in_(list(keys)),
             ),
         )
-        .where(*conditions)
+        .where(*conditions, *_OF_LAST_TRY)
         .limit(_MOST_ROWS)
     )
     with create_session(scoped=False) as session:

@@ -120,8 +120,8 @@ class Looks:
         try:
             with access.open() as client:
                 if len(missing) > SINGLE_READS:
-                    self._list(client, access, since, until_found=missing)
-                    seen |= self._known(access, missing)
+                    listed, _ = self._list(client, access, since, until_found=missing)
+                    seen |= {job.id: job for job in listed if job.id in kept}
                 for job_id in [one for one in missing if one not in seen][:SINGLE_READS]:
                     seen[job_id] = _read(client, job_id)
                     self._keep(access, job_id, seen[job_id])
@@ -189,10 +189,6 @@ class Looks:
             if token is None or (until_found and not wanted):
                 return jobs, token is None
         return jobs, False
-
-    def _known(self, access: Access, job_ids: Iterable[str]) -> dict[str, Job | None]:
-        kept = {job_id: self._jobs.get((access, job_id)) for job_id in job_ids}
-        return {job_id: one[0] for job_id, one in kept.items() if one is not None}
 
     def _keep(self, access: Access, job_id: str, job: Job | None) -> None:
         is_over = job is not None and job.is_finished and not job.lacks_outputs

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psutil
 import pytest
 
 from tests.e2e.airflow_api import path_of
@@ -86,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ui")
 
 
-@pytest.fixture(scope="module", params=["redirect"])
+@pytest.fixture(scope="module")
 def world(folder: Path) -> Iterator[World]:
     """The world, with one run that waits, and others that have come to their ends in each way."""
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -153,3 +152,219 @@ def test_a_person_watches_a_job_and_then_its_video(world: World, folder: Path) -
     page.wait_for_selector("text=Saved file")
     assert f"{folder.as_uri()}/{run_id}" in page.inner_text("body").replace("%2B", "+")
     picture(page, "task")
+
+
+def test_who_has_no_token_or_a_bad_one_sees_nothing(world: World) -> None:
+    urls = [*data_urls(world), "/scenario/fleet", "/scenario/fleet/scenario_default"]
+    with world.client(None) as client:
+        assert {client.get(url).status_code for url in urls} == {401}
+        bad = {"Authorization": "Bearer eyJhbGciOiJIUzUxMiJ9.e30.AAAA"}
+        assert {client.get(url, headers=bad).status_code for url in urls} == {403}
+
+
+def data_urls(world: World) -> list[str]:
+    """The addresses of a task's page, a run's, and a file."""
+    run_id, asset_id = world.runs["watched"], world.facts("watched")["jobs"][0]["assets"][0]["id"]
+    task = task_url("ui_pages", run_id, "generate")
+    return [task, f"/scenario/dags/ui_pages/runs/{path_of(run_id)}", f"{task}/assets/{asset_id}"]
+
+
+@pytest.mark.parametrize(("role", "fleet"), [("viewer", 403), ("user", 403), ("op", 200), ("admin", 200)])
+def test_airflows_roles_decide(world: World, role: str, fleet: int) -> None:
+    with world.client(role) as client:
+        assert [client.get(url).status_code for url in data_urls(world)] == [200, 200, 307]
+        assert {client.get(f"/scenario/{url}").status_code for url in ("fleet", "fleet/scenario_default")} == {fleet}
+
+
+def test_only_what_the_tasks_own_jobs_made_is_given(world: World) -> None:
+    run_id = world.runs["watched"]
+    own = world.facts("watched")["jobs"][0]["assets"][0]["id"]
+    (job_id,) = world.sandbox.make_jobs(1, seconds=0.1, modelId="model_wan-2-1-1-3b", inputs={"prompt": "A stranger"})
+    stranger = world.sandbox.make_asset(10_000)
+    refused = [
+        task_url("ui_pages", run_id, "generate", -1, "assets", stranger),
+        task_url("ui_pages", run_id, "generate", -1, "assets", job_id),
+        task_url("ui_pages", run_id, "generate", 0, "assets", own),
+        task_url("ui_pages", run_id, "generate", 2**31 - 1, "assets", own),
+        task_url("ui_pages", run_id, "foreign", -1, "assets", own),
+        task_url("ui_pages", world.runs["refused"], "generate", -1, "assets", own),
+        task_url("ui_pages", world.runs["failed"], "generate", -1, "assets", own),
+        task_url("text_to_video", run_id, "generate", -1, "assets", own),
+        task_url("ui_pages", "..", "generate", -1, "assets", own),
+    ]
+    misshapen = [
+        task_url("ui_pages", run_id, "generate", 2**31, "assets", own),
+        task_url("ui_pages", run_id, "generate", -2, "assets", own),
+        task_url("ui_pages", run_id, "generate", "1e3", "assets", own),
+        task_url("ui_pages", run_id, "generate", -1, "assets", "a" * 101),
+        task_url("ui_pages", run_id, "generate", -1, "assets", f"..%2F{own}"),
+        task_url("ui_pages", run_id, "x" * 251, -1, "assets", own),
+    ]
+    before = world.sandbox.requests()["counts"]
+    with world.client("admin") as client:
+        replies = [client.get(url) for url in refused + misshapen]
+        assert [reply.status_code for reply in replies[: len(refused)]] == [404] * len(refused)
+        assert [reply.status_code for reply in replies[len(refused) :]] == [422] * len(misshapen)
+        for dots in (f"/assets/../../-1/assets/{stranger}", f"/assets/%2e%2e%2f{stranger}", "/assets/%2e%2e"):
+            assert client.get(task_url("ui_pages", run_id, "generate") + dots).status_code in (404, 422)
+    assert not [reply for reply in replies if "location" in reply.headers or "/cdn/" in reply.text]
+    # Not even Scenario was asked for any of these files.
+    after = world.sandbox.requests()["counts"]
+    assert {name for name in after if "/assets/" in name and after[name] != before.get(name)} == set()
+
+
+def test_a_file_is_asked_for_anew_each_time_and_its_address_is_kept_nowhere(world: World) -> None:
+    *pages, url = data_urls(world)
+    name = "GET /v1/assets/{assetId}"
+    before = world.sandbox.requests()["counts"].get(name, 0)
+    with world.client("viewer") as client:
+        replies = [client.get(url) for _ in range(3)]
+        documents = [client.get(page).text for page in pages]
+    assert world.sandbox.requests()["counts"][name] == before + 3
+    for reply in replies:
+        assert reply.headers["cache-control"] == "private, no-store"
+        assert reply.headers["referrer-policy"] == "no-referrer"
+        assert SIGNED.search(reply.headers["location"])
+    kept = "\n".join(
+        [*documents, world.airflow.kept_of("ui_pages"), world.airflow.component_log("api-server")]
+        + [str(row) for row in world.airflow.api("GET", "eventLogs", limit=100)["event_logs"]]
+    )
+    assert not SIGNED.search(kept)
+    assert world.sandbox.api_secret not in kept
+
+
+def test_a_foreign_task_shows_nothing_of_ours(world: World) -> None:
+    page = world.page("viewer")
+    path = page_url("ui_pages", world.runs["watched"], "foreign").removesuffix("/plugin/scenario")
+    page.goto(world.airflow.url + path, wait_until="domcontentloaded")
+    page.wait_for_selector("text=Rendered Templates")
+    assert "Scenario" not in page.inner_text("body")
+    page.context.close()
+
+
+def test_a_failed_and_a_refused_task_say_why_what_it_cost_and_what_to_do(world: World) -> None:
+    page = world.page("viewer")
+    page.goto(world.airflow.url + page_url("ui_pages", world.runs["failed"], "generate"), wait_until="domcontentloaded")
+    page.wait_for_selector("text=Blocked by moderation")
+    text = page.inner_text("body")
+    assert "5.25 creative units come back" in text
+    assert "change the prompt or the media, then clear the task" in text
+    picture(page, "task-failed")
+    page.goto(
+        world.airflow.url + page_url("ui_pages", world.runs["refused"], "generate"), wait_until="domcontentloaded"
+    )
+    page.wait_for_selector("text=Refused")
+    assert "Above max_cost=1: the price is 5.25 creative units." in page.inner_text("body")
+    page.context.close()
+
+
+def test_the_page_is_readable_in_the_dark_and_on_a_small_screen(world: World) -> None:
+    page = world.page("viewer")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.goto(
+        world.airflow.url + page_url("ui_pages", world.runs["watched"], "generate"), wait_until="domcontentloaded"
+    )
+    page.wait_for_selector("video")
+    light = "(e => getComputedStyle(e).color.match(/[\\d.]+/g).slice(0, 3).every(c => Number(c) > 150))"
+    assert page.evaluate(f"{light}(document.querySelector('blockquote'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1024
+    # Nothing of the page is cut off at the right.
+    assert page.evaluate("document.querySelector('blockquote').getBoundingClientRect().right") <= 1024
+    picture(page, "task-dark")
+    page.context.close()
+
+
+def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folder: Path) -> None:
+    conf = {"prompts": ["A kite over the sea", "[fail]", "Rain on a tin roof"], "destination": str(folder)[1:]}
+    world.sandbox.configure(job_seconds=3)
+    run_id = world.airflow.trigger("night_within_budget", conf)
+    page = world.page("viewer")
+    for index in range(3):
+        world.airflow.wait_for_state(
+            "night_within_budget", run_id, "generate", "success", "up_for_retry", map_index=index, timeout=240
+        )
+    page.goto(world.airflow.url + page_url("night_within_budget", run_id), wait_until="domcontentloaded")
+    page.wait_for_selector("article >> nth=2")
+    page.wait_for_selector("video >> nth=1")
+    with world.client("viewer") as client:
+        shown = client.get(f"/scenario/dags/night_within_budget/runs/{path_of(run_id)}").json()
+    jobs = {job["id"] for job in shown["jobs"]}
+    entries = [entry for entry in world.sandbox.ledger()["entries"] if entry["jobId"] in jobs]
+    assert len(jobs) == 3
+    assert Decimal(shown["cost"]["spent"]) == sum(Decimal(str(entry["amount"])) for entry in entries) == Decimal("10.5")
+    text = page.inner_text("body")
+    for words in ("10.5 CU spent of max_total_cost 60", "5.25 refunded", "49.5 left", "Done 2", "Failed 1"):
+        assert words in text.replace("\n", " "), words
+    assert page.locator("article").filter(has_text="A kite over the sea").count() == 1
+    page.get_by_role("button", name="Failed 1").click()
+    assert page.locator("article").count() == 1
+    page.get_by_role("button", name="All 3").click()
+    page.wait_for_timeout(500)
+    picture(page, "run")
+    page.context.close()
+
+
+def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: World) -> None:
+    world.sandbox.configure(job_seconds=60, parallel_jobs=1)
+    first = world.airflow.trigger("ui_pages", {"prompt": "The first"})
+    world.airflow.wait_for_state("ui_pages", first, "generate", "deferred")
+    second = world.airflow.trigger("ui_pages", {"prompt": "The second"})
+    world.airflow.wait_for_state("ui_pages", second, "generate", "deferred")
+    page = world.page("op")
+    page.goto(world.airflow.url + page_url("ui_pages", second, "generate"), wait_until="domcontentloaded")
+    page.wait_for_selector("text=Waits for a free slot")
+    text = page.inner_text("body")
+    assert "1st of 1 in line on scenario_default." in text
+    assert "Nothing is bought yet" in text
+    page.goto(f"{world.airflow.url}/plugin/scenario", wait_until="domcontentloaded")
+    page.wait_for_selector("text=no slot")
+    text = page.inner_text("body")
+    for words in ("Slots in use", "1 by Airflow, 0 by others", "The first", "Spent today"):
+        assert words in text, words
+    picture(page, "fleet")
+    page.context.close()
+    world.sandbox.configure(job_seconds=3, parallel_jobs=20)
+
+
+def test_slow_viewers_do_not_take_the_database_from_others(world: World) -> None:
+    world.sandbox.configure(job_seconds=3)
+    runs = [world.runs[name] for name in ("watched", "failed")]
+    jobs = [task_url("ui_pages", run_id, "generate") for run_id in runs]
+    world.airflow.start("api-server")  # Nothing is kept from before.
+    world.sandbox.add_fault({"type": "delay", "seconds": 6}, path="/jobs/", times=None)
+    with world.client("viewer") as client, concurrent.futures.ThreadPoolExecutor(15) as viewers:
+        started = time.monotonic()
+        slow = [viewers.submit(client.get, jobs[place % 2]) for place in range(15)]
+        time.sleep(2)
+        client.get("/api/v2/dags", params={"limit": 1}).raise_for_status()
+        held = world.airflow.held_connections()
+        answered = time.monotonic() - started
+        assert not any(one.done() for one in slow)
+        assert {one.result().status_code for one in slow} == {200}
+    world.sandbox.clear_faults()
+    assert answered < 6
+    assert held <= 2
+
+
+def test_a_thousand_jobs_open_soon_and_ask_little(world: World) -> None:
+    run_id = world.airflow.multiply("ui_pages", world.runs["watched"], "generate", thousand(world))
+    address = f"/scenario/dags/ui_pages/runs/{path_of(run_id)}"
+    before = sum(world.sandbox.requests()["counts"].values())
+    with world.client("viewer") as client:
+        started = time.monotonic()
+        shown = client.get(address).raise_for_status().json()
+        seconds = time.monotonic() - started
+    asked = sum(world.sandbox.requests()["counts"].values()) - before
+    print(f"a thousand jobs: {seconds:.2f} s, {asked} requests")
+    assert len(shown["jobs"]) >= 1000
+    assert not shown["unread"]
+    assert asked <= 30
+    assert seconds < 2
+
+
+def thousand(world: World) -> list[dict[str, Any]]:
+    """What a thousand task instances would show: each bought one job."""
+    job_ids = world.sandbox.make_jobs(1000, seconds=0.1, inputs={"prompt": "One of a thousand"})
+    common = {"scenario_conn_id": "scenario_default", "project_id": None}
+    return [{"task": "generate", **common, "job_ids": [one], "charged": {one: "5.25"}} for one in job_ids]
