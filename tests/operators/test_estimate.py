@@ -70,11 +70,15 @@ def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: Sandbox
     with pytest.raises(exceptions.ScenarioCostLimitError) as caught:
         estimating([LONG, SHORT], max_total_cost=15).execute(run.context)
     assert str(caught.value) == (
-        "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b, more than "
-        "max_total_cost=15 allows. Nothing was bought. Raise max_total_cost or ask for less, then clear the task."
+        "Above max_total_cost=15: the sum is 15.75 creative units.\n"
+        "Nothing was bought.\n"
+        "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b.\n"
+        "Raise max_total_cost or ask for less, then clear the task."
     )
     assert not is_retried(caught.value)
-    assert run.xcoms == {"total": "15.75", "count": 2}
+    page = {"scenario_conn_id": "scenario_default", "project_id": None, "job_ids": [], "max_total_cost": "15"}
+    said = {"message": str(caught.value)}
+    assert run.xcoms == {"total": "15.75", "count": 2, "scenario": page, "scenario_error": said}
     assert "would cost 15.75 creative units in all" in log.text
     assert paid_jobs(scenario) == 0
 
@@ -254,5 +258,5 @@ def test_a_limit_that_templating_loses_is_no_missing_limit(scenario: SandboxServ
 def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
     with DAG("decimals", schedule=None):
         operator = estimating(SHORT, max_total_cost=Decimal("2.7499999999999999999"))
-    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_total_cost=2\.7499999999999999999 allows"):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"Above max_total_cost=2\.7499999999999999999:"):
         operator.execute(TaskRun().context)
