@@ -75,6 +75,22 @@ def page_path(ti: Any) -> str:
     return f"{base}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/scenario"
 
 
+def watch_markdown(task_id: str) -> str:
+    """Return a template that shows a task's video in Markdown, such as an ``ApprovalOperator``'s ``body``.
+
+    It is a small picture, where Scenario has one, and a link to the task's page. Both are behind Airflow's own login,
+    and hold no address of the file.
+
+    :param task_id: The task that made it, of the same DAG run and not mapped.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
+    run = "{{ dag.dag_id }}/runs/{{ run_id | urlencode }}/tasks/" + quote(task_id, safe="")
+    page = f"{base}/dags/{run}/plugin/scenario"
+    return f"[![Watch it]({base}/scenario/dags/{run}/-1/poster)]({page})\n\n[Watch it]({page})"
+
+
 def show_page(
     context: Mapping[str, Any] | Context,
     scenario_conn_id: str,

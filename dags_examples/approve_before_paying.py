@@ -43,7 +43,7 @@ with DAG(
     approve = ApprovalOperator(
         task_id="approve",
         subject=f"Pay {PRICE} creative units for this video?",
-        body=f"**{MODEL}** shall make: *{{{{ params.prompt }}}}*",
+        body=f"**{MODEL}** shall make:\n\n> {{{{ params.prompt }}}}",
     )
 
     # Nothing above the price that was approved is paid, should it have risen since.

@@ -40,6 +40,16 @@ PICTURES = os.environ.get("PICTURES")
 SIGNED = re.compile(r"[?&](Policy|Signature|Key-Pair-Id)=", re.IGNORECASE)
 
 
+BRIGHTNESS = """([selector, name]) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+    const context = canvas.getContext("2d");
+    context.fillStyle = getComputedStyle(document.querySelector(selector))[name];
+    context.fillRect(0, 0, 1, 1);
+    return Math.max(...context.getImageData(0, 0, 1, 1).data.slice(0, 3));
+}"""
+"""How bright a colour is, 0 to 255: a browser may name it in any notation."""
+
+
 @dataclass
 class World:
     """An Airflow with roles, its Scenario, a browser, and the runs that all tests look at."""
@@ -233,12 +243,25 @@ def test_a_file_is_asked_for_anew_each_time_and_its_address_is_kept_nowhere(worl
     assert world.sandbox.api_secret not in kept
 
 
+def test_a_question_can_show_a_picture_of_the_video(world: World) -> None:
+    address = task_url("ui_pages", world.runs["watched"], "generate", -1, "poster")
+    with world.client("viewer") as client:
+        poster = client.get(address)
+        assert (poster.status_code, poster.headers["content-type"]) == (200, "image/png")
+        assert poster.content.startswith(b"\x89PNG")
+        assert client.get(task_url("ui_pages", world.runs["failed"], "generate", -1, "poster")).status_code == 404
+    with world.client(None) as client:
+        assert client.get(address).status_code == 401
+
+
 def test_a_foreign_task_shows_nothing_of_ours(world: World) -> None:
     page = world.page("viewer")
     path = page_url("ui_pages", world.runs["watched"], "foreign").removesuffix("/plugin/scenario")
     page.goto(world.airflow.url + path, wait_until="domcontentloaded")
     page.wait_for_selector("text=Rendered Templates")
-    assert "Scenario" not in page.inner_text("body")
+    assert page.locator("a[href*='tasks/foreign/']").count() > 0
+    assert page.locator("a[href*='tasks/foreign/plugin']").count() == 0
+    assert "Watch" not in page.inner_text("body")
     page.context.close()
 
 
@@ -259,15 +282,14 @@ def test_a_failed_and_a_refused_task_say_why_what_it_cost_and_what_to_do(world: 
 
 
 def test_the_page_is_readable_in_the_dark_and_on_a_small_screen(world: World) -> None:
-    page = world.page("viewer")
-    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page = world.page("viewer", color_scheme="dark")
     page.set_viewport_size({"width": 1024, "height": 768})
     page.goto(
         world.airflow.url + page_url("ui_pages", world.runs["watched"], "generate"), wait_until="domcontentloaded"
     )
     page.wait_for_selector("video")
-    light = "(e => getComputedStyle(e).color.match(/[\\d.]+/g).slice(0, 3).every(c => Number(c) > 150))"
-    assert page.evaluate(f"{light}(document.querySelector('blockquote'))")
+    assert page.evaluate(BRIGHTNESS, ["blockquote", "color"]) > 150
+    assert page.evaluate(BRIGHTNESS, ["body", "backgroundColor"]) < 100
     assert page.evaluate("document.documentElement.scrollWidth") <= 1024
     # Nothing of the page is cut off at the right.
     assert page.evaluate("document.querySelector('blockquote').getBoundingClientRect().right") <= 1024
