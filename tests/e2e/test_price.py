@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.airflow_api import path_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -234,7 +236,7 @@ def test_a_refused_prompt_of_a_night_leaves_the_others_alone(runs: Runs) -> None
 def test_the_price_is_in_the_question_and_only_a_yes_pays(runs: Runs) -> None:
     questions = {name: runs.question(name) for name in ("paying_yes", "paying_no")}
     assert {one["subject"] for one in questions.values()} == {"Pay 5.25 creative units for this video?"}
-    assert questions["paying_yes"]["body"] == f"**{MODEL}** shall make: *A paper boat sails down a rainy street*"
+    assert questions["paying_yes"]["body"] == f"**{MODEL}** shall make:\n\n> A paper boat sails down a rainy street"
     time.sleep(QUESTION_SECONDS)
     runs.answer("paying_yes", "Approve")
     runs.answer("paying_no", "Reject")
@@ -251,11 +253,12 @@ def test_the_price_is_in_the_question_and_only_a_yes_pays(runs: Runs) -> None:
 def test_the_preview_is_in_the_question_and_only_a_yes_publishes(runs: Runs) -> None:
     for name in ("publishing_yes", "publishing_no"):
         question = runs.question(name)
-        asset_id = runs.xcom(name, "generate", "asset_id")
         assert question["subject"] == "Publish this video?"
+        task = f"dags/approve_before_publishing/runs/{path_of(runs.ids[name])}/tasks/generate"
+        page = f"/{task}/plugin/scenario"
         assert question["body"] == (
-            f"[Watch it in Scenario](https://app.scenario.com/assets?openAssetId={asset_id}): *A paper boat sails down "
-            "a rainy street*"
+            f"[![Watch it](/scenario/{task}/-1/poster)]({page})\n\n[Watch it]({page})\n\n"
+            "> A paper boat sails down a rainy street"
         )
     time.sleep(QUESTION_SECONDS)
     runs.answer("publishing_yes", "Approve")

@@ -349,6 +349,29 @@ def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: 
     world.sandbox.configure(job_seconds=3, parallel_jobs=20)
 
 
+def test_a_person_approves_what_he_has_watched(world: World, folder: Path) -> None:
+    world.sandbox.configure(job_seconds=3)
+    dag_id = "approve_before_publishing"
+    run_id = world.airflow.trigger(dag_id, {"destination": str(folder)[1:]})
+    world.airflow.wait_for_state(dag_id, run_id, "approve", "deferred", "awaiting_input")
+    page = world.page("op")
+    question = f"{world.airflow.url}/dags/{dag_id}/runs/{path_of(run_id)}/tasks/approve/required_actions"
+    page.goto(question, wait_until="domcontentloaded")
+    picture_of_it = page.wait_for_selector("img[alt='Watch it']")
+    assert picture_of_it is not None
+    page.wait_for_function("document.querySelector(\"img[alt='Watch it']\").naturalWidth > 100")
+    picture(page, "approval")
+    link = page.get_by_role("link", name="Watch it").last.get_attribute("href")
+    page.goto(world.airflow.url + str(link), wait_until="domcontentloaded")
+    page.wait_for_selector("video")
+    page.evaluate("document.querySelector('video').play()")
+    page.wait_for_function("document.querySelector('video').currentTime > 0.5")
+    page.goto(question, wait_until="domcontentloaded")
+    page.get_by_role("button", name="Approve").click()
+    world.airflow.wait_for_state(dag_id, run_id, "publish", "success")
+    page.context.close()
+
+
 def test_slow_viewers_do_not_take_the_database_from_others(world: World) -> None:
     world.sandbox.configure(job_seconds=3)
     runs = [world.runs[name] for name in ("watched", "failed")]
