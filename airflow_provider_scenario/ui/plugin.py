@@ -13,7 +13,7 @@ from airflow import __version__ as airflow_version
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_scenario import __version__
+import airflow_provider_scenario
 
 PREFIX = "/scenario"
 """Below which address of Airflow's API server the pages' data and files are."""
@@ -44,7 +44,7 @@ async def _pages(scope: Scope, receive: Channel, send: Channel) -> None:
 def _page(route: str, destination: str, **more: Any) -> dict[str, Any]:
     # Airflow runs the script once, and keeps what it defines under the name: all entries share both.
     base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
-    script = f"{base}{PREFIX}/static/scenario.js?v={__version__}"
+    script = f"{base}{PREFIX}/static/scenario.js?v={airflow_provider_scenario.__version__}"
     return {"name": "Scenario", "url_route": route, "destination": destination, "bundle_url": script, **more}
 
 

@@ -57,7 +57,7 @@ def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: Sandbo
     assert priced == [
         {"inputs": one, "cost": cost} for one, cost in zip(sets, ["1.3", "0.28", "1.3", "0.28"], strict=True)
     ]
-    assert run.xcoms == {"total": "3.16", "count": 4}
+    assert (run.xcoms["total"], run.xcoms["count"], run.xcoms["scenario"]["max_total_cost"]) == ("3.16", 4, "3.16")
     assert (
         "4 generations would cost 3.16 creative units in all (2 at 0.28, 2 at 1.3) with model_wan-2-1-1-3b; "
         "max_total_cost=3.16. Nothing was bought." in log.text
@@ -86,7 +86,7 @@ def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: Sandbox
 def test_nothing_costs_nothing(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     assert estimating([], max_total_cost=0).execute(run.context) == []
-    assert run.xcoms == {"total": "0", "count": 0}
+    assert (run.xcoms["total"], run.xcoms["count"]) == ("0", 0)
     assert "0 generations would cost 0 creative units in all with" in log.text
 
 
