@@ -1,7 +1,7 @@
 # `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load chaos scale matrix matrix-quick lint clean
+.PHONY: help demo test ui load chaos scale matrix matrix-quick lint clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,7 @@ drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
 	@echo 'make test    run every test, end to end ones included'
+	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
 	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=20 is shorter, TROUBLE=mixed breaks things'
@@ -28,7 +29,10 @@ demo: .venv/installed
 	@$(python) -m demo.run
 
 test: .venv/installed-for-tests
-	@$(python) -m pytest -n 3 --dist loadfile
+	@$(python) -m pytest -n 3 --dist loadfile --ignore=tests/e2e/test_ui.py
+
+ui: .venv/installed-for-tests
+	@$(python) -m pytest tests/e2e/test_ui.py
 
 load: .venv/installed-for-tests
 	@FULL_LOAD=1 $(python) -m pytest -n 2 --dist loadfile tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py \

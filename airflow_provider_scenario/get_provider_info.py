@@ -55,9 +55,37 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [_connection_type()],
         "extra-links": [
+            "airflow_provider_scenario.links.ScenarioPageLink",
             "airflow_provider_scenario.links.ScenarioJobLink",
             "airflow_provider_scenario.links.ScenarioAssetLink",
         ],
+        "config": {"scenario": _settings()},
+    }
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "description": "Scenario's pages inside Airflow's user interface.",
+        "options": {
+            "pages": {
+                "description": "Whether Airflow shows the pages. Read by the API server, and by workers for the link "
+                "to a task's page.",
+                "version_added": "0.1.0",
+                "type": "boolean",
+                "example": None,
+                "default": "True",
+            },
+            "media": {
+                "description": "How a video comes to the browser. ``redirect``: the browser fetches it from Scenario's "
+                "CDN by an address that works for some days, so nothing passes through the API server. ``proxy``: the "
+                "API server hands it on piece by piece, so the browser needs no way to the CDN and never sees the "
+                "address.",
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "proxy",
+                "default": "redirect",
+            },
+        },
     }
 
 
@@ -78,7 +106,7 @@ def _connection_type() -> dict[str, Any]:
                 "schema": {"type": ["string", "null"]},
             },
             "request_timeout": {
-                "label": "Time-out",
+                "label": "Reply time-out",
                 "description": "Seconds to wait for each reply of the API.",
                 "schema": {"type": ["number", "null"], "default": 60, "exclusiveMinimum": 0},
             },

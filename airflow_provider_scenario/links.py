@@ -1,14 +1,37 @@
-"""Links from a task to its job and its output in Scenario's web app."""
+"""Links from a task to its page in Airflow, and to its job and its output in Scenario's web app."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from airflow_provider_scenario.exceptions import ScenarioError
+
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
+
+
+PAGE_KEY = "scenario"
+"""The XCom in which a task that buys nothing tells its page inside Airflow what it looks at."""
+
+
+ERROR_KEY = "scenario_error"
+"""The XCom in which a task tells its page why it failed, where no job of it says so."""
+
+
+class ScenarioPageLink(BaseOperatorLink):
+    """Leads to the task's page inside Airflow, which plays the video and tells what it cost."""
+
+    name = "Watch"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+        """Return the address, or an empty text where the pages are switched off."""
+        return page_path(ti_key)
 
 
 class ScenarioJobLink(BaseOperatorLink):
@@ -35,6 +58,70 @@ class ScenarioAssetLink(BaseOperatorLink):
 
         asset_id = _pulled("asset_id", ti_key)
         return asset_page(asset_id) if asset_id else ""
+
+
+def page_path(ti: Any) -> str:
+    """Return where a task instance's page is inside Airflow, without the host; empty where pages are switched off.
+
+    :param ti: The task instance, or its key.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    if not conf.getboolean("scenario", "pages", fallback=True):
+        return ""
+    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
+    dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
+    mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+    return f"{base}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/scenario"
+
+
+def watch_markdown(task_id: str) -> str:
+    """Return a template that shows a task's video in Markdown, such as an ``ApprovalOperator``'s ``body``.
+
+    It is a small picture, where Scenario has one, and a link to the task's page. Both are behind Airflow's own login,
+    and hold no address of the file.
+
+    :param task_id: The task that made it, of the same DAG run and not mapped.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
+    run = "{{ dag.dag_id }}/runs/{{ run_id | urlencode }}/tasks/" + quote(task_id, safe="")
+    page = f"{base}/dags/{run}/plugin/scenario"
+    return f"[![Watch it]({base}/scenario/dags/{run}/-1/poster)]({page})\n\n[Watch it]({page})"
+
+
+def show_page(
+    context: Mapping[str, Any] | Context,
+    scenario_conn_id: str,
+    project_id: str | None,
+    job_ids: Sequence[str] = (),
+    **facts: Any,
+) -> None:
+    """Push what the page of a task that buys nothing needs, as one small XCom.
+
+    :param context: Airflow's task context.
+    :param scenario_conn_id: The connection it looks with.
+    :param project_id: The project it asserts.
+    :param job_ids: The jobs whose files it shows.
+    :param facts: More that the page tells.
+    """
+    shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids), **facts}
+    context["ti"].xcom_push(key=PAGE_KEY, value=shown)
+
+
+@contextlib.contextmanager
+def showing_errors(context: Mapping[str, Any] | Context) -> Iterator[None]:
+    """Tell the task's page of an error of ours, in the words of the log; it goes on its way all the same.
+
+    :param context: Airflow's task context.
+    """
+    try:
+        yield
+    except ScenarioError as error:
+        with contextlib.suppress(Exception):  # Whatever Airflow says to it, the error itself must come through.
+            context["ti"].xcom_push(key=ERROR_KEY, value={"message": str(error)})
+        raise
 
 
 def _pulled(key: str, ti_key: TaskInstanceKey) -> Any:

@@ -15,12 +15,25 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "any_model",
+    description="Run any of Scenario's models by its id",
     schedule=None,
     tags=["scenario"],
     params={
-        "model_id": Param("model_wan-2-2-t2v", type="string"),
-        "inputs": Param({"prompt": "A lighthouse in a storm", "resolution": "480p"}, type="object"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
+        "model_id": Param(
+            "model_wan-2-2-t2v",
+            type="string",
+            title="Model",
+            description="Its id, as Scenario's web app shows it in the address of the model's page",
+        ),
+        "inputs": Param(
+            {"prompt": "A lighthouse in a storm", "resolution": "480p"},
+            type="object",
+            title="Inputs",
+            description="The model's inputs, by the API's names",
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     render_template_as_native_obj=True,

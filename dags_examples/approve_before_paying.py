@@ -21,11 +21,19 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "approve_before_paying",
+    description="A person sees the price and says yes before anything is paid",
     schedule=None,
     tags=["scenario"],
     params={
-        "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
+        "prompt": Param(
+            "A paper boat sails down a rainy street",
+            type="string",
+            title="Prompt",
+            description="What the video shall show",
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -35,7 +43,7 @@ with DAG(
     approve = ApprovalOperator(
         task_id="approve",
         subject=f"Pay {PRICE} creative units for this video?",
-        body=f"**{MODEL}** shall make: *{{{{ params.prompt }}}}*",
+        body=f"**{MODEL}** shall make:\n\n> {{{{ params.prompt }}}}",
     )
 
     # Nothing above the price that was approved is paid, should it have risen since.

@@ -1,4 +1,4 @@
-"""A person watches the video in Scenario and says yes before it is published; a no leaves it unpublished."""
+"""A person watches the video inside Airflow and says yes before it is published; a no leaves it unpublished."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import os
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
 
-from airflow_provider_scenario.api.asset import asset_page
+from airflow_provider_scenario.links import watch_markdown
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
-
-# The asset's page in Scenario asks for a sign-in. The address of the file itself needs none and works for days:
-# it belongs into no question, log or XCom.
-PREVIEW = asset_page("{{ ti.xcom_pull(task_ids='generate', key='asset_id') }}")
 
 ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 """Nothing is saved outside of it, whatever is entered."""
 
 with DAG(
     "approve_before_publishing",
+    description="A person watches the video and says yes before it is published",
     schedule=None,
     tags=["scenario"],
     params={
-        "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("public", type="string", description="The folder to save to, below ROOT"),
+        "prompt": Param(
+            "A paper boat sails down a rainy street",
+            type="string",
+            title="Prompt",
+            description="What the video shall show",
+        ),
+        "destination": Param(
+            "public", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -37,7 +41,9 @@ with DAG(
     approve = ApprovalOperator(
         task_id="approve",
         subject="Publish this video?",
-        body=f"[Watch it in Scenario]({PREVIEW}): *{{{{ params.prompt }}}}*",
+        # A picture and a link to the task's page. The address of the file itself needs no sign-in and works for days:
+        # it belongs into no question, log or XCom.
+        body=watch_markdown("generate") + "\n\n> {{ params.prompt }}",
     )
 
     publish = ScenarioToObjectStorageOperator(

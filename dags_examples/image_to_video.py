@@ -16,12 +16,22 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "image_to_video",
+    description="Bring a still to life",
     schedule=None,
     tags=["scenario"],
     params={
-        "image": Param("file:///var/lib/videos/still.png", type="string", description="The still, at any storage"),
-        "prompt": Param("The camera slowly comes closer", type="string"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
+        "image": Param(
+            "file:///var/lib/videos/still.png", type="string", title="Still", description="The still, at any storage"
+        ),
+        "prompt": Param(
+            "The camera slowly comes closer",
+            type="string",
+            title="Prompt",
+            description="What shall happen in the video",
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,

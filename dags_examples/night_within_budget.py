@@ -24,12 +24,22 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "night_within_budget",
+    description="A night's batch of videos within a budget",
     schedule=None,
     tags=["scenario"],
     params={
-        "prompts": Param(["A fox in the snow", "A kite over the sea", "Rain on a tin roof"], type="array"),
-        "max_total_cost": Param("60", type="string", description="Creative units that the whole night may cost"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
+        "prompts": Param(
+            ["A fox in the snow", "A kite over the sea", "Rain on a tin roof"],
+            type="array",
+            title="Prompts",
+            description="One a line: each becomes a video",
+        ),
+        "max_total_cost": Param(
+            "60", type="string", title="Budget", description="Creative units that the whole night may cost"
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,
@@ -51,7 +61,8 @@ with DAG(
             inputs=inputs,
             max_cost=max_cost,
             deferrable=True,
-            map_index_template="{{ task.inputs['prompt'] }}",
+            # Airflow 3.1.0 renders it once more after the wait, before it knows which inputs are this one's.
+            map_index_template="{{ task.inputs.prompt if task.inputs is mapping else ti.map_index }}",
         )
         ScenarioToObjectStorageOperator(
             task_id="save",

@@ -33,15 +33,27 @@ SHAPES = {"tv": "16:9", "square": "1:1", "phone": "9:16"}
 
 with DAG(
     "nightly_clips",
+    description="Every night: bring new clips into three shapes, within a budget",
     schedule="@daily",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     catchup=False,
     max_active_runs=1,
     tags=["scenario"],
     params={
-        "prompt": Param("The same scene, seen from further away", type="string"),
-        "resolution": Param("720p", enum=["720p", "580p", "480p"]),
-        "budget": Param("1500", type="string", description="Creative units that a night may cost"),
+        "prompt": Param(
+            "The same scene, seen from further away",
+            type="string",
+            title="Prompt",
+            description="What the widened frame shall show",
+        ),
+        "resolution": Param(
+            "720p",
+            type="string",
+            enum=["720p", "580p", "480p"],
+            title="Resolution",
+            description="More pixels cost more",
+        ),
+        "budget": Param("1500", type="string", title="Budget", description="Creative units that a night may cost"),
     },
     default_args={
         "retries": 2,

@@ -20,13 +20,29 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "outpaint_then_reframe",
+    description="Widen a clip, then bring it into another shape",
     schedule=None,
     tags=["scenario"],
     params={
-        "video": Param("file:///var/lib/videos/clip.mp4", type="string", description="The clip, at any storage"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
-        "prompt": Param("The same scene, seen from further away", type="string"),
-        "aspect_ratio": Param("9:16", enum=["16:9", "1:1", "9:16"]),
+        "video": Param(
+            "file:///var/lib/videos/clip.mp4", type="string", title="Clip", description="The clip, at any storage"
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
+        "prompt": Param(
+            "The same scene, seen from further away",
+            type="string",
+            title="Prompt",
+            description="What the widened frame shall show",
+        ),
+        "aspect_ratio": Param(
+            "9:16",
+            type="string",
+            enum=["16:9", "1:1", "9:16"],
+            title="Aspect ratio",
+            description="The shape of the new frame",
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,

@@ -17,6 +17,7 @@ VIDEOS = Asset("scenario_videos")
 
 with DAG(
     "page_for_new_videos",
+    description="Write a web page for each new video",
     schedule=[VIDEOS],
     tags=["scenario"],
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},

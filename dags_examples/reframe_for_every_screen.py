@@ -19,12 +19,23 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "reframe_for_every_screen",
+    description="One clip for every screen",
     schedule=None,
     tags=["scenario"],
     params={
-        "video": Param("file:///var/lib/videos/clip.mp4", type="string", description="The clip, at any storage"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
-        "resolution": Param("720p", enum=["720p", "580p", "480p"]),
+        "video": Param(
+            "file:///var/lib/videos/clip.mp4", type="string", title="Clip", description="The clip, at any storage"
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
+        "resolution": Param(
+            "720p",
+            type="string",
+            enum=["720p", "580p", "480p"],
+            title="Resolution",
+            description="More pixels cost more",
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,

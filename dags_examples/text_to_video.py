@@ -15,11 +15,19 @@ ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 
 with DAG(
     "text_to_video",
+    description="Two videos from one line of text: a quick draft, then the real thing",
     schedule=None,
     tags=["scenario"],
     params={
-        "prompt": Param("A paper boat sails down a rainy street", type="string"),
-        "destination": Param("output", type="string", description="The folder to save to, below ROOT"),
+        "prompt": Param(
+            "A paper boat sails down a rainy street",
+            type="string",
+            title="Prompt",
+            description="What the video shall show",
+        ),
+        "destination": Param(
+            "output", type="string", title="Destination", description="The folder to save to, below ROOT"
+        ),
     },
     default_args={"retries": 2, "retry_delay": datetime.timedelta(minutes=1)},
     doc_md=__doc__,

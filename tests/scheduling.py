@@ -28,11 +28,12 @@ AIRFLOWS: dict[str, tuple[str, ...]] = {
         "test_chaos.py",  # It kills parts of the Airflow that the others use.
         "test_restarts.py",  # It does so too, and stops the Airflow at the end.
     ),
+    "ui": ("test_ui.py",),
     "demo": ("test_demo.py",),
 }
 """The files that use each Airflow, in the order in which they run; the Airflow with most to do has the first turn.
 
-The demo starts its own.
+The demo and the pages start their own.
 """
 
 AIRFLOWS_AT_ONCE = 2

@@ -61,8 +61,13 @@ def test_parses_and_is_ready_to_use(file: Path) -> None:
     assert dag.doc_md
     assert "scenario" in dag.tags
     assert all(task.retries >= 1 for task in dag.tasks)
+    assert dag.description
     for name in dag.params:
-        assert dag.params.get_param(name).resolve() is not None, f"{name} has no default"
+        param = dag.params.get_param(name)
+        assert param.resolve() is not None, f"{name} has no default"
+        assert param.schema.get("title"), f"{name} has no title"
+        assert param.description or param.schema.get("description"), f"{name} has no description"
+        assert param.schema.get("type"), f"{name} has no type"
     assert "destination" in dag.params or dag.dag_id in ("page_for_new_videos", "nightly_clips")
 
 

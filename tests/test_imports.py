@@ -43,10 +43,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "polling": frozenset({"airflow", *BELOW}),
     "hooks": frozenset({"airflow", "files", "polling", *BELOW}),
     "retry_policy": frozenset({"airflow", "exceptions"}),
-    "links": frozenset({"airflow", "api"}),
+    "links": frozenset({"airflow", *BELOW}),
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
     "files": frozenset({"airflow", *BELOW}),
+    "ui": frozenset({"__init__", "airflow", "hooks", "links", "submission", *BELOW}),
     "operators": TOP | {"files", "submission"},
     "sensors": TOP,
     "transfers": TOP | {"files"},
@@ -138,3 +139,30 @@ def test_a_dag_parse_pays_for_nothing_that_only_a_task_needs(tmp_path: Path) -> 
     assert not {name for name in loaded if name.startswith(f"{PACKAGE}.submission.")}
     tasks_only = ("api.calls", "submission.generation", "files.download", "files.storage", "files.upload")
     assert not loaded & {f"{PACKAGE}.{name}" for name in tasks_only}
+
+
+def test_the_plugin_costs_every_process_next_to_nothing(tmp_path: Path) -> None:
+    """Airflow imports it in each component and in each task; the pages behind it are the API server's alone."""
+    code = (
+        "import airflow.configuration, airflow.plugins_manager, importlib, json, sys, time\n"
+        "import airflow_provider_scenario\n"
+        "before, started = set(sys.modules), time.perf_counter()\n"
+        f"importlib.import_module('{PACKAGE}.ui.plugin')\n"
+        "print(json.dumps([time.perf_counter() - started, sorted(set(sys.modules) - before)]))"
+    )
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    costs = []
+    for _ in range(3):
+        printed = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, timeout=120
+        ).stdout
+        seconds, loaded = json.loads(printed.splitlines()[-1])
+        assert set(loaded) == {f"{PACKAGE}.ui", f"{PACKAGE}.ui.plugin"}
+        costs.append(seconds)
+    assert min(costs) < 0.005
+
+
+def test_only_the_plugin_is_there_for_airflow_to_find_the_pages() -> None:
+    users = {module for module, file in FILES.items() if any(f"{PACKAGE}.ui" in name for name in imported(file))}
+    assert {room(module) for module in users} == {"ui"}

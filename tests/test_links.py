@@ -9,7 +9,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_scenario.api.asset import asset_page
 from airflow_provider_scenario.api.job import job_page
-from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from tests.task_run import TaskInstance, XComDouble
@@ -57,4 +57,23 @@ def test_each_mapped_instance_has_its_own(shelf: dict[int, dict[str, Any]]) -> N
 
 @pytest.mark.parametrize("task", [OPERATOR, ScenarioJobSensor(task_id="wait", job_id="job_x")])
 def test_operators_and_sensor_have_them(task: ScenarioGenerateOperator | ScenarioJobSensor) -> None:
-    assert [one.name for one in task.operator_extra_links] == ["Scenario job", "Scenario asset"]
+    assert [one.name for one in task.operator_extra_links] == ["Watch", "Scenario job", "Scenario asset"]
+
+
+@pytest.mark.parametrize(("map_index", "mapped"), [(-1, ""), (7, "/mapped/7")])
+@pytest.mark.parametrize(("base_url", "below"), [("http://a.test", ""), ("https://a.test/airflow/", "/airflow")])
+def test_the_page_is_at_the_address_that_airflow_is_seen_under(
+    monkeypatch: pytest.MonkeyPatch, map_index: int, mapped: str, base_url: str, below: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    task_instance: Any = TaskInstance("generate", map_index, 0, {})
+    task_instance.run_id = "manual__2026-01-01T00:00:00+00:00"
+    path = ScenarioPageLink().get_link(OPERATOR, ti_key=task_instance)
+    run = "manual__2026-01-01T00%3A00%3A00%2B00%3A00"
+    assert path == f"{below}/dags/nightly/runs/{run}/tasks/generate{mapped}/plugin/scenario"
+
+
+def test_there_is_no_page_where_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SCENARIO__PAGES", "False")
+    task_instance: Any = TaskInstance("generate", -1, 0, {})
+    assert ScenarioPageLink().get_link(OPERATOR, ti_key=task_instance) == ""

@@ -46,6 +46,7 @@ class Asset:
     :param duration: Seconds, for videos and audio.
     :param frame_rate: Frames a second, for videos.
     :param job_id: The job that made it, where Scenario says it: an upload has none.
+    :param thumbnail_url: Where a small picture of it is, as long as ``url`` works; empty where there is none.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Asset:
     duration: float | None = None
     frame_rate: float | None = None
     job_id: str | None = None
+    thumbnail_url: str = field(default="", repr=False)
 
     @property
     def extension(self) -> str:
@@ -77,7 +79,7 @@ class Asset:
             raise KeyError("id")
         if url is not None and not isinstance(url, str):
             raise TypeError("url is no text")
-        properties = _object(document.get("properties"))
+        properties, thumbnail = _object(document.get("properties")), _object(document.get("thumbnail")).get("url")
         return cls(
             id=asset_id,
             url=url or "",
@@ -90,6 +92,7 @@ class Asset:
             duration=_number(properties.get("duration")),
             frame_rate=_number(properties.get("frameRate")),
             job_id=_text(_object(document.get("metadata")).get("parentJobId")) or None,
+            thumbnail_url=thumbnail if isinstance(thumbnail, str) else "",
         )
 
 

@@ -183,11 +183,12 @@ class ScenarioClient:
         raise error
 
     @contextlib.contextmanager
-    def open_file(self, url: str, *, start: int = 0) -> Iterator[FileStream]:
+    def open_file(self, url: str, *, start: int = 0, byte_range: str | None = None) -> Iterator[FileStream]:
         """Open a signed URL of Scenario's CDN. No credentials are sent, and no redirect is followed.
 
         :param url: An asset's fresh URL.
         :param start: The first byte wanted, 0 or more. The stream's status shows whether the CDN heeded it.
+        :param byte_range: A whole ``Range`` header, in the place of ``start``.
         :raises ScenarioConnectionError: if the CDN can't be reached.
         :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
@@ -197,7 +198,8 @@ class ScenarioClient:
                 "Scenario's reply names a file's address that is not https. It was not fetched, since anybody on "
                 "the way could change it. Check the connection's host, and what stands between here and Scenario."
             )
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+        wanted = byte_range or (f"bytes={start}-" if start else None)
+        headers = {"Accept-Encoding": "identity", **({"Range": wanted} if wanted else {})}
         with ReplyTimeout(2 * self.config.timeout) as reply_timeout:
             response = self._request(
                 "open a file",

@@ -164,7 +164,7 @@ def reading_error(error: Exception, source: str) -> ScenarioError:
     if number in _NO_FILE:
         why = "" if number in (errno.ENOENT, errno.ENOTDIR) else f" ({error})"
         return ScenarioFileError(
-            f"There is no file {source}{why}. Nothing was uploaded. Check the source and its spelling."
+            f"There is no file {source}{why}.\nNothing was uploaded.\nCheck the source and its spelling."
         )
     if number in _FORBIDDEN:
         return ScenarioFileError(f"{source} may not be read ({error}). Nothing was uploaded. Let the worker read it.")

@@ -15,7 +15,12 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none, seconds_of
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioConnectionError,
+    ScenarioError,
+    ScenarioNotFoundError,
+)
 from airflow_provider_scenario.hooks.airflow_connection import (
     amask_secret,
     aread_connection,
@@ -235,13 +240,19 @@ class ScenarioHook(BaseHook):
         """
         from airflow_provider_scenario.api import calls
 
+        address = ""
         try:
             with self.get_conn() as client:
+                address = client.config.base_url
                 client.send(calls.list_models())
                 try:
                     projects = client.send(calls.list_projects())
                 except ScenarioError:
                     projects = ()
+        except ScenarioNotFoundError:
+            return False, f"There is no Scenario API at {address}. Check the host (Base URL): its path ends with /v1."
+        except ScenarioConnectionError as error:
+            return False, f"{address} does not answer as Scenario does. {error} Check the host (Base URL)."
         except ScenarioError as error:
             return False, str(error)
         where = f" ({', '.join(projects)})" if projects else ""

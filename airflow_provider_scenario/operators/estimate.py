@@ -12,6 +12,7 @@ from airflow_provider_scenario.api.values import GivenInputs
 from airflow_provider_scenario.arguments import parse_literal, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.links import show_page, showing_errors
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class ScenarioEstimateCostOperator(BaseOperator):
                     self.log.exception("Airflow did not take all that is to be remembered of job %s.", alarm.job_id)
                 raise
         self._tell(context, found, limit)
-        refuse_above(limit, found, model)
+        if limit is not None:
+            show_page(context, self.scenario_conn_id, self.project_id, max_total_cost=format_units(limit))
+        with showing_errors(context):
+            refuse_above(limit, found, model)
         return [{"inputs": dict(one), "cost": format_units(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
     def _limit(self) -> Decimal | None:

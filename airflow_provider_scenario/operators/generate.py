@@ -23,7 +23,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, showing_errors
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("model_id", "inputs", "scenario_conn_id", "project_id", "max_cost")
     template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow's own pattern
-    operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
+    operator_extra_links = (ScenarioPageLink(), ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
 
     def __init__(
@@ -147,6 +147,10 @@ class ScenarioGenerateOperator(BaseOperator):
     @permanent_errors_end_the_task()
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or rejoin the one already bought; wait for it without holding a slot; finish."""
+        with showing_errors(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> dict[str, Any]:
         run = self._run(context)
         submitted = self._submit(run)
         if not self.wait_for_completion and not submitted.job.has_ended_badly:
@@ -162,7 +166,8 @@ class ScenarioGenerateOperator(BaseOperator):
         run = self._run(context)
         if (record := run.other_job(event)) is not None:
             self._defer_until_done(run, record, since=None)
-        return run.finish(run.resume(event))
+        with showing_errors(context):
+            return run.finish(run.resume(event))
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Try again after the wait for capacity."""
@@ -228,6 +233,7 @@ class ScenarioGenerateOperator(BaseOperator):
             raise run.about_paid_job(error) from None
         since = self._queued_since or time.time()
         while isinstance(submitted := run.submit(request, has_settled=self._has_settled), NoCapacity):
+            run.show_waiting(since, since + self.capacity_timeout)
             self._wait_for_capacity(submitted.refusal, since, has_settled=run.has_settled)
         return submitted
 

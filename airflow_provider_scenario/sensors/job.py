@@ -30,7 +30,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
 from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
@@ -70,7 +70,7 @@ class ScenarioJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "scenario_conn_id", "project_id")
-    operator_extra_links = (ScenarioJobLink(), ScenarioAssetLink())
+    operator_extra_links = (ScenarioPageLink(), ScenarioJobLink(), ScenarioAssetLink())
     ui_color = "#e8e4ff"
 
     def __init__(
@@ -106,6 +106,8 @@ class ScenarioJobSensor(BaseSensorOperator):
             self._check_job_id()
         context["ti"].xcom_push(key="job_id", value=self.job_id)
         context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(self.job_id))
+        context["ti"].xcom_push(key=ScenarioPageLink().xcom_key, value=page_path(context["ti"]))
+        show_page(context, self.scenario_conn_id, self.project_id, [self.job_id])
         if not self.deferrable:
             return super().execute(context)
         with self._skipping_if_soft(), _sensor_errors():

@@ -77,6 +77,8 @@ class PurchaseSummary:
     :param project_id: The project that it asserted, or ``None``.
     :param job_ids: The jobs, the last one last: those of earlier tries and takes too.
     :param charged: What jobs were charged when they were bought, in creative units as decimal text, where it was noted.
+    :param max_cost: The most that the last one might cost, in creative units as decimal text; ``None`` without a limit.
+    :param waits: Since and until when it waits for a free slot, in seconds of the epoch; ``None`` if it does not.
     """
 
     task: str
@@ -84,10 +86,13 @@ class PurchaseSummary:
     project_id: str | None
     job_ids: tuple[str, ...]
     charged: Mapping[str, str] = field(default_factory=dict)
+    max_cost: str | None = None
+    waits: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
+        """Return it as JSON, with no key for a limit or a wait that it has not."""
+        document = {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
+        return {key: value for key, value in document.items() if value is not None or key == "project_id"}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PurchaseSummary:
@@ -98,6 +103,8 @@ class PurchaseSummary:
             project_id=document["project_id"],
             job_ids=tuple(document["job_ids"]),
             charged=document.get("charged") or {},
+            max_cost=document.get("max_cost"),
+            waits=document.get("waits"),
         )
 
 

@@ -20,7 +20,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.links import ScenarioJobLink
+from airflow_provider_scenario.links import ScenarioJobLink, ScenarioPageLink, page_path
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.progress import report_progress
 from airflow_provider_scenario.polling.result import result_of
@@ -115,6 +115,7 @@ class Generation:
         self._submitter: Submitter | None = None
         self._files: InputFiles | None = None
         self._job_id: str | None = None
+        self._max_cost: str | None = None
         self._usual: UsualTimes | None = None
         self._is_stopped = False
 
@@ -130,6 +131,16 @@ class Generation:
         """Show the jobs of earlier generations, where there was no record when this try began."""
         if not self._store.is_durable and order.earlier_jobs:
             show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
+
+    def show_waiting(self, since: float, until: float) -> None:
+        """Show that the task waits for a free slot: its page tells its place in the line.
+
+        :param since: Since when, in seconds of the epoch.
+        :param until: When it gives up.
+        """
+        self._push_page_link()
+        waits = {"since": since, "until": until}
+        self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, waits=waits)
 
     def about_paid_job(self, error: ScenarioError) -> ScenarioError:
         """Return an error about what the author gave, which names the job that this task has paid for, if it has one.
@@ -192,6 +203,7 @@ class Generation:
     ) -> SubmittedJob | NoCapacity | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
         limit = request.limit()
+        self._max_cost = None if limit is None else format_units(limit)
         model = read_model(client, self._model_id, self._log, is_bought=False)
         self._usual = model.usual
         checked = checked_request(model, wanted.inputs, label=request.argument_name)
@@ -261,14 +273,19 @@ class Generation:
         """Make the job known before the wait: it is needed most if the wait goes wrong."""
         self._show(record)
         self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
+        self._push_page_link()
         self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))
+
+    def _push_page_link(self) -> None:
+        """Show the page from now on: Airflow itself pushes links only when the task defers or ends."""
+        self._context["ti"].xcom_push(key=ScenarioPageLink().xcom_key, value=page_path(self._context["ti"]))
 
     def _show(self, record: Record) -> None:
         """Show the job, and all that were bought up to now, as XComs."""
         if isinstance(record, Submitted):
             self._job_id = record.job_id
             self._context["ti"].xcom_push(key="job_id", value=record.job_id)
-        self._store.show(record, self._scenario_conn_id, self._project_id)
+        self._store.show(record, self._scenario_conn_id, self._project_id, max_cost=self._max_cost)
 
     # Poll
 

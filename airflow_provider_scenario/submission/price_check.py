@@ -95,11 +95,12 @@ def check_price(
     price = price_of(client, model.id, inputs, log)
     if price > limit:
         dear = [label(one.name) for one in model.inputs if one.cost_impact]
-        depends = f" The price depends on {', '.join(dear)}." if dear else ""
+        depends = f"The price depends on {', '.join(dear)}.\n" if dear else ""
+        # The verdict comes first: Airflow's log shows about a hundred characters of a line.
         raise ScenarioCostLimitError(
-            f"{model.id} would cost {describe_units(price)} with these inputs, more than "
-            f"max_cost={format_units(limit)} allows. Nothing was bought.{depends} Raise max_cost or change the "
-            "inputs, then clear the task."
+            f"Above max_cost={format_units(limit)}: the price is {describe_units(price)}.\nNothing was bought.\n"
+            f"That is what {model.id} would cost with these inputs.\n{depends}"
+            "Raise max_cost or change the inputs, then clear the task."
         )
     log.info(
         "%s costs %s with these inputs; max_cost=%s allows it.", model.id, describe_units(price), format_units(limit)
@@ -192,7 +193,8 @@ def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
     """
     if limit is not None and found.total > limit:
         raise ScenarioCostLimitError(
-            f"{found} with {model.id}, more than max_total_cost={format_units(limit)} allows. Nothing was bought. "
+            f"Above max_total_cost={format_units(limit)}: the sum is {describe_units(found.total)}.\n"
+            f"Nothing was bought.\n{found} with {model.id}.\n"
             "Raise max_total_cost or ask for less, then clear the task."
         )
 

@@ -88,17 +88,29 @@ class SubmissionStore:
         """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
         self._context["ti"].xcom_push(key="job_id", value=job_id)
 
-    def show(self, record: Record, scenario_conn_id: str, project_id: str | None) -> None:
-        """Show what this task instance bought as an XCom, which a report can read.
+    def show(
+        self,
+        record: Record | None,
+        scenario_conn_id: str,
+        project_id: str | None,
+        *,
+        max_cost: str | None = None,
+        waits: Mapping[str, float] | None = None,
+    ) -> None:
+        """Show what this task instance bought as an XCom, which a report and the task's page can read.
 
-        :param record: The record.
+        :param record: The record, or ``None`` if nothing was bought.
         :param scenario_conn_id: The connection it bought on.
         :param project_id: The project it asserted.
+        :param max_cost: The most that the last job might cost, in creative units as decimal text.
+        :param waits: Since and until when it waits for a free slot, in seconds of the epoch.
         """
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
-        show_purchases(self._context, scenario_conn_id, project_id, all_jobs(record), charged)
+        job_ids = () if record is None else all_jobs(record)
+        more = {"max_cost": max_cost, "waits": waits}
+        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, **more)
 
 
 def show_purchases(
@@ -107,18 +119,20 @@ def show_purchases(
     project_id: str | None,
     job_ids: Collection[str],
     charged: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> None:
-    """Show what a task instance bought as an XCom, which a report can read.
+    """Show what a task instance bought as an XCom, which a report and the task's page can read.
 
     :param context: Airflow's task context.
     :param scenario_conn_id: The connection it bought on.
     :param project_id: The project it asserted.
     :param job_ids: The jobs, the last one last.
     :param charged: What is known to have been charged, by job. Default: nothing.
+    :param more: What else :class:`PurchaseSummary` takes.
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
-    shown = PurchaseSummary(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}))
+    shown = PurchaseSummary(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}), **more)
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 

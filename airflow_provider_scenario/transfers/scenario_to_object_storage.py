@@ -11,6 +11,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow_provider_scenario.api.values import seconds_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.links import ScenarioPageLink, show_page
 from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         "scenario_conn_id",
         "project_id",
     )
+    operator_extra_links = (ScenarioPageLink(),)
     ui_color = "#d7ecf4"
 
     def __init__(
@@ -143,6 +145,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             manifest = Manifest(str(path), files, jobs_of(files, job, client, self.log), beside.uri)
         beside.write(manifest)
         context["ti"].xcom_push(key="manifest", value=manifest.document())
+        show_page(context, self.scenario_conn_id, self.project_id, [job.id for job in manifest.jobs])
         _announce(context, self.outlets, manifest)
         return [file.facts() for file in files]
 

@@ -66,14 +66,26 @@ class AirflowApi:
         self.url = url
         self._client = httpx.Client(base_url=url, timeout=API_SECONDS, trust_env=False)
         self._token: str | None = None
+        self.credentials: tuple[str, str] | None = None
+        """Name and password, where not everybody is an administrator."""
 
     def _headers(self) -> dict[str, str]:
         if self._token is None:
-            response = self._client.get("/auth/token")
-            if response.is_error:
-                raise AirflowApiError(response)
-            self._token = response.json()["access_token"]
+            self._token = self.token_of(*self.credentials) if self.credentials else self._any_token()
         return {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+
+    def _any_token(self) -> str:
+        response = self._client.get("/auth/token")
+        if response.is_error:
+            raise AirflowApiError(response)
+        return str(response.json()["access_token"])
+
+    def token_of(self, username: str, password: str) -> str:
+        """Sign a user in, and return the token."""
+        response = self._client.post("/auth/token", json={"username": username, "password": password})
+        if response.is_error:
+            raise AirflowApiError(response)
+        return str(response.json()["access_token"])
 
     def api(self, method: str, path: str, json: Any = None, **query: Any) -> Any:
         """Call `/api/v2/<path>` and return the JSON of the reply, or None when it has none."""

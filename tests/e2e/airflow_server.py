@@ -303,6 +303,34 @@ class AirflowServer(AirflowApi):
         )
         return {"state": state, "try_number": try_number, "pid": pid, "triggerer_job": triggerer and {"id": triggerer}}
 
+    def held_connections(self) -> int:
+        """How many connections to PostgreSQL stand amid a transaction, doing nothing."""
+        return int(self._select("select count(*) from pg_stat_activity where state = 'idle in transaction'")[0][0])
+
+    def multiply(self, dag_id: str, run_id: str, task_id: str, shown: Sequence[Mapping[str, Any]]) -> str:
+        """Give a run's task as many mapped instances as there are purchases to be shown, without running them."""
+        import psycopg2
+        from psycopg2.extras import Json
+
+        assert self._postgres is not None
+        place = {"dag": dag_id, "run": run_id, "task": task_id, "shown": Json(list(shown)), "count": len(shown)}
+        like = "old.dag_id = %(dag)s and old.run_id = %(run)s and old.task_id = %(task)s and old.map_index = -1"
+        instances = (
+            "insert into task_instance select made.* from task_instance old, generate_series(0, %(count)s - 1) n, "
+            "jsonb_populate_record(old, jsonb_build_object('id', gen_random_uuid(), 'map_index', n)) made "
+            f"where {like}"
+        )
+        xcoms = (
+            "insert into xcom select made.* from xcom old, "
+            "jsonb_array_elements(%(shown)s::jsonb) with ordinality s(v, n), "
+            "jsonb_populate_record(old, jsonb_build_object('map_index', n - 1, 'value', v)) made "
+            f"where {like} and old.key = 'scenario_purchases'"
+        )
+        with psycopg2.connect(self._postgres.url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+            cursor.execute(instances, place)
+            cursor.execute(xcoms, place)
+        return run_id
+
     def written_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """What worker and triggerer have written of one try of a task; cheaper than `log`."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"

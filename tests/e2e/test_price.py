@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.airflow_api import path_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -141,10 +143,9 @@ def test_above_the_limit_the_task_ends_at_its_first_try_and_nothing_is_paid(runs
     assert runs.finished("above") == "success"  # As its last task, the report, does.
     task = runs.task("above", "buy")
     assert (task["state"], task["try_number"]) == ("failed", 1)
-    assert (
-        f"{MODEL} would cost 2.75 creative units with these inputs, more than max_cost=2.74 allows. Nothing was "
-        "bought. Raise max_cost or change the inputs, then clear the task." in runs.log("above", "buy")
-    )
+    log = runs.log("above", "buy")
+    assert "Above max_cost=2.74: the price is 2.75 creative units." in log
+    assert f"That is what {MODEL} would cost with these inputs." in log
     assert runs.xcom("above", "buy", "job_id") is None
     assert runs.xcom("above", "report")["spent"] == "0"
 
@@ -205,7 +206,7 @@ def test_a_night_above_its_budget_buys_nothing(runs: Runs) -> None:
     runs.finished("night_above")
     estimate = runs.task("night_above", "estimate")
     assert (estimate["state"], estimate["try_number"]) == ("failed", 1)
-    assert "more than max_total_cost=10.49 allows. Nothing was bought." in runs.log("night_above", "estimate")
+    assert "Above max_total_cost=10.49: the sum is 10.5 creative units." in runs.log("night_above", "estimate")
     assert runs.xcom("night_above", "report")["jobs"] == dict.fromkeys(
         ("spent", "running", "refunded", "uncertain", "unknown"), 0
     )
@@ -238,7 +239,7 @@ def test_a_refused_prompt_of_a_night_leaves_the_others_alone(runs: Runs) -> None
 def test_the_price_is_in_the_question_and_only_a_yes_pays(runs: Runs) -> None:
     questions = {name: runs.question(name) for name in ("paying_yes", "paying_no")}
     assert {one["subject"] for one in questions.values()} == {"Pay 5.25 creative units for this video?"}
-    assert questions["paying_yes"]["body"] == f"**{MODEL}** shall make: *A paper boat sails down a rainy street*"
+    assert questions["paying_yes"]["body"] == f"**{MODEL}** shall make:\n\n> A paper boat sails down a rainy street"
     time.sleep(QUESTION_SECONDS)
     runs.answer("paying_yes", "Approve")
     runs.answer("paying_no", "Reject")
@@ -255,11 +256,12 @@ def test_the_price_is_in_the_question_and_only_a_yes_pays(runs: Runs) -> None:
 def test_the_preview_is_in_the_question_and_only_a_yes_publishes(runs: Runs) -> None:
     for name in ("publishing_yes", "publishing_no"):
         question = runs.question(name)
-        asset_id = runs.xcom(name, "generate", "asset_id")
         assert question["subject"] == "Publish this video?"
+        task = f"dags/approve_before_publishing/runs/{path_of(runs.ids[name])}/tasks/generate"
+        page = f"/{task}/plugin/scenario"
         assert question["body"] == (
-            f"[Watch it in Scenario](https://app.scenario.com/assets?openAssetId={asset_id}): *A paper boat sails down "
-            "a rainy street*"
+            f"[![Watch it](/scenario/{task}/-1/poster)]({page})\n\n[Watch it]({page})\n\n"
+            "> A paper boat sails down a rainy street"
         )
     time.sleep(QUESTION_SECONDS)
     runs.answer("publishing_yes", "Approve")

@@ -494,6 +494,7 @@ def test_the_project_need_not_be_told(scenario_connection: str, sandbox: Sandbox
         ({"login": ""}, "needs a login"),
         ({"host": "ftp://x"}, "must be a host"),
         ({"extra": {"request_timeout": 0}}, "request_timeout"),
+        ({"host": "http://127.0.0.1:9/v1"}, "http://127.0.0.1:9/v1 does not answer as Scenario does."),
     ],
 )
 def test_a_bad_connection_is_told_why(
@@ -504,6 +505,14 @@ def test_a_bad_connection_is_told_why(
     assert not works
     assert words in why
     assert sandbox.api_secret not in why
+
+
+def test_an_address_without_an_api_is_named(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxServer) -> None:
+    elsewhere = f"{sandbox.base_url.removesuffix('/v1')}/v7"
+    monkeypatch.setenv(VARIABLE, json.dumps({**sandbox.connection(), "host": elsewhere}))
+    works, why = ScenarioHook().test_connection()
+    assert not works
+    assert why.startswith(f"There is no Scenario API at {elsewhere}. Check the host")
 
 
 def test_the_asserted_project_is_told(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxServer) -> None:

@@ -57,7 +57,7 @@ def test_a_list_of_them_in_order_with_the_sum_to_the_last_digit(scenario: Sandbo
     assert priced == [
         {"inputs": one, "cost": cost} for one, cost in zip(sets, ["1.3", "0.28", "1.3", "0.28"], strict=True)
     ]
-    assert run.xcoms == {"total": "3.16", "count": 4}
+    assert (run.xcoms["total"], run.xcoms["count"], run.xcoms["scenario"]["max_total_cost"]) == ("3.16", 4, "3.16")
     assert (
         "4 generations would cost 3.16 creative units in all (2 at 0.28, 2 at 1.3) with model_wan-2-1-1-3b; "
         "max_total_cost=3.16. Nothing was bought." in log.text
@@ -70,11 +70,15 @@ def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: Sandbox
     with pytest.raises(exceptions.ScenarioCostLimitError) as caught:
         estimating([LONG, SHORT], max_total_cost=15).execute(run.context)
     assert str(caught.value) == (
-        "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b, more than "
-        "max_total_cost=15 allows. Nothing was bought. Raise max_total_cost or ask for less, then clear the task."
+        "Above max_total_cost=15: the sum is 15.75 creative units.\n"
+        "Nothing was bought.\n"
+        "2 generations would cost 15.75 creative units in all (1 at 2.75, 1 at 13) with model_wan-2-1-1-3b.\n"
+        "Raise max_total_cost or ask for less, then clear the task."
     )
     assert not is_retried(caught.value)
-    assert run.xcoms == {"total": "15.75", "count": 2}
+    page = {"scenario_conn_id": "scenario_default", "project_id": None, "job_ids": [], "max_total_cost": "15"}
+    said = {"message": str(caught.value)}
+    assert run.xcoms == {"total": "15.75", "count": 2, "scenario": page, "scenario_error": said}
     assert "would cost 15.75 creative units in all" in log.text
     assert paid_jobs(scenario) == 0
 
@@ -82,7 +86,7 @@ def test_above_the_limit_the_sum_is_told_and_nothing_is_bought(scenario: Sandbox
 def test_nothing_costs_nothing(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     assert estimating([], max_total_cost=0).execute(run.context) == []
-    assert run.xcoms == {"total": "0", "count": 0}
+    assert (run.xcoms["total"], run.xcoms["count"]) == ("0", 0)
     assert "0 generations would cost 0 creative units in all with" in log.text
 
 
@@ -254,5 +258,5 @@ def test_a_limit_that_templating_loses_is_no_missing_limit(scenario: SandboxServ
 def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
     with DAG("decimals", schedule=None):
         operator = estimating(SHORT, max_total_cost=Decimal("2.7499999999999999999"))
-    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"max_total_cost=2\.7499999999999999999 allows"):
+    with pytest.raises(exceptions.ScenarioCostLimitError, match=r"Above max_total_cost=2\.7499999999999999999:"):
         operator.execute(TaskRun().context)

@@ -295,4 +295,4 @@ def test_log_xcoms_and_ledger_agree_in_many_runs(scenario: SandboxServer, xcoms:
     assert shown > 0.75 * len(stories)
     assert totals["refunded"] > 0
     assert any("Scenario keeps its" in one for story in stories for one in story.said)
-    assert any("more than max_cost=4 allows" in one for story in stories for one in story.said)
+    assert any("Above max_cost=4" in one for story in stories for one in story.said)

@@ -41,6 +41,7 @@ API = (
 KEYLESS = (
     ("GET", "/cdn/assets/{assetId}", cdn.get_original),
     ("GET", "/cdn/assets-transform/{assetId}", cdn.get_transformed),
+    ("GET", "/cdn/thumbnails/{assetId}", cdn.get_thumbnail),
     ("PUT", "/bucket/{uploadId}/{number}", uploads.put_part),
 )
 CONTROL = (

@@ -50,6 +50,7 @@ def asset_record(request: Request, asset: Asset, *, original: bool) -> dict[str,
         "status": asset.status_at(world.clock.now()),
         "properties": asset.properties,
         "metadata": {"kind": asset.kind, "type": asset.source, **asset.metadata},
+        **_thumbnail(request, asset),
         "source": asset.source,
         "privacy": "private",
         "ownerId": world.project_id,
@@ -60,6 +61,13 @@ def asset_record(request: Request, asset: Asset, *, original: bool) -> dict[str,
         "tags": [],
         "editCapabilities": [],
     }
+
+
+def _thumbnail(request: Request, asset: Asset) -> dict[str, Any]:
+    if asset.kind not in ("video", "image"):
+        return {}
+    url = signed_url(request, f"/cdn/thumbnails/{asset.asset_id}")
+    return {"thumbnail": {"assetId": asset.asset_id, "url": url}}
 
 
 def _existing(world: World, asset_id: str) -> Asset | None:

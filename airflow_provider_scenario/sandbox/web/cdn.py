@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError
+from airflow_provider_scenario.sandbox.studio.encoding import write_image
+from airflow_provider_scenario.sandbox.studio.media import first_frame
 from airflow_provider_scenario.sandbox.studio.rendering import skipped_box
 from airflow_provider_scenario.sandbox.web.exchange import world_of
 
@@ -45,6 +47,25 @@ async def get_original(request: Request) -> Response:
 async def get_transformed(request: Request) -> Response:
     """GET and HEAD /cdn/assets-transform/{assetId}: what Scenario made of the file for quicker viewing."""
     return _file(request, TRANSFORMED_END)
+
+
+async def get_thumbnail(request: Request) -> Response:
+    """GET /cdn/thumbnails/{assetId}: the first frame, as a picture."""
+    world = world_of(request)
+    try:
+        world.signer.check(request.url.path, dict(request.query_params), world.clock.server_now())
+        asset = world.assets.get(request.path_params["assetId"])
+    except RefusalError:
+        return Response(status_code=403)
+    path = asset.path.with_suffix(".thumbnail.png")
+    if not path.exists():
+        await asyncio.to_thread(_draw_thumbnail, asset.path, path)
+    return FileResponse(path, media_type="image/png")
+
+
+def _draw_thumbnail(source: Path, path: Path) -> None:
+    frame = first_frame(source)
+    write_image(path, frame.reformat(width=320, height=max(1, round(320 * frame.height / frame.width)), format="rgb24"))
 
 
 def _file(request: Request, ending: bytes) -> Response:

@@ -1,0 +1,1 @@
+"""Pages inside Airflow that show what was made at Scenario."""

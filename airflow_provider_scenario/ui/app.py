@@ -1,0 +1,358 @@
+"""What Airflow's API server answers for the pages. It is imported with the first request, by the API server alone.
+
+Who may see what is Airflow's to say: a task's and a run's page are for who may read the DAG's tasks and XComs, a
+connection's page is for who may read the connection. Airflow's database is let go before Scenario is asked, which may
+take seconds: else a few slow viewers would hold all of its connections.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path as FilePath
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_connection, requires_access_dag
+from airflow.configuration import conf
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import and_, select
+
+from airflow_provider_scenario.api.asset import AssetStatus
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioNotFoundError
+from airflow_provider_scenario.links import PAGE_KEY
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, run_cost_of
+from airflow_provider_scenario.ui import fleet, media, pages
+from airflow_provider_scenario.ui.looks import Access, Kept, Looks, Seen, fresh_asset
+from airflow_provider_scenario.ui.pages import Instance, Source
+
+T = TypeVar("T")
+
+app = FastAPI(title="Scenario", docs_url=None, redoc_url=None, openapi_url=None)
+looks = Looks()
+
+_SCRIPT = (FilePath(__file__).parent / "static" / "scenario.js").read_bytes()
+_MOST_ROWS = 20_000
+"""Rows of Airflow's database that one page reads at most."""
+
+# From Airflow 3.4 on the rows of former tries stand beside that of the last one.
+_OF_LAST_TRY = [TaskInstance.working_set.is_(True)] if hasattr(TaskInstance, "working_set") else []
+
+MAY_SEE_TASKS = [
+    Depends(requires_access_dag(method="GET", access_entity=entity))
+    for entity in (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+]
+MAY_SEE_CONNECTION = [Depends(requires_access_connection("GET"))]
+
+Id = Annotated[str, Path(max_length=250)]
+MapIndex = Annotated[int, Path(ge=-1, le=2**31 - 1)]
+AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+
+
+@app.exception_handler(ScenarioError)
+def say(_: Request, error: ScenarioError) -> JSONResponse:
+    """Say what is wrong in the words that tasks use."""
+    status = 404 if isinstance(error, ScenarioNotFoundError) else 502
+    return JSONResponse({"detail": str(error)}, status, headers=media.PRIVATE)
+
+
+@app.get("/static/scenario.js")
+def script() -> Response:
+    """Give the pages' script: it is the same for all, and holds nothing of anybody."""
+    return Response(_SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@app.get("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}", dependencies=MAY_SEE_TASKS)
+async def task(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex) -> Response:
+    """Tell what one task instance made, or how far it is."""
+    return _private(await _in_thread(_task_page, dag_id, run_id, task_id, map_index))
+
+
+@app.get("/dags/{dag_id}/runs/{run_id}", dependencies=MAY_SEE_TASKS)
+async def run(dag_id: Id, run_id: Id) -> Response:
+    """Tell what a run made, and what it cost."""
+    return _private(await _in_thread(_run_page, dag_id, run_id))
+
+
+@app.get("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/assets/{asset_id}", dependencies=MAY_SEE_TASKS)
+async def asset(
+    request: Request,
+    dag_id: Id,
+    run_id: Id,
+    task_id: Id,
+    map_index: MapIndex,
+    asset_id: AssetId,
+    download: Annotated[bool, Query()] = False,
+    poster: Annotated[bool, Query()] = False,
+) -> Response:
+    """Give a file, if it is one that this task's jobs made."""
+    source = await _in_thread(_source, dag_id, run_id, task_id, map_index)
+    return await _in_thread(_file, source, asset_id, request.headers.get("range"), download, poster)
+
+
+@app.get("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/poster", dependencies=MAY_SEE_TASKS)
+async def poster(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex) -> Response:
+    """Give a small picture of the task's first file: an approval's question can't know the file's id."""
+    source = await _in_thread(_source, dag_id, run_id, task_id, map_index)
+    return await _in_thread(_poster, source)
+
+
+@app.get("/fleet", dependencies=MAY_SEE_CONNECTION)
+async def connections() -> Response:
+    """Name the connections that tasks wait on."""
+    waiting = await _in_thread(_waiting)
+    return _private({"connections": sorted({one.scenario_conn_id for _, one in waiting})})
+
+
+@app.get("/fleet/{connection_id}", dependencies=MAY_SEE_CONNECTION)
+async def connection(connection_id: Id, user: GetUserDep) -> Response:
+    """Tell what waits on a connection, over all DAGs; rows only of DAGs that the user may read."""
+    readable = await anyio.to_thread.run_sync(lambda: get_auth_manager().get_authorized_dag_ids(user=user))
+    return _private(await _in_thread(_fleet_page, connection_id, readable))
+
+
+async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    return await anyio.to_thread.run_sync(work, *arguments, limiter=media.slots())
+
+
+def _private(document: dict[str, Any]) -> Response:
+    return JSONResponse(document, headers=media.PRIVATE)
+
+
+# From Airflow's database. Each function lets go of it before it returns.
+
+
+def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Instance]:
+    """Return task instances with their XComs of some keys; those without any have none."""
+    columns: tuple[Any, ...] = (
+        TaskInstance.dag_id,
+        TaskInstance.run_id,
+        TaskInstance.task_id,
+        TaskInstance.map_index,
+        TaskInstance.state,
+        TaskInstance.rendered_map_index,
+        TaskInstance.try_number,
+        XComModel.key,
+        XComModel.value,
+    )
+    query = (
+        select(*columns)
+        .outerjoin(
+            XComModel,
+            and_(
+                XComModel.dag_id == TaskInstance.dag_id,
+                XComModel.run_id == TaskInstance.run_id,
+                XComModel.task_id == TaskInstance.task_id,
+                XComModel.map_index == TaskInstance.map_index,
+                XComModel.key.in_(list(keys)),
+            ),
+        )
+        .where(*conditions, *_OF_LAST_TRY)
+        .limit(_MOST_ROWS)
+    )
+    with create_session(scoped=False) as session:
+        rows = session.execute(query).all()
+    found: dict[tuple[str, str, str, int], tuple[tuple[Any, ...], dict[str, Any]]] = {}
+    for *place, state, name, try_number, key, value in rows:
+        _, xcoms = found.setdefault(tuple(place), ((state, name, try_number), {}))
+        if key is not None:
+            xcoms[key] = pages.value_of(value)
+    return [
+        Instance(*place, None if state is None else str(state), _own_name(name, place[-1]), try_number, xcoms)
+        for place, ((state, name, try_number), xcoms) in found.items()
+    ]
+
+
+def _own_name(rendered: str | None, map_index: int) -> str | None:
+    """Return what a mapped instance is called; ``None`` where Airflow has just its index."""
+    return None if rendered == str(map_index) else rendered
+
+
+def _of_run(dag_id: str, run_id: str) -> tuple[Any, ...]:
+    return (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+
+
+def _instance(dag_id: str, run_id: str, task_id: str, map_index: int) -> Instance:
+    place = (*_of_run(dag_id, run_id), TaskInstance.task_id == task_id, TaskInstance.map_index == map_index)
+    found = _instances(*place)
+    if not found:
+        raise HTTPException(404, "There is no such task instance.")
+    return found[0]
+
+
+def _source(dag_id: str, run_id: str, task_id: str, map_index: int) -> Source:
+    source = pages.source_of(_instance(dag_id, run_id, task_id, map_index))
+    if source is None or not source.job_ids:
+        raise HTTPException(404, "This task has made nothing at Scenario.")
+    return source
+
+
+_waiting_kept: Kept[list[tuple[Instance, Source]]] = Kept(1)
+
+
+def _waiting() -> list[tuple[Instance, Source]]:
+    """Return the task instances of all DAGs that wait for a job or for a free slot; one look serves all viewers."""
+    kept = _waiting_kept.get("all")
+    if kept is None:
+        pending = TaskInstance.state.in_(("deferred", "running", "up_for_reschedule"))
+        instances = _instances(pending, XComModel.key.is_not(None), keys=(PURCHASES_KEY, PAGE_KEY))
+        kept = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
+        _waiting_kept.put("all", kept, 3.0)
+    return kept
+
+
+def _run_started(dag_id: str, run_id: str) -> datetime.datetime | None:
+    with create_session(scoped=False) as session:
+        query = select(DagRun.queued_at, DagRun.start_date).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        row = session.execute(query).first()
+    if row is None:
+        raise HTTPException(404, "There is no such run.")
+    # A clear moves both on; jobs of before it are read one by one. Scenario's clock may be behind Airflow's.
+    times = [one for one in row if one is not None]
+    return min(times) - datetime.timedelta(minutes=5) if times else None
+
+
+# From Scenario
+
+
+def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
+    instance = _instance(dag_id, run_id, task_id, map_index)
+    source = pages.source_of(instance)
+    facts: list[dict[str, Any]] = []
+    problem = ""
+    if source is not None and source.job_ids:
+        access = Access(source.scenario_conn_id, source.project_id)
+        try:
+            seen = looks.jobs(access, source.job_ids)
+            problem = seen.problem
+            facts = _facts(access, source, seen)
+        except ScenarioError as error:
+            problem = str(error)
+    place = fleet.place_in_line(instance, source, _waiting()) if source and source.waits else None
+    page = pages.task_page(instance, source, facts, place) | {"problem": problem}
+    if not page["files"] and facts:
+        page["files"] = _saved_files(instance, facts[0])
+    return page
+
+
+def _facts(access: Access, source: Source, seen: Seen) -> list[dict[str, Any]]:
+    now = datetime.datetime.now(datetime.UTC)
+    jobs = [(job_id, seen.jobs[job_id]) for job_id in reversed(source.job_ids) if job_id in seen.jobs]
+    assets = looks.assets(access, [one for _, job in jobs if job is not None for one in job.asset_ids])
+    facts = []
+    for job_id, job in jobs:
+        model = looks.model(access, job.model_id) if job is not None and job.model_id else None
+        facts.append(pages.job_facts(job_id, job, source, model=model, assets=assets, now=now))
+    return facts
+
+
+def _saved_files(instance: Instance, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return where tasks of the same run, unmapped or of the same index, have saved a job's files."""
+    wanted = {one["id"] for one in job.get("assets", ())}
+    if not wanted:
+        return []
+    near = TaskInstance.map_index.in_({-1, instance.map_index})
+    others = _instances(
+        *_of_run(instance.dag_id, instance.run_id), near, XComModel.key.is_not(None), keys=(pages.MANIFEST_KEY,)
+    )
+    files = [one for other in others for one in pages.files_of(other.xcoms.get(pages.MANIFEST_KEY))]
+    return [one for one in files if one.get("asset_id") in wanted]
+
+
+def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
+    started = _run_started(dag_id, run_id)
+    keys = (PURCHASES_KEY, PAGE_KEY, pages.TOTAL_KEY)
+    instances = _instances(*_of_run(dag_id, run_id), XComModel.key.is_not(None), keys=keys)
+    sources = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
+    wanted: dict[Access, list[str]] = {}
+    for _, source in sources:
+        wanted.setdefault(Access(source.scenario_conn_id, source.project_id), []).extend(source.job_ids)
+    rows, problems, unread = [], [], 0
+    seen: dict[Access, Seen] = {}
+    for access, job_ids in wanted.items():
+        try:
+            seen[access] = looks.jobs(access, job_ids, started)
+        except ScenarioError as error:
+            seen[access] = Seen({}, str(error))
+        problems += [seen[access].problem] if seen[access].problem else []
+        looks.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
+    for instance, source in sources:
+        access = Access(source.scenario_conn_id, source.project_id)
+        for job_id in source.job_ids:
+            is_seen = job_id in seen[access].jobs
+            unread += not is_seen
+            job = seen[access].jobs.get(job_id)
+            facts = _short(access, source, job_id, job)
+            rows.append(
+                (instance, source, job_id, facts, JobCost.of(_name(instance), job_id, job, source.charged.get(job_id)))
+            )
+    budget, estimate = pages.budget_of(instances)
+    return pages.run_page(rows, budget, estimate) | {"problem": " ".join(problems), "unread": unread}
+
+
+def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict[str, Any]:
+    """Return what a gallery tells of a job: what it knows already, and no inputs."""
+    first = job.asset_ids[:1] if job else ()
+    model = looks.model(access, job.model_id) if job and job.model_id else None
+    facts = pages.job_facts(job_id, job, source, model=model, assets=looks.known_assets(access, first))
+    facts.pop("inputs", None)
+    return facts
+
+
+def _name(instance: Instance) -> str:
+    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
+
+
+def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
+    waiting = [(one, source) for one, source in _waiting() if source.scenario_conn_id == connection_id]
+    midnight = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    jobs: list[Job] = []
+    is_all, problem = True, ""
+    try:
+        jobs, is_all = looks.listed(Access(connection_id), midnight)
+    except ScenarioError as error:
+        problem = str(error)
+    spent = run_cost_of([JobCost.of("", job.id, job) for job in jobs if job.created_at and job.created_at >= midnight])
+    page = fleet.fleet_page(waiting, jobs, readable, time.time())
+    return {**page, "today": spent.to_json(), "is_all": is_all, "problem": problem, "connection": connection_id}
+
+
+def _file(source: Source, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:
+    access = Access(source.scenario_conn_id, source.project_id)
+    seen = looks.jobs(access, source.job_ids)
+    if not pages.made(asset_id, source, seen.jobs):
+        # The same words whether there is such a file or not.
+        raise HTTPException(404, seen.problem or "This task has made no such file.", headers=media.PRIVATE)
+    found = fresh_asset(access, asset_id, original=download)
+    if poster:
+        return _picture(access, found)
+    if found.status is not AssetStatus.SUCCESS:
+        raise HTTPException(503, "Scenario is still making this file.", headers={**media.PRIVATE, "Retry-After": "5"})
+    if conf.get("scenario", "media", fallback="redirect") == "proxy":
+        return media.proxy(access, found, byte_range, download=download)
+    return media.redirect(found)
+
+
+def _poster(source: Source) -> Response:
+    access = Access(source.scenario_conn_id, source.project_id)
+    jobs = looks.jobs(access, source.job_ids).jobs
+    for job_id in reversed(source.job_ids):
+        job = jobs.get(job_id)
+        if job is not None and job.asset_ids:
+            return _picture(access, fresh_asset(access, job.asset_ids[0]))
+    raise HTTPException(404, "This task has made no file yet.", headers=media.PRIVATE)
+
+
+def _picture(access: Access, found: Any) -> Response:
+    if not found.thumbnail_url:
+        raise HTTPException(404, "Scenario has no picture of this file.", headers=media.PRIVATE)
+    return media.poster(access, found)

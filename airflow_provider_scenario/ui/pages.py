@@ -1,0 +1,345 @@
+"""What each page shows, from Airflow's facts and Scenario's. Pure: it asks nobody.
+
+An XCom is the word of whoever may write it: nothing in it is taken for an address, and what has not the shape of an id
+is left out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api.asset import Asset, asset_page
+from airflow_provider_scenario.api.job import Job, JobStatus, job_page, units
+from airflow_provider_scenario.api.model import Model
+from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.exceptions import redact
+from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
+from airflow_provider_scenario.submission.charges import (
+    PURCHASES_KEY,
+    ChargeStatus,
+    JobCost,
+    run_cost_of,
+)
+
+TOTAL_KEY, MANIFEST_KEY = "total", "manifest"
+KEYS = (PURCHASES_KEY, PAGE_KEY, MANIFEST_KEY, ERROR_KEY)
+"""The XComs that a task's page is made of."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_MOST_JOBS = 100
+_LONGEST_VALUE = 500
+_PENDING = ("deferred", "running", "queued", "scheduled", "up_for_reschedule", "restarting")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One task instance, as Airflow's database has it.
+
+    :param name: What Airflow calls it beside its index, such as the prompt; ``None`` without such a name.
+    :param xcoms: The values of its XComs of :data:`KEYS`, by key.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None = None
+    name: str | None = None
+    try_number: int = 0
+    xcoms: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which jobs a task instance has to do with, and by which connection it knows them.
+
+    :param job_ids: The jobs, the last one last.
+    :param charged: What they were charged, in creative units as decimal text, where it was noted.
+    :param waits: Since and until when it waits for a free slot; empty if it does not.
+    :param has_bought: Whether it has bought the jobs. Else it only looks at them.
+    """
+
+    scenario_conn_id: str
+    project_id: str | None
+    job_ids: tuple[str, ...] = ()
+    charged: Mapping[str, str] = field(default_factory=dict)
+    max_cost: str | None = None
+    waits: Mapping[str, float] = field(default_factory=dict)
+    has_bought: bool = True
+
+
+def value_of(stored: Any) -> Any:
+    """Return an XCom's value as it was pushed: Airflow's REST API stores it as the text of its JSON."""
+    if isinstance(stored, str) and stored[:1] in ("{", "[", '"'):
+        try:
+            return json.loads(stored)
+        except ValueError:
+            return stored
+    return stored
+
+
+def source_of(instance: Instance) -> Source | None:
+    """Return what a task instance says it bought or looked at; ``None`` if it says nothing that can be read."""
+    for key in (PURCHASES_KEY, PAGE_KEY):
+        said = _mapping(instance.xcoms.get(key))
+        conn_id, project_id, job_ids = said.get("scenario_conn_id"), said.get("project_id"), said.get("job_ids")
+        if not isinstance(conn_id, str) or not conn_id or len(conn_id) > 250 or not isinstance(job_ids, list):
+            continue
+        waits = {name: float(at) for name, at in _mapping(said.get("waits")).items() if isinstance(at, int | float)}
+        return Source(
+            conn_id,
+            project_id if isinstance(project_id, str) and _ID.fullmatch(project_id) else None,
+            tuple(one for one in job_ids if isinstance(one, str) and _ID.fullmatch(one))[-_MOST_JOBS:],
+            {one: cost for one, cost in _mapping(said.get("charged")).items() if units(cost) is not None},
+            said["max_cost"] if units(said.get("max_cost")) is not None else None,
+            waits if "since" in waits else {},
+            has_bought=key == PURCHASES_KEY,
+        )
+    return None
+
+
+def made(asset_id: str, source: Source, jobs: Mapping[str, Job | None]) -> bool:
+    """Return whether a file is an output of one of the task's jobs, by Scenario's own word."""
+    return any(job is not None and asset_id in job.asset_ids for job in map(jobs.get, source.job_ids))
+
+
+def seconds_left(job: Job, model: Model | None, now: datetime.datetime) -> float | None:
+    """Return how long a job that runs may still take, by its own pace or by what is usual; ``None``: nobody knows."""
+    if job.started_at is None or job.is_finished:
+        return None
+    ran = max((now - job.started_at).total_seconds(), job.running_seconds or 0.0)
+    usual = model.usual.running if model and model.usual else None
+    if usual is not None and ran < usual:
+        return usual - ran
+    return ran / job.progress - ran if job.progress >= 0.1 else None
+
+
+def job_facts(
+    job_id: str,
+    job: Job | None,
+    source: Source,
+    *,
+    model: Model | None = None,
+    assets: Mapping[str, Asset] | None = None,
+    now: datetime.datetime | None = None,
+) -> dict[str, Any]:
+    """Return what a page tells of one job.
+
+    :param job_id: The job.
+    :param job: As Scenario shows it; ``None`` if it does not.
+    :param source: The task that it is of.
+    :param model: The model's record, where it could be read.
+    :param assets: What is known of its files.
+    :param now: The time. Default: do not tell how long it may still take.
+    """
+    charged = source.charged.get(job_id)
+    cost = JobCost.of("", job_id, job, charged)
+    facts: dict[str, Any] = {
+        "id": job_id,
+        "page": job_page(job_id),
+        "money": cost.status.value,
+        "cost": _text(cost.cost),
+    }
+    if job is None:
+        return {**facts, "state": "unknown", "title": "Scenario does not show this job", "words": [_money(cost)]}
+    usual = model.usual if model else None
+    inputs = [
+        _input(name, value, model) for name, value in job.inputs.items() if name not in ("modelId", "prompt", "seed")
+    ]
+    prompt = job.inputs.get("prompt")
+    facts |= {
+        "state": _state(job),
+        "status": str(job.status.value),
+        "percent": round(job.progress * 100),
+        "model_id": job.model_id,
+        "model": model.name if model else job.model_id,
+        "prompt": _plain(prompt) if prompt else None,
+        "seed": None if job.seed is None else str(job.seed),
+        "inputs": sorted(inputs, key=lambda one: not one["given"]),
+        "created_at": job.created_at and job.created_at.isoformat(),
+        "queued_seconds": job.queued_seconds,
+        "running_seconds": job.running_seconds,
+        "usual_running_seconds": usual.running if usual else None,
+        "usual_seconds": usual.total if usual else None,
+        "left_seconds": seconds_left(job, model, now) if now else None,
+        "assets": [_asset(one, (assets or {}).get(one)) for one in job.asset_ids],
+    }
+    return {**facts, "title": _title(job), "words": _words(job, cost, has_bought=source.has_bought)}
+
+
+def task_page(
+    instance: Instance, source: Source | None, jobs: Sequence[Mapping[str, Any]], place: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Return what a task's page shows.
+
+    :param instance: The task instance.
+    :param source: What it says of its jobs.
+    :param jobs: What is told of each job, the last one first.
+    :param place: Its place in the line for a free slot.
+    """
+    error = _mapping(instance.xcoms.get(ERROR_KEY))
+    page: dict[str, Any] = {
+        "state": instance.state,
+        "is_pending": instance.state in _PENDING,
+        "name": instance.name,
+        "try_number": instance.try_number,
+        "connection": source.scenario_conn_id if source else None,
+        "has_bought": bool(source and source.has_bought),
+        "max_cost": source.max_cost if source else None,
+        "jobs": list(jobs),
+        "files": files_of(instance.xcoms.get(MANIFEST_KEY)),
+        "error": redact(error["message"]) if isinstance(error.get("message"), str) else None,
+        "waits": None,
+    }
+    if source and source.waits and page["is_pending"]:
+        page["waits"] = {**source.waits, **(place or {})}
+    return page
+
+
+def files_of(manifest: Any) -> list[dict[str, Any]]:
+    """Return the saved files of a manifest, as far as the page tells of them. They are words, never an address."""
+    rows = _mapping(manifest).get("files")
+    keys = ("uri", "asset_id", "bytes", "width", "height", "duration", "frame_rate", "sha256")
+    return [
+        {key: _plain(row.get(key)) for key in keys if isinstance(row.get(key), str | int | float)}
+        for row in (rows if isinstance(rows, list) else ())[:_MOST_JOBS]
+        if isinstance(row, Mapping)
+    ]
+
+
+def run_page(
+    rows: Iterable[tuple[Instance, Source, str, Mapping[str, Any], JobCost]], budget: str | None, estimate: str | None
+) -> dict[str, Any]:
+    """Return what a run's page shows: each job, and what all of them cost, as ``get_run_cost`` counts it.
+
+    :param rows: The task instance, what it says, the job's id, what is told of the job, and its charge.
+    :param budget: The most that the run may cost, where an estimate was held to it.
+    :param estimate: What it was to cost.
+    """
+    shown: dict[str, dict[str, Any]] = {}
+    costs = []
+    for instance, source, job_id, facts, cost in rows:
+        if source.has_bought:
+            costs.append(cost)
+        if source.has_bought or job_id not in shown:
+            place = {"task_id": instance.task_id, "map_index": instance.map_index, "name": instance.name}
+            is_last = job_id == source.job_ids[-1]
+            shown[job_id] = {**place, "task_state": instance.state, "is_last": is_last, **facts}
+    spent = run_cost_of(costs)
+    by_status = {status: _sum(spent.charges, status) for status in ChargeStatus}
+    return {
+        "jobs": list(shown.values()),
+        "cost": spent.to_json(),
+        "amounts": {status.value: format_units(amount) for status, amount in by_status.items()},
+        "words": str(spent),
+        "budget": budget,
+        "estimate": estimate,
+    }
+
+
+def budget_of(instances: Iterable[Instance]) -> tuple[str | None, str | None]:
+    """Return the sums of what the run's estimates allowed, and of what they had found; ``None`` where there is none."""
+    limits, totals = [], []
+    for instance in instances:
+        limit = units(_mapping(instance.xcoms.get(PAGE_KEY)).get("max_total_cost"))
+        total = units(instance.xcoms.get(TOTAL_KEY)) if limit is not None else None
+        limits += [limit] if limit is not None else []
+        totals += [total] if total is not None else []
+    return (
+        format_units(sum(limits, Decimal(0))) if limits else None,
+        format_units(sum(totals, Decimal(0))) if totals else None,
+    )
+
+
+def _sum(charges: Iterable[JobCost], status: ChargeStatus) -> Decimal:
+    return sum((one.cost for one in charges if one.status is status and one.cost is not None), Decimal(0))
+
+
+def _state(job: Job) -> str:
+    if job.status is JobStatus.SUCCESS:
+        return "done"
+    if job.status in (JobStatus.FAILURE, JobStatus.CANCELED):
+        return "failed"
+    return "queued" if job.status.is_queued else "running"
+
+
+def _title(job: Job) -> str:
+    match job.status:
+        case JobStatus.SUCCESS:
+            return "Done"
+        case JobStatus.CANCELED:
+            return "Canceled at Scenario"
+        case JobStatus.FAILURE:
+            return "Blocked by moderation" if job.is_moderated else "Failed at Scenario"
+        case status if status.is_queued:
+            return "In Scenario's queue"
+        case _:
+            return f"{job.progress:.0%}"
+
+
+def _words(job: Job, cost: JobCost, *, has_bought: bool) -> list[str]:
+    """Return the sentences below the title: Scenario's reason, the money, what to do."""
+    if not job.is_finished:
+        return ["No worker is held while it waits." if has_bought else "", _money(cost)]
+    if job.status is JobStatus.SUCCESS:
+        return []
+    reason = [f"{text.rstrip('.')}." for text in (job.error, job.hint) if text]
+    if job.is_moderated:
+        advice = "There is no retry: change the prompt or the media, then clear the task."
+    else:
+        advice = "A retry, or a clear of the task that bought it, buys a new one."
+    return [*(reason or ["Scenario gave no reason."]), _money(cost), advice]
+
+
+def _money(cost: JobCost) -> str:
+    amount = "An unknown amount" if cost.cost is None else describe_units(cost.cost).capitalize()
+    match cost.status:
+        case ChargeStatus.REFUNDED:
+            return f"{amount} come back: Scenario refunds the job."
+        case ChargeStatus.UNCERTAIN:
+            return f"{amount} were charged. Scenario does not say whether it refunds a canceled job."
+        case ChargeStatus.UNKNOWN:
+            return f"{amount} may have been charged."
+        case _:
+            return f"{amount} are charged."
+
+
+def _input(name: str, value: Any, model: Model | None) -> dict[str, Any]:
+    """Return one input, and whether it differs from what Scenario takes by itself."""
+    record = next((one for one in model.inputs if one.name == name), None) if model else None
+    given = record is None or record.default is None or value != record.default
+    return {"name": name[:100], "value": _plain(value), "given": given}
+
+
+def _asset(asset_id: str, asset: Asset | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"id": asset_id, "page": asset_page(asset_id), "kind": "", "type": ""}
+    if asset is None:
+        return facts
+    sizes = {"bytes": asset.size, "width": asset.width, "height": asset.height, "duration": asset.duration}
+    return {**facts, "kind": asset.kind, "type": asset.mime_type, "frame_rate": asset.frame_rate, **sizes}
+
+
+def _plain(value: Any) -> str:
+    """Return a value as short text, without what a signed address in it would give away."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # Scenario's echo of a whole number may come with a point.
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if text.startswith("data:"):
+        return "data:…"
+    text = redact(text)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else format_units(amount)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    value = value_of(value)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,206 @@
+"""What the pages show, from Airflow's facts and Scenario's."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airflow_provider_scenario.api.job import Job, JobStatus
+from airflow_provider_scenario.api.model import Model, UsualTimes
+from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, ChargeStatus, JobCost, PurchaseSummary
+from airflow_provider_scenario.ui.fleet import fleet_page, place_in_line
+from airflow_provider_scenario.ui.pages import (
+    Instance,
+    Source,
+    budget_of,
+    files_of,
+    job_facts,
+    made,
+    run_page,
+    seconds_left,
+    source_of,
+    task_page,
+)
+
+NOW = datetime.datetime(2026, 11, 20, 12, 1, tzinfo=datetime.UTC)
+BOUGHT = PurchaseSummary("generate", "scenario_default", None, ("job_1", "job_2"), {"job_2": "5.25"}, "6").to_json()
+
+
+def instance(state: str = "success", task_id: str = "generate", map_index: int = -1, **xcoms: Any) -> Instance:
+    return Instance("nightly", "run_1", task_id, map_index, state, xcoms=xcoms)
+
+
+def job(status: str, **facts: Any) -> Job:
+    return Job("job_2", JobStatus(status), **{"cost": Decimal("5.25"), **facts})
+
+
+SOURCE = Source("scenario_default", None, ("job_1", "job_2"), {"job_2": "5.25"}, "6")
+
+
+@pytest.mark.parametrize("stored", [BOUGHT, json.dumps(BOUGHT)], ids=["pushed by a task", "by the REST API"])
+def test_a_tasks_purchases_are_read(stored: Any) -> None:
+    assert source_of(instance(**{PURCHASES_KEY: stored})) == SOURCE
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "s3://a-backend/of/xcoms.json",
+        [],
+        {"scenario_conn_id": "", "job_ids": []},
+        {"scenario_conn_id": 5, "job_ids": []},
+        {"scenario_conn_id": "x", "job_ids": "job_1"},
+    ],
+)
+def test_what_is_no_purchase_is_none(said: Any) -> None:
+    assert source_of(instance(**{PURCHASES_KEY: said})) is None
+
+
+def test_ids_that_are_none_are_left_out() -> None:
+    odd = ["../models", "job_1?x=1", "https://elsewhere.test/", "", 5, None, "x" * 101, "job_2"]
+    said = {"scenario_conn_id": "a", "project_id": "../x", "job_ids": odd, "charged": {"job_2": "much"}}
+    found = source_of(instance(**{PAGE_KEY: said}))
+    assert found == Source("a", None, ("job_2",), has_bought=False)
+
+
+def test_only_an_output_of_the_tasks_own_jobs_is_its_file() -> None:
+    jobs = {
+        "job_2": job("success", asset_ids=("asset_1",)),
+        "job_9": job("success", asset_ids=("asset_9",)),
+        "job_1": None,
+    }
+    assert made("asset_1", SOURCE, jobs)
+    assert not made("asset_9", SOURCE, jobs)
+    assert not made("asset_0", SOURCE, jobs)
+
+
+@pytest.mark.parametrize(
+    ("one", "state", "title", "words"),
+    [
+        (job("queued"), "queued", "In Scenario's queue", "5.25 creative units are charged."),
+        (job("in-progress", progress=0.4), "running", "40%", "No worker is held"),
+        (job("failure", error="Out of memory"), "failed", "Failed at Scenario", "Out of memory."),
+        (job("failure"), "failed", "Failed at Scenario", "5.25 creative units come back"),
+        (job("failure", refund_disabled=True), "failed", "Failed at Scenario", "5.25 creative units are charged."),
+        (job("failure", error="Blocked by content moderation"), "failed", "Blocked by moderation", "There is no retry"),
+        (job("canceled"), "failed", "Canceled at Scenario", "does not say whether it refunds"),
+        (None, "unknown", "Scenario does not show this job", "5.25 creative units may have been charged."),
+    ],
+)
+def test_a_job_tells_its_state_its_money_and_what_to_do(one: Job | None, state: str, title: str, words: str) -> None:
+    facts = job_facts("job_2", one, SOURCE)
+    assert (facts["state"], facts["title"]) == (state, title)
+    assert words in " ".join(facts["words"])
+
+
+def test_no_signed_address_of_an_input_or_an_error_is_shown() -> None:
+    signed = "https://cdn.test/a.mp4?Policy=abc&Signature=def"
+    one = job(
+        "success", inputs={"prompt": signed, "video": signed, "images": [signed], "data": "data:image/png;base64,AA"}
+    )
+    facts = job_facts("job_2", one, SOURCE)
+    page = task_page(
+        instance(**{ERROR_KEY: {"message": signed}, "manifest": {"files": [{"uri": signed}]}}), SOURCE, [facts], None
+    )
+    text = json.dumps(page)
+    assert "cdn.test/a.mp4" in text
+    assert "Signature" not in text
+    assert "base64" not in text
+
+
+@pytest.mark.parametrize(
+    ("ran", "progress", "usual", "left"),
+    [
+        (20, 0.4, 51.0, 31.0),
+        (20, 0.0, 51.0, 31.0),
+        (60, 0.8, 51.0, 15.0),
+        (60, 0.05, 51.0, None),
+        (30, 0.5, None, 30.0),
+    ],
+)
+def test_the_time_left_is_by_what_is_usual_or_by_the_jobs_own_pace(
+    ran: float, progress: float, usual: float | None, left: float | None
+) -> None:
+    model = Model("m", "M", usual=UsualTimes(running=usual))
+    one = job("in-progress", progress=progress, started_at=NOW - datetime.timedelta(seconds=ran))
+    found = seconds_left(one, model, NOW)
+    assert found == (None if left is None else pytest.approx(left))
+
+
+def test_a_run_sums_as_get_run_cost_does() -> None:
+    """A sensor's job is shown, but counts only if the run bought it; one that two tasks name counts once."""
+    looks = Source("scenario_default", None, ("job_7",), has_bought=False)
+    rows = [
+        (instance(), SOURCE, "job_1", {"id": "job_1"}, JobCost("generate", "job_1", ChargeStatus.REFUNDED, Decimal(5))),
+        (
+            instance(),
+            SOURCE,
+            "job_2",
+            {"id": "job_2"},
+            JobCost("generate", "job_2", ChargeStatus.SPENT, Decimal("5.25")),
+        ),
+        (
+            instance(task_id="again"),
+            SOURCE,
+            "job_2",
+            {"id": "job_2"},
+            JobCost("again", "job_2", ChargeStatus.SPENT, Decimal("5.25")),
+        ),
+        (
+            instance(task_id="wait"),
+            looks,
+            "job_7",
+            {"id": "job_7"},
+            JobCost("wait", "job_7", ChargeStatus.SPENT, Decimal(90)),
+        ),
+    ]
+    page = run_page(rows, "60", "15")
+    assert page["cost"]["spent"] == "5.25"
+    assert page["amounts"]["refunded"] == "5"
+    assert [one["id"] for one in page["jobs"]] == ["job_1", "job_2", "job_7"]
+    assert [one["is_last"] for one in page["jobs"]] == [False, True, True]
+
+
+def test_the_budget_is_what_the_estimates_allowed() -> None:
+    estimates = [
+        instance(**{PAGE_KEY: {"max_total_cost": "60"}, "total": "15.75"}),
+        instance(**{PAGE_KEY: {"max_total_cost": "10.5"}, "total": "3"}),
+        instance(total="99"),  # a foreign task's
+    ]
+    assert budget_of(estimates) == ("70.5", "18.75")
+    assert budget_of([instance(total="99")]) == (None, None)
+
+
+def test_a_manifest_gives_words_and_nothing_else() -> None:
+    row = {"uri": "file:///a.mp4", "asset_id": "asset_1", "bytes": 5, "sha256": "aa", "x": "y", "width": None}
+    assert files_of({"files": [row, "odd"]}) == [
+        {"uri": "file:///a.mp4", "asset_id": "asset_1", "bytes": "5", "sha256": "aa"}
+    ]
+    assert files_of({"files": "odd"}) == files_of("odd") == files_of(None) == []
+
+
+def waiting(
+    since: float, task_id: str, dag_id: str = "nightly", conn_id: str = "scenario_default"
+) -> tuple[Instance, Source]:
+    return Instance(dag_id, "run_1", task_id, -1, "deferred"), Source(conn_id, None, waits={"since": since})
+
+
+def test_the_line_is_of_the_same_connection_and_in_the_order_of_arrival() -> None:
+    line = [waiting(3, "c"), waiting(1, "a"), waiting(2, "b"), waiting(0, "x", conn_id="another")]
+    assert place_in_line(*line[0], line) == {"place": 3, "of": 3}
+    assert place_in_line(*line[1], line) == {"place": 1, "of": 3}
+
+
+def test_the_fleet_counts_all_and_shows_what_the_user_may_read() -> None:
+    running = Instance("nightly", "run_1", "generate", -1, "deferred"), Source("scenario_default", None, ("job_2",))
+    jobs = [job("in-progress", progress=0.4), Job("job_other", JobStatus.QUEUED)]
+    page = fleet_page([running, waiting(1, "a", dag_id="secret")], jobs, {"nightly"}, 10.0)
+    assert (page["running"], page["running_ours"], page["waiting_for_slot"], page["hidden"]) == (2, 1, 1, 1)
+    assert [row["task_id"] for row in page["rows"]] == ["generate"]
+    assert "secret" not in json.dumps(page)
