@@ -169,7 +169,7 @@ def clear_locals(error: BaseException) -> None:
         if one is not None and id(one) not in seen:
             seen.add(id(one))
             traceback.clear_frames(one.__traceback__)
-            left += [one.__cause__, one.__context__]
+            left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def _not_retried(error: ScenarioPermanentError) -> Exception:

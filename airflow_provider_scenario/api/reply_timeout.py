@@ -13,6 +13,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from airflow_provider_scenario.exceptions import ScenarioConnectionError
+
 _LOOK_SECONDS = 1.0
 
 _current = threading.local()
@@ -52,7 +54,10 @@ class ReplyTimeout:
 
     def __enter__(self) -> Self:
         # Before anything is sent: a process that may start no more threads must not fail after a purchase.
-        threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
+        try:
+            threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
+        except RuntimeError as error:
+            raise ScenarioConnectionError(f"Nothing was sent to Scenario: {error}.", sent=False) from None
         _current.reply_timeout = self
         return self
 

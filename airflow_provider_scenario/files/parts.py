@@ -11,6 +11,7 @@ import enum
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -30,6 +31,8 @@ ABANDONED = 24 * 3600.0
 
 _LONGEST_BEGINNING = 60
 """Characters, of four bytes at most each: file systems take names of 255 bytes."""
+
+_RANDOM_BYTES = 4
 
 _NO_RENAME = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.EINVAL)
 
@@ -56,12 +59,13 @@ def _lock(handle: int, *, wait: bool = False) -> _Lock:
 
 def part_name(target: P) -> P:
     """Return a name of its own: another process may be writing the same file."""
-    return target.with_name(f"{_beginning(target)}{secrets.token_hex(4)}.part")
+    return target.with_name(f"{_beginning(target)}{secrets.token_hex(_RANDOM_BYTES)}.part")
 
 
 def is_part_of(name: str, target: PurePath) -> bool:
     """Return whether a name may be that of a part of a file."""
-    return name.startswith(_beginning(target)) and name.endswith(".part")
+    beginning = re.escape(_beginning(target))
+    return re.fullmatch(rf"{beginning}[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.part", name) is not None
 
 
 def _beginning(target: PurePath) -> str:

@@ -7,7 +7,8 @@ whole triggerer of Airflow 3.1. What differs between the versions is asked for h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -23,17 +24,20 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseHook, Connection
 
 
-def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] | None:
+def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[str, Any]] | None:
     """Return a connection with its extra, or ``None`` where there surely is none.
 
     :param hook: Whose ``get_connection`` to use.
     :param conn_id: The connection.
-    :raises ScenarioConfigurationError: if it is in an environment variable that can't be read.
+    :raises ScenarioConfigurationError: if its extra is no JSON object, or it is in a variable that can't be read.
     :raises ScenarioTransientError: if it is not known, because something that may hold it does not answer.
     """
     try:
         connection = hook.get_connection(conn_id)
+        _check_extra(connection, conn_id)
         return connection, connection.extra_dejson
+    except ScenarioConfigurationError:
+        raise
     except AirflowNotFoundException:
         fault = _fault_of_backends(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
@@ -43,16 +47,20 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] |
     return None
 
 
-async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, object] | None:
+async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[str, Any]] | None:
     """Return what :func:`read_connection` does, for use on an event loop."""
     from asgiref.sync import sync_to_async
 
     try:
         if not _masks_on_a_loop() or _runs_without_a_supervisor():
             connection = await sync_to_async(hook.get_connection)(conn_id)
+            _check_extra(connection, conn_id)
             return connection, await sync_to_async(lambda: connection.extra_dejson)()
         connection = await hook.aget_connection(conn_id)
+        _check_extra(connection, conn_id)
         return connection, await connection.aextra_dejson()
+    except ScenarioConfigurationError:
+        raise
     except AirflowNotFoundException:
         fault = await sync_to_async(_fault_of_backends)(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
@@ -79,6 +87,20 @@ async def amask_secret(secret: str) -> None:
         await sync_to_async(mask_secret)(secret)
     else:
         await mask(secret)
+
+
+def _check_extra(connection: Connection, conn_id: str) -> None:
+    """Refuse an extra that is no JSON object: Airflow takes it for an empty one, which may name another project."""
+    text = (connection.extra or "").strip()
+    try:
+        is_object = not text or isinstance(json.loads(text), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise ScenarioConfigurationError(
+            f"The extra of the connection {conn_id} must be a JSON object, such as "
+            '{"request_timeout": 60}. Nothing was asked of Scenario.'
+        )
 
 
 def _unreadable(conn_id: str, trouble: str) -> ScenarioTransientError:

@@ -273,12 +273,7 @@ class ScenarioHook(BaseHook):
             await amask_secret(config.api_secret)
         return config
 
-    def _config_from(self, connection: Connection, extra: object) -> ClientConfig:
-        if not isinstance(extra, Mapping):
-            raise ScenarioConfigurationError(
-                f"The extra of the connection {self.scenario_conn_id} must be a JSON object, such as "
-                '{"request_timeout": 60}.'
-            )
+    def _config_from(self, connection: Connection, extra: Mapping[str, Any]) -> ClientConfig:
         where = f"the connection {self.scenario_conn_id}"
         if unknown := sorted(str(name)[:40] for name in extra if name not in _EXTRA_FIELDS):
             self.log.warning(  # A misspelt project_id would buy in another project.

@@ -185,7 +185,7 @@ def _after_search(
 
 
 def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
-    """Return why it is not known which job is the task's; ``None`` if it can, or if the search goes on."""
+    """Return why it is not known which job is the task's; ``None`` if it is known, or if the search goes on."""
     if not found.is_conclusive or (found.jobs and found.is_proof):
         return None
     if len(found.jobs) == 1 and not found.candidates and not (found.jobs[0].has_ended_badly and found.unreadable):
@@ -210,7 +210,8 @@ def doubt_without_seed(jobs: Sequence[Job], unreadable: int) -> str | None:
     """
     if not jobs and not unreadable:
         return None
-    named = ", ".join(job.id for job in jobs) or f"{unreadable} rows that can't be read"
+    rows = "a row that can't be read" if unreadable == 1 else f"{unreadable} rows that can't be read"
+    named = ", ".join(job.id for job in jobs) or rows
     return (
         f"This task may have bought a job that Scenario's job list does not show whole: {named}.\nNothing further was "
         "bought. Look at it in Scenario. Once the list shows its seed, clear the task."

@@ -68,7 +68,7 @@ def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any)
     try:
         return client.send(calls.estimate(model_id, inputs)).cost
     except ScenarioTransientError:
-        log.warning("Scenario did not tell the price of %s just now, so nothing was bought.", model_id)
+        log.warning("The price of %s could not be had just now, so no purchase was sent.", model_id)
         raise
 
 

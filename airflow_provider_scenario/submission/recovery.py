@@ -121,10 +121,9 @@ def _lacks(sent: Mapping[str, Any], job: Job) -> bool:
 
 def recall_from(key: TaskKey) -> datetime.datetime | None:
     """Return from when on the job list shows all that a task instance has bought; ``None`` for all of it."""
-    # A clear sets the start of a finished run anew: its jobs are older.
-    if key.run_started_at is None or key.was_cleared:
-        return None
-    return datetime.datetime.fromtimestamp(max(0.0, key.run_started_at - CLOCK_TOLERANCE), datetime.UTC)
+    # A clear sets the start of a finished run anew: its jobs are older, but not older than the run.
+    since = key.run_after if key.was_cleared else key.run_started_at
+    return None if since is None else datetime.datetime.fromtimestamp(max(0.0, since - CLOCK_TOLERANCE), datetime.UTC)
 
 
 def recall(

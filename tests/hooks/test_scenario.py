@@ -175,6 +175,14 @@ def test_a_field_of_the_extra_that_is_not_used_is_named(
     assert "proj_1" not in said
 
 
+def test_an_extra_that_is_no_json_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow takes it for an empty one: the purchase would be another project's."""
+    connect(monkeypatch, extra='{"project_id": "proj_x",}')
+    with pytest.raises(ScenarioConfigurationError, match=r"extra .*must be a JSON object") as caught:
+        config_of(ScenarioHook())
+    assert "proj_x" not in str(caught.value)
+
+
 def test_an_extra_that_is_no_object_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, extra="[1]")
     with pytest.raises(ScenarioConfigurationError, match=r"extra .*must be a JSON object"):

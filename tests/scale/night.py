@@ -124,7 +124,7 @@ def judge(studio: Studio, night: Night, run_id: str) -> None:
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
         night.wrong.append(f"the report says {reported and reported['spent']}, the ledger {night.spent}")
     logs = studio.logs()
-    for secret in (studio.scenario.api_secret, "X-Amz-Signature", "Authorization: Basic"):
+    for secret in (studio.scenario.api_secret, "Signature=", "Policy=", "Authorization: Basic"):
         if secret in logs:
             night.wrong.append(f"a log holds {secret[:4]}...")
 
