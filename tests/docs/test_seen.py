@@ -1,0 +1,41 @@
+"""The logs and messages that the pages show are those that the code gives."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.pages import PAGES, REPOSITORY, Block, blocks_of
+from tests.docs.stories import STORIES, Stage, plain
+from tests.quick_scenario import scenario
+
+if TYPE_CHECKING:
+    from airflow_provider_scenario.sandbox.server import SandboxServer
+
+__all__ = ["scenario"]
+
+SHOWN = [block for page in PAGES for block in blocks_of(page) if block.story]
+
+
+@pytest.fixture
+def stage(scenario: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage(scenario, tmp_path, monkeypatch)
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.page.stem}-{block.story}")
+def test_what_a_page_shows_is_what_is_seen(block: Block, stage: Stage) -> None:
+    seen = STORIES[block.story](stage).replace(str(stage.folder), "/data")
+    if os.environ.get("WRITE_DOCS"):
+        block.rewrite(seen)
+        return
+    assert plain(block.text) == plain(seen), f"{block.page.relative_to(REPOSITORY)}: make docs-output writes it anew"
+
+
+def test_every_story_is_shown() -> None:
+    assert {block.story for block in SHOWN} == set(STORIES)
