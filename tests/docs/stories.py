@@ -6,10 +6,10 @@ A block of a page names its story in a comment before it, ``<!-- seen: reply_los
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.exceptions import ScenarioJobFailedError
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.estimate import ScenarioEstimateCostOperator
@@ -58,6 +59,8 @@ class Said(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if "outside of the Task Runner" in record.getMessage():
+            return  # Said of the tests, which call an operator without Airflow's task runner.
         level = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
         self.lines.append(f"{level}{record.getMessage()}")
 
@@ -90,6 +93,12 @@ class Stage:
 
     def clip(self, **options: Any) -> Path:
         return draw_clip(self.folder / "clip.mp4", **{"seconds": 1, "width": 64, "height": 36, **options})
+
+    def finish(self, job_id: str) -> None:
+        """Let a job succeed, and wait until its video is drawn."""
+        self.scenario.set_job(job_id)
+        while any(one["jobId"] == job_id and one["status"] != "success" for one in self.scenario.ledger()["entries"]):
+            time.sleep(0.02)
 
     def bill(self) -> str:
         totals = self.scenario.ledger()["totals"]
@@ -132,17 +141,21 @@ def plain(text: str, stage: Stage | None = None) -> str:
     if stage is not None:
         text = text.replace(str(stage.folder), "/data")
     for pattern, word in (
+        (r"(?m)^(Job job_\w+): (pending|queued|warming-up|in-progress|finalizing)\b.*$", r"\1: (progress)"),
+        (r"(?m)^(Rejoining job \w+ )\([\w-]+\)", r"\1(…)"),
         (r"\b(job|asset|upload|proj)_[A-Za-z0-9]{24}\b", r"\1_…"),
         (r"\b\d+(\.\d+)? (s|MB/s|kB/s|bytes/s)\b", r"… \2"),
         (r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC", "… UTC"),
         (r"\bseed \d+|\"seed\": \d+", "seed …"),
         (r"\b[0-9a-f]{64}\b", "…"),
+        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "…"),
         (r"\b(bytes|byte)(\":)? \d+", r"\1 …"),
         (r"\d[\d,]* (bytes|MB|kB)\b", r"… \1"),
         (r"127\.0\.0\.1:\d+|localhost:\d+", "127.0.0.1:…"),
     ):
         text = re.sub(pattern, word, text)
-    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return "\n".join(line for number, line in enumerate(lines) if number == 0 or line != lines[number - 1])
 
 
 # --- The promises
@@ -155,7 +168,7 @@ def worker_dies(stage: Stage) -> str:
     stage.say("--- try 1")
     deferral(generating(deferrable=True), run.context)
     stage.say("--- the worker is killed; Airflow starts try 2")
-    stage.scenario.set_job(run.record["job_id"])
+    stage.finish(run.record["job_id"])
     generating(deferrable=True).execute(run.retry())
     stage.say(f"--- {stage.bill()}")
     return stage.told()
@@ -261,7 +274,7 @@ def waits_without_a_worker(stage: Stage) -> str:
     deferred = deferral(generating(deferrable=True), run.context)
     stage.say("--- triggerer, no worker held")
     resumed(generating(deferrable=True), deferred, run.context)
-    return stage.told().replace("\nJob job", "\nJob job")
+    return stage.told()
 
 
 @story
@@ -419,6 +432,32 @@ def dry_run_bought(stage: Stage) -> None:
     ScenarioEstimateCostOperator(task_id="estimate", model_id=MODEL, inputs={"prompt": "A fox"}).execute(
         transfer_context(TaskRun(has_store=True))
     )
+
+
+@story
+def run_cost(stage: Stage) -> str:
+    from types import SimpleNamespace
+
+    from airflow.sdk.execution_time import task_runner
+
+    from airflow_provider_scenario.run_cost import get_run_cost
+    from tests.operators.test_run_cost import XComs
+
+    xcoms = XComs()
+    stage.patch.setattr(task_runner, "XCom", xcoms)
+    for number, prompt in enumerate(("A fox", "A kite [fail]")):
+        task = TaskRun(map_index=number, shelf=xcoms.shelves.setdefault(("run_1", "generate"), {}))
+        with contextlib.suppress(ScenarioJobFailedError):
+            generating(prompt=prompt).execute(task.context)
+    report = {"ti": TaskRun(shelf={}).ti, "dag": SimpleNamespace(task_ids={"generate"})}
+    spent = get_run_cost(report)
+    return f"{spent}\n{json.dumps(spent.to_json(), indent=2)}"
+
+
+@story
+def within_budget(stage: Stage) -> str:
+    generating(max_cost="13").execute(TaskRun().context)
+    return stage.told()
 
 
 # --- Jobs
