@@ -46,16 +46,18 @@ class Upload(BaseHTTPRequestHandler):
         form = email.message_from_bytes(head + body, policy=email.policy.HTTP)
         fields: dict[str, str] = {}
         for part in form.iter_parts():
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
             if part.get_filename():
-                self.server.files[str(part.get_filename())] = part.get_payload(decode=True)
+                self.server.files[str(part.get_filename())] = content
             else:
-                fields[str(part.get_param("name", header="content-disposition"))] = part.get_payload(decode=True).decode()
+                fields[str(part.get_param("name", header="content-disposition"))] = content.decode()
         self.server.fields.append(fields)
         self.server.users.add(self.headers["Authorization"])
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         pass
 
 

@@ -36,14 +36,18 @@ SHOWN_OF = {
 }
 """What is public in modules that hold more than that."""
 
-INHERITED = ("execute", "execute_complete", "execute_when_free", "resume_execution", "on_kill", "poke", "serialize")
-INHERITED += ("run", "evaluate", "deserialize", "api_inputs", "argument_name", "get_link", "from_json")
+INHERITED = re.compile(
+    r"execute(_complete|_when_free)?|resume_execution|on_kill|poke|serialize|deserialize|run|evaluate|api_inputs"
+    r"|argument_name|get_link|from_json"
+)
 """Methods that Airflow or this package calls, not an author."""
 
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file's name."""
-    package = griffe.load(PACKAGE, search_paths=[str(REPOSITORY)], docstring_parser="sphinx", docstring_options={"warnings": False})
+    package = griffe.load(
+        PACKAGE, search_paths=[str(REPOSITORY)], docstring_parser="sphinx", docstring_options={"warnings": False}
+    )
     made = {
         f"{name}.md": _page(title, [package[module] for module in modules], modules)
         for name, (title, modules) in PAGES.items()
@@ -83,7 +87,7 @@ def _class(shown: griffe.Object) -> list[str]:
         parts.append(f"Derives from {', '.join(f'`{base}`' for base in public)}.\n")
     parts += _text_of(shown)
     for member in shown.members.values():
-        if isinstance(member, griffe.Alias) or member.name.startswith("_") or member.name in INHERITED:
+        if isinstance(member, griffe.Alias) or member.name.startswith("_") or INHERITED.fullmatch(member.name):
             continue
         if member.is_function:
             parts += _function(member, "###")

@@ -1,7 +1,8 @@
 """Builds, checks and publishes a release: `make release`.
 
 Nothing is published unless INDEX_URL names a package index. Twine reads TWINE_USERNAME and TWINE_PASSWORD itself.
-The long description is the README with its links made absolute below REPOSITORY_URL: relative ones are dead on an index.
+The long description is the README with its links made absolute below REPOSITORY_URL: on an index relative ones are
+dead.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class NotReadyError(Exception):
 def version_of(source: Path) -> str:
     """Return the version that the package gives itself."""
     text = (source / "airflow_provider_scenario" / "__init__.py").read_text()
-    return re.findall(r'^__version__ = "(.+)"$', text, flags=re.MULTILINE)[0]
+    return str(re.findall(r'^__version__ = "(.+)"$', text, flags=re.MULTILINE)[0])
 
 
 def check_changelog(source: Path) -> None:
@@ -62,7 +63,8 @@ def prepare(source: Path, folder: Path, repository_url: str) -> None:
         return
     readme, project = folder / "README.md", folder / "pyproject.toml"
     readme.write_text(with_absolute_links(readme.read_text(), repository_url, f"v{version_of(source)}"))
-    urls = f'[project.urls]\nSource = "{repository_url}"\nChangelog = "{repository_url.rstrip("/")}/blob/main/CHANGELOG.md"'
+    base = repository_url.rstrip("/")
+    urls = f'[project.urls]\nSource = "{base}"\nChangelog = "{base}/blob/main/CHANGELOG.md"'
     project.write_text(project.read_text().replace("[project.urls]", urls))
 
 
@@ -82,7 +84,15 @@ def release(source: Path, dist: Path, *, repository_url: str = "", index_url: st
     files = sorted(dist.iterdir())
     run("twine", "check", "--strict", *map(str, files))
     if index_url:
-        run("twine", "upload", "--non-interactive", "--disable-progress-bar", "--repository-url", index_url, *map(str, files))
+        run(
+            "twine",
+            "upload",
+            "--non-interactive",
+            "--disable-progress-bar",
+            "--repository-url",
+            index_url,
+            *map(str, files),
+        )
     return files
 
 

@@ -13,7 +13,6 @@ import sys
 import tomllib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -23,9 +22,6 @@ from tests.docs.pages import PAGES, REFERENCE, REPOSITORY, Block, blocks_of
 from tests.quick_scenario import scenario
 from tests.this_airflow import dag_serialization, has_retry_policies
 
-if TYPE_CHECKING:
-    from airflow_provider_scenario.sandbox.server import SandboxServer
-
 __all__ = ["scenario"]
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -33,7 +29,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 SIGNATURE = re.compile(r"(async )?\w+\(")
 
 
-def of(*languages: str) -> Any:
+def of(*languages: str) -> pytest.MarkDecorator:
     chosen = [block for block in BLOCKS if block.language in languages]
     return pytest.mark.parametrize("block", chosen, ids=[block.id for block in chosen])
 
@@ -47,18 +43,16 @@ def test_no_block_is_of_an_unknown_kind() -> None:
 
 
 @of("python")
-def test_python(
-    block: Block, scenario: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
-) -> None:
+@pytest.mark.usefixtures("scenario")
+def test_python(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A DAG file is parsed as Airflow does, and survives its database; other code is run."""
     if block.page in REFERENCE:
         compile(block.text, block.id, "exec")
         return
     needs_new = "start_from_trigger" in block.text and not has_retry_policies()
     monkeypatch.chdir(tmp_path)
-    names = {} if needs_new else run(block.text, tmp_path)
+    dags = [] if needs_new else dags_of(block.text, tmp_path)
     if "with DAG(" in block.text and not needs_new:
-        dags = dags_of(names)
         assert dags, "the block makes no DAG"
         for dag in dags:
             assert dag.tasks
@@ -66,7 +60,8 @@ def test_python(
             assert sorted(stored.task_ids) == sorted(dag.task_ids)
 
 
-def run(code: str, folder: Path) -> dict[str, Any]:
+def dags_of(code: str, folder: Path) -> list[DAG]:
+    """Run a block, and return the DAGs that it made."""
     path = folder / "page_block.py"
     path.write_text(code)
     spec = importlib.util.spec_from_file_location("page_block", path)
@@ -84,11 +79,7 @@ def run(code: str, folder: Path) -> dict[str, Any]:
         warnings.simplefilter("error")
         patch.setattr(DAG, "__enter__", entered)
         spec.loader.exec_module(module)
-    return {**vars(module), "__dags__": made}
-
-
-def dags_of(names: dict[str, Any]) -> list[DAG]:
-    return list(names["__dags__"])
+    return made
 
 
 # --- What is shown

@@ -63,5 +63,5 @@ def test_the_readme_counts_right() -> None:
 def test_the_versions_are_those_of_the_matrix(version: str) -> None:
     matrix = (REPOSITORY / "tests" / "e2e" / "matrix.py").read_text()
     assert f'Release("{version}"' in matrix
-    assert matrix.count("Release(\"") == 4
+    assert matrix.count('Release("') == 4
     assert version in (FOLDER / "airflow-versions.md").read_text()

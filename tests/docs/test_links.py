@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from tests.docs.pages import PAGES, REPOSITORY, WRITTEN
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 EXTERNAL = {"www.scenario.com", "docs.scenario.com", "semver.org"}
 """Public pages that may be named."""

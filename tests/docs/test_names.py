@@ -16,7 +16,12 @@ from tools.reference import pages
 
 INFO = get_provider_info()
 MODULES = [
-    *(module for kind in ("hooks", "operators", "sensors", "triggers") for row in INFO[kind] for module in row["python-modules"]),  # noqa: E501
+    *(
+        module
+        for kind in ("hooks", "operators", "sensors", "triggers")
+        for row in INFO[kind]
+        for module in row["python-modules"]
+    ),
     *(row["python-module"] for row in INFO["transfers"]),
     "airflow_provider_scenario.retry_policy",
     "airflow_provider_scenario.run_cost",
@@ -32,9 +37,7 @@ def public_names() -> set[str]:
         exported = getattr(module, "__all__", None)
         own = {key for key, one in vars(module).items() if inspect.isclass(one) and one.__module__ == name}
         names |= set(exported) if exported else {key for key in own if not key.startswith("_")}
-    verbs = {
-        name for name, one in vars(ScenarioHook).items() if inspect.isfunction(one) and not name.startswith("_")
-    }
+    verbs = {name for name, one in vars(ScenarioHook).items() if inspect.isfunction(one) and not name.startswith("_")}
     return names | verbs
 
 
@@ -55,8 +58,14 @@ def test_the_reference_is_that_of_todays_docstrings() -> None:
 
 def test_every_error_has_a_row_in_troubleshooting() -> None:
     text = (FOLDER / "troubleshooting.md").read_text()
-    classes = [one for one in vars(exceptions).values() if inspect.isclass(one) and issubclass(one, exceptions.ScenarioError)]  # noqa: E501
-    raised = [one.__name__ for one in classes if one.__bases__ != (Exception,) and one.__base__ is not exceptions.ScenarioError]  # noqa: E501
+    classes = [
+        one for one in vars(exceptions).values() if inspect.isclass(one) and issubclass(one, exceptions.ScenarioError)
+    ]
+    raised = [
+        one.__name__
+        for one in classes
+        if one.__bases__ != (Exception,) and one.__base__ is not exceptions.ScenarioError
+    ]
     assert [name for name in raised if f"| `{name}` |" not in text] == []
 
 

@@ -43,7 +43,12 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def shell(command: str, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        ["bash", "-ec", command], env=environment, cwd=environment["HOME"], capture_output=True, text=True, timeout=STEP_SECONDS
+        ["bash", "-ec", command],
+        env=environment,
+        cwd=environment["HOME"],
+        capture_output=True,
+        text=True,
+        timeout=STEP_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

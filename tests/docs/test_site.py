@@ -10,14 +10,18 @@ import pytest
 
 from tests.docs.pages import REFERENCE, REPOSITORY, WRITTEN
 from tools import site
-from tools.site import build, llms_txt
+from tools.site import build
 
 
 def test_every_page_is_on_the_site_and_asks_no_other_host(tmp_path: Path) -> None:
     assert build(tmp_path / "docs", tmp_path / "site") == 0
     for page in (*WRITTEN, *REFERENCE):
         name = page.relative_to(REPOSITORY / "docs").with_suffix("")
-        html = tmp_path / "site" / ("index.html" if name.name == "index" and name.parent == Path() else f"{name}/index.html")
+        html = (
+            tmp_path
+            / "site"
+            / ("index.html" if name.name == "index" and name.parent == Path() else f"{name}/index.html")
+        )
         if name.name == "index" and name.parent != Path():
             html = tmp_path / "site" / name.parent / "index.html"
         text = html.read_text()
