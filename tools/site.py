@@ -86,10 +86,12 @@ class Stage:
                 return match[0]
             file = (page.parent / link).resolve()
             if file.is_relative_to(DOCS):
-                return match[0]  # Zensical says itself if it leads to nothing.
-            if not file.is_file():
+                place = self.folder / self._place_of(file)  # Zensical says itself if it leads to nothing.
+            elif file.is_file():
+                place = self.add(file)
+            else:
                 raise LinkError(f"{page.relative_to(REPOSITORY)} links to {link}, which is no file.")
-            staged = os.path.relpath(self.add(file), target.parent)
+            staged = os.path.relpath(place, target.parent)
             return f"{match[1]}{staged}{'#' + anchor if anchor else ''}{match[3]}"
 
         parts = FENCE.split(page.read_text())

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
 MODEL = "model_wan-2-1-1-3b"
+PROGRESS = r"(?m)^Job job_\w+: (pending|queued|warming-up|in-progress|finalizing)[,.].*\n"
+"""How often a job is looked at before it ends differs from run to run."""
 SPEAKERS = (
     ScenarioGenerateOperator,
     ScenarioEstimateCostOperator,
@@ -136,7 +138,9 @@ def plain(text: str, stage: Stage | None = None) -> str:
     if stage is not None:
         text = text.replace(str(stage.folder), "/data")
     for pattern, word in (
-        (r"(?m)^(Job job_\w+): (pending|queued|warming-up|in-progress|finalizing)\b.*$", r"\1: (progress)"),
+        (PROGRESS, ""),
+        (r"(?m)^(Job job_\w+: )[\w-]+(?= for [\d.]+ creative units, assets none yet)", r"\1(…)"),
+        (r"(?m)^(Job job_\w+: success), ran for .*$", r"\1."),
         (r"(?m)^(Rejoining job \w+ )\([\w-]+\)", r"\1(…)"),
         (r"\b(job|asset|upload|proj)_[A-Za-z0-9]{24}\b", r"\1_…"),
         (r"\b\d[\d.]* (s|MB/s|kB/s|bytes/s)\b", "…"),
@@ -149,8 +153,7 @@ def plain(text: str, stage: Stage | None = None) -> str:
         (r"127\.0\.0\.1:\d+|localhost:\d+", "127.0.0.1:…"),
     ):
         text = re.sub(pattern, word, text)
-    lines = [line.rstrip() for line in text.strip().splitlines()]
-    return "\n".join(line for number, line in enumerate(lines) if number == 0 or line != lines[number - 1])
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 def reframing(video: Path, **arguments: Any) -> ScenarioWan22ReframeOperator:
