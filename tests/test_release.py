@@ -90,7 +90,7 @@ def test_what_is_published_is_what_was_built(
 ) -> None:
     monkeypatch.setenv("TWINE_USERNAME", "publisher")
     monkeypatch.setenv("TWINE_PASSWORD", "of the test")
-    files = release(source, tmp_path / "dist", repository_url=HOME, index_url=index.url)
+    files = release(source, tmp_path / "dist", repository_url=HOME, index_url=index.url, tag=f"v{__version__}")
     wheel, sdist = sorted(files, key=lambda file: file.suffix, reverse=True)
     assert (wheel.suffix, sdist.name) == (".whl", f"airflow_provider_scenario-{__version__}.tar.gz")
     assert index.files == {file.name: file.read_bytes() for file in files}
@@ -114,6 +114,12 @@ def test_a_version_without_a_date_is_not_published(index: Index, source: Path, t
     (source / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
     with pytest.raises(NotReadyError, match=r"CHANGELOG\.md has no heading"):
         release(source, tmp_path / "dist", repository_url=HOME, index_url=index.url)
+    assert index.files == {}
+
+
+def test_a_tag_of_another_version_is_not_published(index: Index, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotReadyError, match=r"The tag v9\.9\.9 is not that of version"):
+        release(source, tmp_path / "dist", repository_url=HOME, index_url=index.url, tag="v9.9.9")
     assert index.files == {}
 
 

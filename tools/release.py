@@ -39,6 +39,15 @@ def check_changelog(source: Path) -> None:
         raise NotReadyError(f"CHANGELOG.md has no heading such as '## {version} (2026-01-31)'. Nothing was published.")
 
 
+def check_tag(source: Path, tag: str) -> None:
+    """Refuse a tag that is not that of the version.
+
+    :raises NotReadyError: if it is not.
+    """
+    if tag and tag != f"v{version_of(source)}":
+        raise NotReadyError(f"The tag {tag} is not that of version {version_of(source)}. Nothing was published.")
+
+
 def with_absolute_links(text: str, repository_url: str, tag: str) -> str:
     """Return a README whose links lead to the repository's pages at a tag."""
     base = repository_url.rstrip("/")
@@ -68,11 +77,12 @@ def prepare(source: Path, folder: Path, repository_url: str) -> None:
     project.write_text(project.read_text().replace("[project.urls]", urls))
 
 
-def release(source: Path, dist: Path, *, repository_url: str = "", index_url: str = "") -> list[Path]:
+def release(source: Path, dist: Path, *, repository_url: str = "", index_url: str = "", tag: str = "") -> list[Path]:
     """Build and check, then publish if an index is given; return the files.
 
     :raises NotReadyError: if something is missing.
     """
+    check_tag(source, tag)
     if index_url:
         check_changelog(source)
         if not repository_url:
@@ -103,7 +113,7 @@ def run(module: str, *arguments: str) -> None:
 
 def main() -> int:
     """Run it from the command line."""
-    urls = {name: os.environ.get(name.upper(), "") for name in ("repository_url", "index_url")}
+    urls = {name: os.environ.get(name.upper(), "") for name in ("repository_url", "index_url", "tag")}
     try:
         files = release(REPOSITORY, REPOSITORY / "dist", **urls)
     except NotReadyError as error:

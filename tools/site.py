@@ -24,6 +24,9 @@ PICTURES = (".svg", ".png", ".jpg", ".webp")
 LANGUAGES = {".py": "python", ".md": "markdown", ".toml": "toml", ".json": "json"}
 LINK = re.compile(r"(?<!`)(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
+OTHER_HOST = re.compile(
+    r"<(?:script|img|iframe)[^>]+src=\"?https?://|<link[^>]+rel=\"?(?:stylesheet|preconnect)[^>]+http"
+)
 
 NAVIGATION = (
     ("Start", ("index", "quick-start", "main-job", "connection", "troubleshooting")),
@@ -171,6 +174,9 @@ def build(staged: Path = STAGED, site: Path = SITE) -> int:
     for page in staged.rglob("*.md"):  # The pages' own text, which llms.txt names.
         shutil.copy(page, (site / page.relative_to(staged)).with_suffix(".md"))
     shutil.copy(staged / "llms.txt", site / "llms.txt")
+    if asking := [page for page in site.rglob("*.html") if OTHER_HOST.search(page.read_text())]:
+        print(f"{asking[0]} would ask another host for a script, a style or a picture.", file=sys.stderr)
+        return 1
     print(f"{len(list(staged.rglob('*.md')))} pages are in {os.path.relpath(site)}/index.html")
     return 0
 

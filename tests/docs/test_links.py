@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ EXTERNAL = {"www.scenario.com", "docs.scenario.com", "semver.org"}
 """Public pages that may be named."""
 
 
+@functools.cache
 def tokens_of(page: Path) -> list[Token]:
     blocks = MarkdownIt("commonmark").enable("table").parse(page.read_text())
     return [each for block in blocks for each in (block, *(block.children or ()))]
@@ -29,6 +31,7 @@ def links_of(page: Path) -> list[str]:
     return [str(link) for link in found if link]
 
 
+@functools.cache
 def anchors_of(page: Path) -> list[str]:
     """Return the anchors of a page's headings, as repository pages and the site make them."""
     lines = MarkdownIt("commonmark").parse(page.read_text())

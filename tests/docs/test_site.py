@@ -1,48 +1,54 @@
-"""`make docs` builds the whole site, and stops at a link that leads to nothing."""
+"""The site's pages are staged with all that they link to. `make docs` builds them, and is a part of `.ci/run`."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import REFERENCE, REPOSITORY, WRITTEN
+from tests.docs.test_links import anchors_of, links_of
 from tools import site
-from tools.site import build
+from tools.site import LinkError, Stage, llms_txt
 
 
-def test_every_page_is_on_the_site_and_asks_no_other_host(tmp_path: Path) -> None:
-    assert build(tmp_path / "docs", tmp_path / "site") == 0
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "docs"
+    Stage(folder).fill()
+    return folder
+
+
+def test_every_page_is_there(staged: Path) -> None:
     for page in (*WRITTEN, *REFERENCE):
-        name = page.relative_to(REPOSITORY / "docs").with_suffix("")
-        html = (
-            tmp_path
-            / "site"
-            / ("index.html" if name.name == "index" and name.parent == Path() else f"{name}/index.html")
-        )
-        if name.name == "index" and name.parent != Path():
-            html = tmp_path / "site" / name.parent / "index.html"
-        text = html.read_text()
-        assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"?https?://", text)
-        assert not re.findall(r"<link[^>]+(?:stylesheet|preconnect)[^>]+https?://", text)
-    index = (tmp_path / "site" / "llms.txt").read_text()
-    named = re.findall(r"\]\(([\w/.-]+\.md)\)", index)
+        assert (staged / page.relative_to(REPOSITORY / "docs")).exists()
+
+
+def test_every_link_leads_to_a_staged_page(staged: Path) -> None:
+    for page in staged.rglob("*.md"):
+        for link in links_of(page):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if "://" in link:
+                continue
+            assert target.is_relative_to(staged), (page, link)
+            assert target.exists(), (page, link)
+            assert not anchor or anchor in anchors_of(target), (page, link)
+
+
+def test_llms_txt_names_every_page(staged: Path) -> None:
+    text = llms_txt(staged)
+    named = re.findall(r"^- \[.+\]\(([\w/.-]+\.md)\): \S", text, re.MULTILINE)
     assert {str(page.relative_to(REPOSITORY / "docs")) for page in (*WRITTEN, *REFERENCE)} <= set(named)
-    assert all((tmp_path / "site" / name).exists() for name in named)
+    assert all((staged / name).exists() for name in named)
 
 
-@pytest.mark.parametrize("link", ["nothing.md", "costs.md#no-such-heading", "../nothing.py"])
-def test_a_dead_link_stops_it(
-    link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_link_to_no_file_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = tmp_path / "docs"
-    (pages / "reference").mkdir(parents=True)
-    shutil.copy(REPOSITORY / "docs" / "security.md", pages / "index.md")
-    (pages / "index.md").write_text(f"# Index\n\nA [link]({link}).\n")
-    (pages / "costs.md").write_text("# Costs\n\nNothing.\n")
+    pages.mkdir()
+    (pages / "index.md").write_text("# Index\n\nA [link](../nothing.py).\n")
     monkeypatch.setattr(site, "DOCS", pages)
     monkeypatch.setattr(site, "REPOSITORY", tmp_path)
-    assert build(tmp_path / "build" / "docs", tmp_path / "build" / "site") == 1
-    assert re.search(r"does not exist|is no file", re.sub(r"\x1b\[[\d;]*m", "", capfd.readouterr().err))
+    with pytest.raises(LinkError, match=r"docs/index\.md links to \.\./nothing\.py, which is no file"):
+        Stage(tmp_path / "build").fill()
