@@ -103,10 +103,17 @@ class Stage:
 
 
 STORIES: dict[str, Callable[[Stage], str]] = {}
+REMEMBERING: set[str] = set()
 
 
 def story(play: Callable[[Stage], str]) -> Callable[[Stage], str]:
     STORIES[play.__name__] = play
+    return play
+
+
+def remembering(play: Callable[[Stage], str]) -> Callable[[Stage], str]:
+    """A story of an Airflow that keeps a record (3.3 and later): others can't play it."""
+    REMEMBERING.add(play.__name__)
     return play
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.stage import Stage, generating, raised, story
+from tests.docs.stage import Stage, generating, raised, remembering, story
 from tests.task_run import TaskRun, deferral, event_of
 
 
@@ -28,6 +28,7 @@ def too_slow(stage: Stage) -> None:
     generating(prompt="A boat [stuck]", timeout=0.3).execute(TaskRun().context)
 
 
+@remembering
 @raised
 def changed_inputs(stage: Stage) -> None:
     stage.scenario.configure(job_seconds=60)
@@ -36,6 +37,7 @@ def changed_inputs(stage: Stage) -> None:
     generating(prompt="A ship", on_changed_inputs="fail").execute(run.retry())
 
 
+@remembering
 @story
 def changed_inputs_bought(stage: Stage) -> str:
     stage.scenario.configure(job_seconds=60)
@@ -46,6 +48,7 @@ def changed_inputs_bought(stage: Stage) -> str:
     return stage.said.lines[0]
 
 
+@remembering
 @raised
 def lost_submission(stage: Stage) -> None:
     stage.scenario.add_fault("drop_before", method="POST", path="/generate/", times=None)
@@ -61,6 +64,7 @@ def two_jobs_may_be_it(stage: Stage) -> None:
     generating(**asked).execute(TaskRun(has_store=False).retry())
 
 
+@remembering
 @story
 def triggerer_without_the_connection(stage: Stage) -> str:
     stage.patch.setattr("airflow_provider_scenario.polling.wait.REFUSED_FOR", 0.5)

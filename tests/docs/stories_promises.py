@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tests.docs.stage import Stage, generating, raised, saving, story
+from tests.docs.stage import Stage, generating, raised, remembering, saving, story
 from tests.task_run import TaskRun, deferral, resumed
 
 
+@remembering
 @story
 def worker_dies(stage: Stage) -> str:
     stage.scenario.configure(job_seconds=60)
@@ -21,6 +22,7 @@ def worker_dies(stage: Stage) -> str:
     return stage.told()
 
 
+@remembering
 @story
 def reply_lost(stage: Stage) -> str:
     stage.scenario.add_fault("drop_after", method="POST", path="/generate/")
@@ -41,6 +43,7 @@ def no_record(stage: Stage) -> str:
     return stage.told()
 
 
+@remembering
 @story
 def cleared_while_running(stage: Stage) -> str:
     stage.scenario.configure(job_seconds=60)
@@ -52,6 +55,7 @@ def cleared_while_running(stage: Stage) -> str:
     return stage.told()
 
 
+@remembering
 @story
 def cleared_after_success(stage: Stage) -> str:
     run = TaskRun(has_store=True)
@@ -61,6 +65,7 @@ def cleared_after_success(stage: Stage) -> str:
     return stage.said.lines[0]
 
 
+@remembering
 @story
 def cleared_to_reuse(stage: Stage) -> str:
     run = TaskRun(has_store=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import PAGES, REPOSITORY, Block, blocks_of
-from tests.docs.stories import STORIES, Stage, plain
+from tests.docs.stories import REMEMBERING, STORIES, Stage, plain
 from tests.quick_scenario import scenario
+from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -30,7 +31,11 @@ def stage(scenario: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return made
 
 
-@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.page.stem}-{block.story}")
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(one, marks=[needs_task_state_store] if one.story in REMEMBERING else []) for one in SHOWN],
+    ids=[f"{block.page.stem}-{block.story}" for block in SHOWN],
+)
 def test_what_a_page_shows_is_what_is_seen(block: Block, stage: Stage) -> None:
     if block.story not in TOLD:
         TOLD[block.story] = STORIES[block.story](stage).replace(str(stage.folder), "/data")
