@@ -1,7 +1,7 @@
 # `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui load chaos scale matrix matrix-quick lint clean
+.PHONY: help demo test ui load chaos scale matrix matrix-quick lint docs docs-output reference release clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,6 +23,10 @@ help:
 	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=20 is shorter, TROUBLE=mixed breaks things'
 	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
+	@echo 'make docs    build the documentation into build/site; no network once its tools are there'
+	@echo 'make reference    write docs/reference anew from the docstrings'
+	@echo 'make docs-output  run what the pages show, and write the shown logs and messages anew'
+	@echo 'make release      build and check sdist and wheel; INDEX_URL=... REPOSITORY_URL=... publish them'
 	@echo 'make clean   remove .venv, .matrix, caches and builds; output/ stays'
 
 demo: .venv/installed
@@ -57,8 +61,21 @@ lint: .venv/installed-for-tests
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
+# In an environment of its own: the site's tools need no Airflow.
+docs: .venv-docs/installed
+	@.venv-docs/bin/python -m tools.site
+
+reference: .venv-docs/installed
+	@.venv-docs/bin/python -m tools.reference
+
+docs-output: .venv/installed-for-tests
+	@WRITE_DOCS=1 $(python) -m pytest -q tests/docs/test_seen.py
+
+release: .venv/installed-for-tests
+	@$(python) -m tools.release
+
 clean:
-	rm -rf .venv .matrix build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-docs .matrix build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml | $(python)
@@ -74,6 +91,13 @@ clean:
 	@echo 'Installing into .venv, the tools for tests too; this takes about a minute, once.'
 	@$(pip) install -e '.[sandbox]' --group test
 	@touch .venv/installed $@
+
+.venv-docs/installed: pyproject.toml | $(python)
+	@echo 'Installing the tools of the documentation into .venv-docs; this takes seconds, once.'
+	@$(python) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip --disable-pip-version-check --no-input -qq install --upgrade 'pip>=25.1'
+	@.venv-docs/bin/python -m pip --disable-pip-version-check --no-input -qq install --group docs
+	@touch $@
 
 # Dependency groups need pip 25.1, newer than what some Pythons bring.
 $(python):

@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_scenario.sandbox.clip import draw_clip, probe
 from demo.report import progress_words, saved_files, size_in_words
 from demo.run import draw
+from tests.docs.pages import FOLDER, blocks_of
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +52,13 @@ def test_the_users_clip_is_widened_reframed_and_saved(tmp_path: Path) -> None:
     assert "the embedded sandbox" in done.stdout
     assert re.search(r"wait_for_reframe +waiting, no worker held +job_\w+", done.stdout)
     assert re.search(r"Run +\d+ s", done.stdout)
+    shown = next(block.text for block in blocks_of(FOLDER / "main-job.md") if "Outpaint, then reframe" in block.text)
+    assert steps_of(shown) == steps_of(done.stdout), "docs/main-job.md shows what the demo prints"
+
+
+def steps_of(printed: str) -> list[tuple[str, str]]:
+    """The labels, and the tasks in the order in which they were done."""
+    return re.findall(r"^  (?: +\d+:\d\d +(\w+ +done)|([A-Z]\w+))(?= )", printed, re.MULTILINE)
 
 
 def test_the_clip_drawn_for_the_demo_is_a_phones_and_longer_than_five_seconds() -> None:

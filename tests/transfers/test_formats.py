@@ -1,6 +1,6 @@
 """Every format that is taken, in and out: sent to Scenario as what it is, and saved again byte by byte.
 
-The README's table of formats is this test's result.
+The table of formats in docs/files.md is this test's result.
 """
 
 from __future__ import annotations

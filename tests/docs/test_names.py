@@ -1,0 +1,81 @@
+"""Every public name stands on a page, and the pages of docstrings are those of today's docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+
+import pytest
+
+from airflow_provider_scenario import exceptions
+from airflow_provider_scenario.get_provider_info import get_provider_info
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from tests.docs.pages import FOLDER, REFERENCE, REPOSITORY
+from tools.reference import pages
+
+INFO = get_provider_info()
+MODULES = [
+    *(
+        module
+        for kind in ("hooks", "operators", "sensors", "triggers")
+        for row in INFO[kind]
+        for module in row["python-modules"]
+    ),
+    *(row["python-module"] for row in INFO["transfers"]),
+    "airflow_provider_scenario.retry_policy",
+    "airflow_provider_scenario.run_cost",
+    "airflow_provider_scenario.exceptions",
+    "airflow_provider_scenario.links",
+]
+
+
+def public_names() -> set[str]:
+    names: set[str] = set()
+    for name in MODULES:
+        module = importlib.import_module(name)
+        exported = getattr(module, "__all__", None)
+        own = {key for key, one in vars(module).items() if inspect.isclass(one) and one.__module__ == name}
+        names |= set(exported) if exported else {key for key in own if not key.startswith("_")}
+    verbs = {name for name, one in vars(ScenarioHook).items() if inspect.isfunction(one) and not name.startswith("_")}
+    return names | verbs
+
+
+HEADINGS = {
+    head.strip() for page in REFERENCE for head in re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_a_public_name_has_its_place_in_the_reference(name: str) -> None:
+    assert name in HEADINGS
+
+
+def test_the_reference_is_that_of_todays_docstrings() -> None:
+    there = {page.name: page.read_text() for page in REFERENCE}
+    assert there == pages(), "make reference writes it anew"
+
+
+def test_every_error_has_a_row_in_troubleshooting() -> None:
+    text = (FOLDER / "troubleshooting.md").read_text()
+    classes = [
+        one for one in vars(exceptions).values() if inspect.isclass(one) and issubclass(one, exceptions.ScenarioError)
+    ]
+    raised = [
+        one.__name__
+        for one in classes
+        if one.__bases__ != (Exception,) and one.__base__ is not exceptions.ScenarioError
+    ]
+    assert [name for name in raised if f"| `{name}` |" not in text] == []
+
+
+def test_every_verb_of_the_hook_is_on_its_page() -> None:
+    text = (FOLDER / "hook.md").read_text()
+    verbs = [name for name, one in vars(ScenarioHook).items() if inspect.isfunction(one) and not name.startswith("_")]
+    assert [verb for verb in verbs if f"`{verb}`" not in text] == []
+
+
+def test_every_operator_is_in_the_table() -> None:
+    text = (REPOSITORY / "docs" / "operators.md").read_text()
+    operators = [name for name in public_names() if name.endswith(("Operator", "Sensor"))]
+    assert [name for name in operators if name not in text] == []
