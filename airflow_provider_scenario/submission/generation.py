@@ -179,6 +179,7 @@ class Generation:
                 TaskKey.of(self._context),
                 request.policy,
                 may_buy=lambda: not self._is_stopped,
+                account=self._account_of(client),
                 has_settled=has_settled,
                 log=self._log,
             )
@@ -197,6 +198,10 @@ class Generation:
             warn_if_dearer(submitted.record.charged, limit, self._log)
         self._announce(submitted.record)
         return submitted
+
+    def _account_of(self, client: ScenarioClient) -> str:
+        project = client.config.project_id or "of its key"
+        return f"connection {self._scenario_conn_id}, project {project}, {client.config.base_url}"
 
     def _buy(
         self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient

@@ -90,6 +90,7 @@ class Intent(_Facts):
     :param intended_at: When, by the worker's clock, in seconds of the epoch.
     :param token: Marks this intent as this worker's.
     :param baseline: The job list right before, where no seed of ours proves it.
+    :param account: By which connection, project and address it was sent, in words; empty if that is not known.
     """
 
     model_id: str
@@ -97,6 +98,7 @@ class Intent(_Facts):
     intended_at: float
     token: str
     baseline: Baseline | None = None
+    account: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

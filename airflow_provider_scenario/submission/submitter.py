@@ -69,6 +69,7 @@ class Submitter:
     :param key: The task instance, from which the seed follows.
     :param policy: The author's wishes for doubtful cases.
     :param may_buy: Returns whether anybody still wants the job: it is asked right before the paid POST.
+    :param account: By which connection, project and address the client asks, in words.
     :param has_settled: Whether this same try has already looked for so long that a job of an earlier try would surely
         be listed, before it waited for capacity. Then one look is enough where Airflow keeps no record.
     :param log: Where to say what is done.
@@ -85,6 +86,7 @@ class Submitter:
         policy: SubmissionPolicy,
         *,
         may_buy: Callable[[], bool] = lambda: True,
+        account: str = "",
         has_settled: bool = False,
         log: Any = None,
         clock: Callable[[], float] = time.time,
@@ -96,6 +98,7 @@ class Submitter:
         self._key = key
         self._policy = policy
         self._may_buy = may_buy
+        self._account = account
         self._ambiguous = 0
         self._stale = 0
         self._is_late = False
@@ -160,9 +163,20 @@ class Submitter:
                 case Rejoin(job):
                     return self._rejoin(record, job, stored, same_try=same_try)
                 case Search() if isinstance(record, Intent):
+                    self._check_account(record)
                     found = self._reader.search(record, self._store.jobs_of_others)
                 case _:
                     raise TypeError("only an intent is searched for")
+
+    def _check_account(self, lost: Intent) -> None:
+        """Refuse to look for a lost submission where it can't be: it would not be found, and be bought again."""
+        if lost.account and self._account and lost.account != self._account:
+            raise ScenarioSubmissionError(
+                f"The last submission of this task was sent by {lost.account}. Now it would be looked for by "
+                f"{self._account}.\nIt may have been accepted and paid for, so nothing further was bought.\nSet the "
+                "connection back and clear the task: it goes on with its job. Or look for the job in Scenario, delete "
+                "the entry scenario_submission in the task's Task State Store, and clear the task: it buys anew."
+            )
 
     def _rejoin(self, record: Record | None, job: Job, stored: Record | None, *, same_try: bool) -> SubmittedJob:
         if isinstance(record, Intent) and not record.seed_is_ours:
@@ -377,6 +391,7 @@ class Submitter:
             intended_at=self._clock(),
             token=secrets.token_hex(8),
             baseline=baseline,
+            account=self._account,
         )
         # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought. What it wrote over
         # is found again by a search, for which the baseline must be older than the look at the record.

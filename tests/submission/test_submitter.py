@@ -70,6 +70,7 @@ class Worker:
         inputs: dict[str, Any] | None = None,
         policy: SubmissionPolicy | None = None,
     ) -> None:
+        self.account = "connection a"
         self.scenario = scenario or LyingScenario(Clock())
         self.scenario.largest_seed = largest_seed
         self.clock = self.scenario.clock
@@ -104,6 +105,7 @@ class Worker:
             store,
             key,
             self.policy,
+            account=self.account,
             log=self.log,
             clock=WorkerClock(self.clock, self.ahead),
             monotonic=self.clock,
@@ -214,6 +216,18 @@ def test_a_lost_reply_is_searched_for_before_anything_is_sent_again(
     assert worker.searched
     assert worker.paid == [bought.job.id]
     assert len(worker.line.bodies) == (1 if accepted else 2)
+
+
+@MODELS
+def test_a_lost_reply_is_not_looked_for_by_another_connection(largest_seed: int) -> None:
+    """Another account does not show the job: it would be bought there once more."""
+    worker = Worker(largest_seed=largest_seed)
+    worker.dies("after POST")
+    worker.account = "connection b"
+    with pytest.raises(ScenarioSubmissionError, match="looked for by connection b"):
+        worker.go()
+    worker.account = "connection a"
+    assert worker.paid == [worker.go().job.id]
 
 
 @pytest.mark.parametrize("end", [*REFUSALS, "refused connection"])
