@@ -44,7 +44,7 @@ REQUESTS, CPU, DELAY = chart()
 def test_requests_are_those_of_the_chart() -> None:
     assert [[jobs, *figures] for jobs, figures in REQUESTS.items()] == rows_of("never-hold-a-slot", "Waiting jobs")
     assert f"5,000 waiting jobs cost {REQUESTS['5,000'][0]} requests a second" in " ".join(README.split())
-    assert f"where `HttpSensor` makes {REQUESTS['5,000'][1]}." in README
+    assert f"where `HttpSensor` makes {REQUESTS['5,000'][1]}." in " ".join(README.split())
 
 
 def test_the_table_of_scale_is_that_of_the_chart() -> None:

@@ -158,7 +158,7 @@ def test_a_price_that_cannot_be_had_is_a_passing_error(scenario: SandboxServer, 
     scenario.add_fault({"type": "status", "code": 503}, method="POST", path="/generate/", skip=1)
     with pytest.raises(exceptions.ScenarioServerError):
         estimating([SHORT, LONG]).execute(TaskRun().context)
-    assert "Scenario did not tell the price" in log.text
+    assert "could not be had just now, so no purchase was sent" in log.text
 
 
 @needs_task_state_store

@@ -215,7 +215,7 @@ def test_nothing_is_bought_unpriced(
     with pytest.raises(error) as caught:
         generating(max_cost=PRICE, capacity_timeout=0.001).execute(run.context)
     assert isinstance(caught.value, exceptions.ScenarioTransientError)
-    assert "Scenario did not tell the price of model_wan-2-1-1-3b just now, so nothing was bought." in log.text
+    assert "The price of model_wan-2-1-1-3b could not be had just now, so no purchase was sent." in log.text
     assert (paid_jobs(scenario), run.store.rows) == (0, {})
     assert generating(max_cost=PRICE).execute(run.retry())["cost"] == PRICE
     assert paid_jobs(scenario) == 1
