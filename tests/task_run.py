@@ -112,6 +112,7 @@ class TaskRun:
     def __init__(
         self,
         *,
+        task_id: str = "generate",
         retries: int = 2,
         map_index: int = -1,
         shelf: dict[int, dict[str, Any]] | None = None,
@@ -122,7 +123,7 @@ class TaskRun:
         self.store = StateStore()
         self.started_at = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
         self.clears = 0
-        self.ti = TaskInstance("generate", map_index, retries, {} if shelf is None else shelf)
+        self.ti = TaskInstance(task_id, map_index, retries, {} if shelf is None else shelf)
 
     @property
     def context(self) -> Any:

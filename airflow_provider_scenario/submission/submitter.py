@@ -233,6 +233,15 @@ class Submitter:
         self.has_settled = True
         return decided
 
+    def _check_first_try(self, wanted: Wanted) -> SubmittedJob | Order:
+        """Look once for a job with a seed of ours, where only the try's number says that nothing was bought.
+
+        On a busy machine Airflow 3.1 and 3.2 may take a task that deferred for lost, and run it again from its start
+        under the number of the try that was lost.
+        """
+        jobs, _ = self._reader.all(recall_from(self._key))
+        return self._decide(self._recalled(wanted, jobs), wanted, None)
+
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
         regenerates = self._policy.on_clear is OnClear.REGENERATE
@@ -312,6 +321,12 @@ class Submitter:
         :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record leads
             the next try to look for it.
         """
+        is_first = not (self._store.is_durable or self._key.may_have_submitted or order.stored is not None)
+        if is_first and self.seed_of(order, inputs, largest_seed) is not None:
+            found = self._check_first_try(wanted)
+            if isinstance(found, SubmittedJob):
+                return found
+            order = found
         while True:
             # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
             if not is_same(self._store.load(), order.stored):

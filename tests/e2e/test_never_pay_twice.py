@@ -169,8 +169,10 @@ def runs(begun_on_busy: Begun) -> Runs:
     return started
 
 
-def assert_paid_and_saved_once(runs: Runs, case: Case) -> None:
-    (paid,) = runs.paid(case)
+def assert_paid_and_saved_once(runs: Runs, case: Case, instances: dict[str, dict[str, Any]]) -> None:
+    entries = runs.paid(case)
+    assert len(entries) == 1, f"{entries}\n{runs.logs(case, instances)}"
+    (paid,) = entries
     assert runs.cancels(case) == 0
     made = runs.xcom(case, "buy")
     assert made["job_id"] == paid["jobId"] == runs.xcom(case, "buy", "job_id")
@@ -193,7 +195,7 @@ def test_a_worker_dies(case: Case, runs: Runs) -> None:
     needed = len(instances) + len(happened)
     tries = sum(each["try_number"] for each in instances.values())
     assert needed <= tries <= needed + ended_by_airflow, runs.logs(case, instances)
-    assert_paid_and_saved_once(runs, case)
+    assert_paid_and_saved_once(runs, case, instances)
 
 
 @pytest.mark.parametrize("case", LOST_REPLIES, ids=lambda case: case.id)
@@ -203,7 +205,7 @@ def test_a_reply_is_lost(case: Case, runs: Runs) -> None:
     assert fault["hits"] == 1
     tries = sum(each["try_number"] for each in instances.values())
     assert len(instances) <= tries <= len(instances) + runs.ended_by_airflow(case), runs.logs(case, instances)
-    assert_paid_and_saved_once(runs, case)
+    assert_paid_and_saved_once(runs, case, instances)
 
 
 @pytest.mark.parametrize("case", [case for case in CRASHES if case.name == "whole-file"], ids=lambda case: case.id)

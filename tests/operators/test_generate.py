@@ -799,7 +799,7 @@ def test_the_blocking_way_waits_for_a_slot_and_goes_on(
 
 def test_a_cooldown_is_waited_for_as_long_as_scenario_said(scenario: SandboxServer) -> None:
     scenario.configure(cooldown_seconds=30)
-    generating(wait_for_completion=False).execute(TaskRun().context)
+    generating(wait_for_completion=False).execute(TaskRun(task_id="earlier").context)
     deferred = deferral(generating(deferrable=True), TaskRun().context)
     waits = deferred.trigger.serialize()[1]
     assert 25 <= waits["retry_after"] <= 30
@@ -809,7 +809,7 @@ def test_a_cooldown_is_waited_for_as_long_as_scenario_said(scenario: SandboxServ
 
 def test_the_blocking_way_waits_for_a_cooldown(scenario: SandboxServer) -> None:
     scenario.configure(cooldown_seconds=1)
-    generating(wait_for_completion=False).execute(TaskRun().context)
+    generating(wait_for_completion=False).execute(TaskRun(task_id="earlier").context)
     started = time.monotonic()
     generating().execute(TaskRun().context)
     assert time.monotonic() - started > 0.9

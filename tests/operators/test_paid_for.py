@@ -85,6 +85,28 @@ def test_a_retry_without_a_record_finds_the_job_by_its_seed(scenario: SandboxSer
     assert paid_jobs(scenario) == 1
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_try_that_airflow_runs_twice_under_one_number_buys_once(scenario: SandboxServer, deferrable: bool) -> None:
+    """Airflow 3.2 was seen to do so on a busy machine, after the first worker had handed its task to the triggerer."""
+    run = run_without_a_store()
+    first = deferral(generating(deferrable=True), run.context).trigger if deferrable else None
+    if first is None:
+        generating().execute(run.context)
+    run.xcoms.clear()
+    again = generating(wait_for_completion=False).execute(run.context)
+    assert paid_jobs(scenario) == 1
+    assert again["job_id"] == scenario.ledger()["entries"][0]["jobId"]
+
+
+def test_a_first_try_takes_no_other_tasks_job(scenario: SandboxServer) -> None:
+    scenario.configure(job_seconds=60)
+    given = {"model_id": TEXT_TO_VIDEO, "inputs": {"prompt": "A boat", "seed": 7}, "wait_for_completion": False}
+    first = ScenarioGenerateOperator(task_id="generate", **given).execute(run_without_a_store().context)
+    second = ScenarioGenerateOperator(task_id="generate", **given).execute(run_without_a_store().context)
+    assert first["job_id"] != second["job_id"]
+    assert paid_jobs(scenario) == 2
+
+
 @pytest.mark.parametrize("seconds", [0.1, 60])
 def test_a_clear_without_a_record_takes_the_job_over_and_buys_nothing(scenario: SandboxServer, seconds: float) -> None:
     scenario.configure(job_seconds=seconds)

@@ -122,7 +122,7 @@ def test_a_long_clip_is_told_of_before_paying(
         task_id="make", video=str(clip), wait_for_completion=False
     )
     if given != "file":
-        operator.execute(TaskRun().context)
+        operator.execute(TaskRun(task_id="earlier").context)
         asset_id = scenario.ledger()["entries"][0]["inputs"]["videoUrl"]
         capsys.readouterr()
     if given == "asset":
