@@ -66,7 +66,7 @@ class World:
 
     def page(self, role: str = "admin", **options: Any) -> Page:
         """Return a page of a browser in which a user has signed in by Airflow's own form."""
-        page = self.browser.new_context(viewport={"width": 1280, "height": 800}, **options).new_page()
+        page = self.browser.new_context(viewport={"width": 1200, "height": 760}, **options).new_page()
         page.set_default_timeout(120_000)
         page.goto(self.airflow.url, wait_until="domcontentloaded")
         page.fill("input[name=username]", role)
