@@ -316,6 +316,7 @@ class ManifestFile:
 
     def _write_list(self) -> None:
         """Write what is saved. A failure costs no more than a file fetched twice."""
+        self._noted_at = time.monotonic()
         try:
             self._store_list()
         except ScenarioError as error:
@@ -325,7 +326,6 @@ class ManifestFile:
         """Write what is saved, also by an earlier try."""
         if self.name is None:
             return
-        self._noted_at = time.monotonic()
         files = {(uri, asset_id): _entry(uri, asset_id, *held) for (uri, asset_id), held in self._vouched.items()}
         files |= {(file.uri, file.asset_id): file.facts() for file in self._saved}
         content = _content({"version": VERSION, "uri": None, "files": list(files.values()), "jobs": []})
