@@ -135,14 +135,15 @@ def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> N
     assert run.xcoms["job_id"] == job_id
 
 
-def test_a_wait_in_the_worker_shows_what_was_bought_once(
+def test_a_wait_in_the_worker_shows_once_that_it_waits_and_once_what_was_bought(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_scenario.operators.generate._CAPACITY_PAUSE", 0.05)
     scenario.add_fault(FULL, method="POST", path="/generate/", times=5)
     run = TaskRun()
     generating(wait_for_completion=False).execute(run.context)
-    assert run.ti.pushed.count("scenario_purchases") == 1
+    # Once that it waits for a slot, and once what it bought.
+    assert run.ti.pushed.count("scenario_purchases") == 2
 
 
 def test_a_deferral_is_one_for_capacity_only_if_scenario_says_so(scenario: SandboxServer) -> None:
