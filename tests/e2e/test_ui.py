@@ -329,7 +329,7 @@ def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folde
 
 
 def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: World) -> None:
-    world.sandbox.configure(job_seconds=60, parallel_jobs=1)
+    world.sandbox.configure(job_seconds=600, parallel_jobs=1)
     first = world.airflow.trigger("ui_pages", {"prompt": "The first"})
     world.airflow.wait_for_state("ui_pages", first, "generate", "deferred")
     second = world.airflow.trigger("ui_pages", {"prompt": "The second"})
@@ -412,5 +412,6 @@ def test_a_thousand_jobs_open_soon_and_ask_little(world: World) -> None:
 def thousand(world: World) -> list[dict[str, Any]]:
     """What a thousand task instances would show: each bought one job."""
     job_ids = world.sandbox.make_jobs(1000, seconds=0.1, inputs={"prompt": "One of a thousand"})
+    time.sleep(2)  # They have ended: what changes while a list is read moves in it.
     common = {"scenario_conn_id": "scenario_default", "project_id": None}
     return [{"task": "generate", **common, "job_ids": [one], "charged": {one: "5.25"}} for one in job_ids]
