@@ -231,9 +231,11 @@ class ScenarioGenerateOperator(BaseOperator):
             )
         except ScenarioError as error:
             raise run.about_paid_job(error) from None
-        since = self._queued_since or time.time()
+        since, is_shown = self._queued_since or time.time(), self._queued_since is not None
         while isinstance(submitted := run.submit(request, has_settled=self._has_settled), NoCapacity):
-            run.show_waiting(since, since + self.capacity_timeout)
+            if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
+                run.show_waiting(since, since + self.capacity_timeout)
+                is_shown = True
             self._wait_for_capacity(submitted.refusal, since, has_settled=run.has_settled)
         return submitted
 

@@ -117,7 +117,6 @@ class Generation:
         self._job_id: str | None = None
         self._max_cost: str | None = None
         self._usual: UsualTimes | None = None
-        self._shows_waiting = False
         self._is_stopped = False
 
     # Submit
@@ -139,9 +138,6 @@ class Generation:
         :param since: Since when, in seconds of the epoch.
         :param until: When it gives up.
         """
-        if self._shows_waiting:
-            return  # Each push is a call of Airflow's API, and a worker tries every few seconds.
-        self._shows_waiting = True
         self._push_page_link()
         waits = {"since": since, "until": until}
         self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, waits=waits)

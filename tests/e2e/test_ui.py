@@ -298,13 +298,13 @@ def test_the_page_is_readable_in_the_dark_and_on_a_small_screen(world: World) ->
 
 
 def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folder: Path) -> None:
-    conf = {"prompts": ["A kite over the sea", "[fail]", "Rain on a tin roof"], "destination": str(folder)[1:]}
+    conf = {"prompts": ["A kite over the sea", "A forbidden fox", "Rain on a tin roof"], "destination": str(folder)[1:]}
     world.sandbox.configure(job_seconds=3)
     run_id = world.airflow.trigger("night_within_budget", conf)
     page = world.page("viewer")
     for index in range(3):
         world.airflow.wait_for_state(
-            "night_within_budget", run_id, "generate", "success", "up_for_retry", map_index=index, timeout=240
+            "night_within_budget", run_id, "generate", "success", "failed", map_index=index, timeout=240
         )
     page.goto(world.airflow.url + page_url("night_within_budget", run_id), wait_until="domcontentloaded")
     page.wait_for_selector("article >> nth=2")
@@ -313,15 +313,15 @@ def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folde
         shown = client.get(f"/scenario/dags/night_within_budget/runs/{path_of(run_id)}").json()
     jobs = {job["id"] for job in shown["jobs"]}
     entries = [entry for entry in world.sandbox.ledger()["entries"] if entry["jobId"] in jobs]
-    assert len(jobs) >= 3
+    assert len(jobs) == 3
     net = sum((Decimal(str(one["charged"])) - Decimal(str(one["refunded"])) for one in entries), Decimal(0))
     assert Decimal(shown["cost"]["spent"]) == net == Decimal("10.5")
     text = page.inner_text("body").replace("\n", " ")
-    for words in ("10.5 CU spent of max_total_cost 60", "10.5 done", "refunded", "49.5 left", "Done 2"):
+    for words in ("10.5 CU spent of max_total_cost 60", "10.5 done", "5.25 refunded", "49.5 left", "Done 2"):
         assert words in text, words
     assert page.locator("article").filter(has_text="A kite over the sea").count() == 1
     page.get_by_role("button", name=re.compile(r"^Failed \d")).click()
-    assert page.locator("article").filter(has_text="[fail]").count() == page.locator("article").count() > 0
+    assert page.locator("article").filter(has_text="A forbidden fox").count() == page.locator("article").count() > 0
     page.get_by_role("button", name=re.compile(r"^All \d")).click()
     page.wait_for_timeout(500)
     picture(page, "run")
@@ -329,7 +329,7 @@ def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folde
 
 
 def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: World) -> None:
-    world.sandbox.configure(job_seconds=60, parallel_jobs=1)
+    world.sandbox.configure(job_seconds=600, parallel_jobs=1)
     first = world.airflow.trigger("ui_pages", {"prompt": "The first"})
     world.airflow.wait_for_state("ui_pages", first, "generate", "deferred")
     second = world.airflow.trigger("ui_pages", {"prompt": "The second"})
@@ -412,5 +412,6 @@ def test_a_thousand_jobs_open_soon_and_ask_little(world: World) -> None:
 def thousand(world: World) -> list[dict[str, Any]]:
     """What a thousand task instances would show: each bought one job."""
     job_ids = world.sandbox.make_jobs(1000, seconds=0.1, inputs={"prompt": "One of a thousand"})
+    time.sleep(2)  # They have ended: what changes while a list is read moves in it.
     common = {"scenario_conn_id": "scenario_default", "project_id": None}
     return [{"task": "generate", **common, "job_ids": [one], "charged": {one: "5.25"}} for one in job_ids]

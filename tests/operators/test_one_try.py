@@ -18,7 +18,6 @@ from airflow_provider_scenario.submission import job_reader
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral
-from tests.this_airflow import STORES, needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 MODEL = "model_wan-2-1-1-3b"
 GATEWAY = "<html>slow down</html>"
 FULL = {"type": "status", "code": 429, "body": {"reason": "Too many parallel jobs", "details": {"actionLimit": 2}}}
-EITHER = pytest.mark.parametrize("has_store", STORES)
+EITHER = pytest.mark.parametrize("has_store", [True, False])
 
 
 def generating(**arguments: Any) -> ScenarioGenerateOperator:
@@ -124,10 +123,9 @@ def test_a_silent_triggerer_loses_no_job(scenario: SandboxServer, has_store: boo
     assert result["job_id"] == run.xcoms["job_id"]
 
 
-@needs_task_state_store
 def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> None:
     scenario.configure(job_seconds=60)
-    run = TaskRun()
+    run = TaskRun(has_store=True)
     deferral(generating(deferrable=True), run.context)
     job_id = run.xcoms["job_id"]
     context = run.retry()
@@ -137,14 +135,14 @@ def test_a_mistake_in_the_inputs_hides_no_paid_job(scenario: SandboxServer) -> N
     assert run.xcoms["job_id"] == job_id
 
 
-def test_a_wait_in_the_worker_is_shown_once_and_so_is_what_was_bought(
+def test_a_wait_in_the_worker_shows_once_that_it_waits_and_once_what_was_bought(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_scenario.operators.generate._CAPACITY_PAUSE", 0.05)
     scenario.add_fault(FULL, method="POST", path="/generate/", times=5)
     run = TaskRun()
     generating(wait_for_completion=False).execute(run.context)
-    # Once that it waits, and once what it has bought.
+    # Once that it waits for a slot, and once what it bought.
     assert run.ti.pushed.count("scenario_purchases") == 2
 
 
