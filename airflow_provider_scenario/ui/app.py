@@ -32,13 +32,13 @@ from airflow_provider_scenario.exceptions import ScenarioError, ScenarioNotFound
 from airflow_provider_scenario.links import PAGE_KEY
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, run_cost_of
 from airflow_provider_scenario.ui import fleet, media, pages
-from airflow_provider_scenario.ui.looks import Access, Kept, Looks, Seen, fresh_asset
 from airflow_provider_scenario.ui.pages import Instance, Source
+from airflow_provider_scenario.ui.reads import Access, Cache, ReadJobs, ScenarioReads, fresh_asset
 
 T = TypeVar("T")
 
 app = FastAPI(title="Scenario", docs_url=None, redoc_url=None, openapi_url=None)
-looks = Looks()
+reads = ScenarioReads()
 
 _SCRIPT = (FilePath(__file__).parent / "static" / "scenario.js").read_bytes()
 _MOST_ROWS = 20_000
@@ -196,17 +196,17 @@ def _source(dag_id: str, run_id: str, task_id: str, map_index: int) -> Source:
     return source
 
 
-_waiting_kept: Kept[list[tuple[Instance, Source]]] = Kept(1)
+_waiting_cache: Cache[list[tuple[Instance, Source]]] = Cache(1)
 
 
 def _waiting() -> list[tuple[Instance, Source]]:
     """Return the task instances of all DAGs that wait for a job or for a free slot; one look serves all viewers."""
-    kept = _waiting_kept.get("all")
+    kept = _waiting_cache.get("all")
     if kept is None:
         pending = TaskInstance.state.in_(("deferred", "running", "up_for_reschedule"))
         instances = _instances(pending, XComModel.key.is_not(None), keys=(PURCHASES_KEY, PAGE_KEY))
         kept = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
-        _waiting_kept.put("all", kept, 3.0)
+        _waiting_cache.put("all", kept, 3.0)
     return kept
 
 
@@ -232,7 +232,7 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
     if source is not None and source.job_ids:
         access = Access(source.scenario_conn_id, source.project_id)
         try:
-            seen = looks.jobs(access, source.job_ids)
+            seen = reads.jobs(access, source.job_ids)
             problem = seen.problem
             facts = _facts(access, source, seen)
         except ScenarioError as error:
@@ -244,13 +244,13 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
     return page
 
 
-def _facts(access: Access, source: Source, seen: Seen) -> list[dict[str, Any]]:
+def _facts(access: Access, source: Source, seen: ReadJobs) -> list[dict[str, Any]]:
     now = datetime.datetime.now(datetime.UTC)
     jobs = [(job_id, seen.jobs[job_id]) for job_id in reversed(source.job_ids) if job_id in seen.jobs]
-    assets = looks.assets(access, [one for _, job in jobs if job is not None for one in job.asset_ids])
+    assets = reads.assets(access, [one for _, job in jobs if job is not None for one in job.asset_ids])
     facts = []
     for job_id, job in jobs:
-        model = looks.model(access, job.model_id) if job is not None and job.model_id else None
+        model = reads.model(access, job.model_id) if job is not None and job.model_id else None
         facts.append(pages.job_facts(job_id, job, source, model=model, assets=assets, now=now))
     return facts
 
@@ -277,14 +277,14 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     for _, source in sources:
         wanted.setdefault(Access(source.scenario_conn_id, source.project_id), []).extend(source.job_ids)
     rows, problems, unread = [], [], 0
-    seen: dict[Access, Seen] = {}
+    seen: dict[Access, ReadJobs] = {}
     for access, job_ids in wanted.items():
         try:
-            seen[access] = looks.jobs(access, job_ids, started)
+            seen[access] = reads.jobs(access, job_ids, started)
         except ScenarioError as error:
-            seen[access] = Seen({}, str(error))
+            seen[access] = ReadJobs({}, str(error))
         problems += [seen[access].problem] if seen[access].problem else []
-        looks.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
+        reads.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
     for instance, source in sources:
         access = Access(source.scenario_conn_id, source.project_id)
         for job_id in source.job_ids:
@@ -302,8 +302,8 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
 def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict[str, Any]:
     """Return what a gallery tells of a job: what it knows already, and no inputs."""
     first = job.asset_ids[:1] if job else ()
-    model = looks.model(access, job.model_id) if job and job.model_id else None
-    facts = pages.job_facts(job_id, job, source, model=model, assets=looks.known_assets(access, first))
+    model = reads.model(access, job.model_id) if job and job.model_id else None
+    facts = pages.job_facts(job_id, job, source, model=model, assets=reads.known_assets(access, first))
     facts.pop("inputs", None)
     return facts
 
@@ -318,7 +318,7 @@ def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
     jobs: list[Job] = []
     is_all, problem = True, ""
     try:
-        jobs, is_all = looks.listed(Access(connection_id), midnight)
+        jobs, is_all = reads.listed(Access(connection_id), midnight)
     except ScenarioError as error:
         problem = str(error)
     spent = run_cost_of([JobCost.of("", job.id, job) for job in jobs if job.created_at and job.created_at >= midnight])
@@ -328,7 +328,7 @@ def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
 
 def _file(source: Source, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:
     access = Access(source.scenario_conn_id, source.project_id)
-    seen = looks.jobs(access, source.job_ids)
+    seen = reads.jobs(access, source.job_ids)
     if not pages.made(asset_id, source, seen.jobs):
         # The same words whether there is such a file or not.
         raise HTTPException(404, seen.problem or "This task has made no such file.", headers=media.PRIVATE)
@@ -344,7 +344,7 @@ def _file(source: Source, asset_id: str, byte_range: str | None, download: bool,
 
 def _poster(source: Source) -> Response:
     access = Access(source.scenario_conn_id, source.project_id)
-    jobs = looks.jobs(access, source.job_ids).jobs
+    jobs = reads.jobs(access, source.job_ids).jobs
     for job_id in reversed(source.job_ids):
         job = jobs.get(job_id)
         if job is not None and job.asset_ids:

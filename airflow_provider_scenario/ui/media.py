@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.api.client import FileStream
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
-from airflow_provider_scenario.ui.looks import Access
+from airflow_provider_scenario.ui.reads import Access
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -29,7 +29,7 @@ import anyio, uvicorn
 from fastapi import FastAPI, Request
 from starlette.middleware.gzip import GZipMiddleware
 from airflow_provider_scenario.ui import media
-from airflow_provider_scenario.ui.looks import Access, fresh_asset
+from airflow_provider_scenario.ui.reads import Access, fresh_asset
 
 app = FastAPI()
 app.add_middleware(GZipMiddleware, minimum_size=1024)  # as Airflow does

@@ -1,4 +1,4 @@
-"""What the pages ask of Scenario: bounded, kept for all who watch, and never for longer than a page may wait."""
+"""What the pages read of Scenario: bounded, cached for all viewers, and never slower than a page may be."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 T = TypeVar("T")
 
 FRESH_SECONDS = 3.0
-"""How long a look at a job that runs serves all who watch it."""
+"""How long a read of a running job serves all viewers."""
 
 MODEL_SECONDS = 3600.0
 
@@ -30,10 +30,10 @@ REPLY_SECONDS = 10.0
 """How long a page waits for one reply of Scenario's."""
 
 SINGLE_READS = 4
-"""Jobs that are read one by one; more are looked for in the job list first."""
+"""Jobs that are read one by one; more are searched in the job list first."""
 
 LIST_PAGES = 15
-"""Pages of the job list that one look reads at most; a hundred jobs are on each."""
+"""Pages of the job list that are read at most; a hundred jobs are on each."""
 
 ASSETS_AT_ONCE = 200
 ASSET_CALLS = 6
@@ -41,7 +41,7 @@ ASSET_CALLS = 6
 _PATIENCE = RetryConfig(attempts=2, longest_wait=1.0)
 
 
-class Kept(Generic[T]):
+class Cache(Generic[T]):
     """Values for some time each, the last used ones at most. Safe to use in several threads.
 
     :param size: How many.
@@ -85,8 +85,8 @@ class Access:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """What a look has found.
+class ReadJobs:
+    """What a read has found.
 
     :param jobs: Jobs by id; ``None`` for one that Scenario does not know. One that was not asked for is absent.
     :param problem: Why Scenario could not be asked, in words for the page; empty if it could.
@@ -96,17 +96,17 @@ class Seen:
     problem: str = ""
 
 
-class Looks:
-    """What was seen of jobs, models and files. Jobs that have ended and files that are there change no more."""
+class ScenarioReads:
+    """Cached reads of jobs, models and files. Jobs that have ended and files that are there change no more."""
 
     def __init__(self) -> None:
-        self._jobs: Kept[tuple[Job | None]] = Kept(5000)
-        self._models: Kept[Model] = Kept(200)
-        self._assets: Kept[Asset] = Kept(5000)
-        self._lists: Kept[tuple[list[Job], bool]] = Kept(50)
+        self._jobs: Cache[tuple[Job | None]] = Cache(5000)
+        self._models: Cache[Model] = Cache(200)
+        self._assets: Cache[Asset] = Cache(5000)
+        self._lists: Cache[tuple[list[Job], bool]] = Cache(50)
 
-    def jobs(self, access: Access, job_ids: Collection[str], since: datetime.datetime | None = None) -> Seen:
-        """Look at jobs, with one look at the job list rather than a read of each.
+    def jobs(self, access: Access, job_ids: Collection[str], since: datetime.datetime | None = None) -> ReadJobs:
+        """Return jobs, by the job list rather than by a read of each.
 
         :param access: The way to Scenario.
         :param job_ids: Which.
@@ -116,7 +116,7 @@ class Looks:
         seen = {job_id: one[0] for job_id, one in kept.items() if one is not None}
         missing = [job_id for job_id in kept if job_id not in seen]
         if not missing:
-            return Seen(seen)
+            return ReadJobs(seen)
         try:
             with access.open() as client:
                 if len(missing) > SINGLE_READS:
@@ -126,8 +126,8 @@ class Looks:
                     seen[job_id] = _read(client, job_id)
                     self._keep(access, job_id, seen[job_id])
         except ScenarioError as error:
-            return Seen(seen, str(error))
-        return Seen(seen)
+            return ReadJobs(seen, str(error))
+        return ReadJobs(seen)
 
     def listed(self, access: Access, since: datetime.datetime) -> tuple[list[Job], bool]:
         """Return the jobs that changed since a time, and whether these are all of them.
@@ -149,11 +149,11 @@ class Looks:
         )
 
     def known_assets(self, access: Access, asset_ids: Iterable[str]) -> dict[str, Asset]:
-        """Return what was seen of files already; nothing is asked."""
+        """Return the files that are cached; nothing is asked."""
         return {one: kept for one in asset_ids if (kept := self._assets.get((access, one))) is not None}
 
     def assets(self, access: Access, asset_ids: Iterable[str]) -> dict[str, Asset]:
-        """Return what Scenario tells of files, without their addresses; a page does without those it can't have."""
+        """Return what Scenario shows of files, without their addresses; a page does without those it can't have."""
         wanted = list(dict.fromkeys(asset_ids))
         found = self.known_assets(access, wanted)
         missing = [one for one in wanted if one not in found][: ASSETS_AT_ONCE * ASSET_CALLS]
@@ -195,7 +195,7 @@ class Looks:
         self._jobs.put((access, job_id), (job,), 86400.0 if is_over else FRESH_SECONDS)
 
     def _of(
-        self, kept: Kept[T], access: Access, name: str, seconds: float, ask: Callable[[ScenarioClient], T]
+        self, kept: Cache[T], access: Access, name: str, seconds: float, ask: Callable[[ScenarioClient], T]
     ) -> T | None:
         found = kept.get((access, name))
         if found is None:
