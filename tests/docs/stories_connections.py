@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from tests.docs.stage import Stage, connect, generating, raised, story
+from tests.docs.stage import Stage, connect, generating, raised, remembering, story
 from tests.task_run import TaskRun
 
 
@@ -43,6 +43,7 @@ def http_host(stage: Stage) -> None:
     generating().execute(TaskRun().context)
 
 
+@remembering  # Without a record the job list is read before the purchase, and the message begins with that.
 @raised
 def wrong_proxy(stage: Stage) -> None:
     connect(stage, host="https://api.cloud.scenario.com/v1")
