@@ -345,7 +345,7 @@ def test_no_frame_holds_a_storage_s_password(
     check([(where, text.replace("AWS4-HMAC", SECRET)) for where, text in evidence])
 
 
-@pytest.mark.parametrize("path", ["/v1/assets", "/cdn/", "/v1/generate", "/v1/uploads"])
+@pytest.mark.parametrize("path", ["/v1/assets", "/cdn/", "/v1/generate", "/v1/uploads", "/v1/jobs"])
 def test_no_frame_holds_a_secret_where_a_time_out_comes_amid_a_request(
     scenario: SandboxServer, video_id: str, tmp_path: Path, path: str
 ) -> None:
@@ -358,6 +358,7 @@ def test_no_frame_holds_a_secret_where_a_time_out_comes_amid_a_request(
         "/cdn/": ScenarioToObjectStorageOperator(task_id="save", asset_ids=video_id, destination=str(tmp_path)),
         "/v1/generate": generating(),
         "/v1/uploads": ObjectStorageToScenarioOperator(task_id="upload", source=str(clip)),
+        "/v1/jobs": ScenarioJobSensor(task_id="wait", job_id=scenario.make_jobs(1)[0]),
     }[path]
     scenario.add_fault({"type": "trickle", "bytes_per_second": 500}, path=path, times=None)
     before = signal.signal(signal.SIGALRM, out_of_time)
@@ -370,6 +371,8 @@ def test_no_frame_holds_a_secret_where_a_time_out_comes_amid_a_request(
         signal.signal(signal.SIGALRM, before)
     assert scenario.faults()[0]["hits"] >= 1
     evidence = every_local(caught.value)
+    of_client = [text for where, text in evidence if where in ("send", "_send_once", "_read", "read_body")]
+    assert set(of_client) <= {"{}"}
     assert len(evidence) > 3
     check(evidence)
 

@@ -34,14 +34,14 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[s
     """
     try:
         connection = hook.get_connection(conn_id)
-        _check_extra(connection, conn_id)
-        return connection, connection.extra_dejson
-    except ScenarioConfigurationError:
-        raise
+        extra = connection.extra_dejson
     except AirflowNotFoundException:
         fault = _fault_of_backends(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
         fault = _unreadable(conn_id, _words(error))
+    else:
+        _check_extra(connection, conn_id)
+        return connection, extra
     if fault is not None:
         raise fault
     return None
@@ -54,17 +54,17 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Ma
     try:
         if not _masks_on_a_loop() or _runs_without_a_supervisor():
             connection = await sync_to_async(hook.get_connection)(conn_id)
-            _check_extra(connection, conn_id)
-            return connection, await sync_to_async(lambda: connection.extra_dejson)()
-        connection = await hook.aget_connection(conn_id)
-        _check_extra(connection, conn_id)
-        return connection, await connection.aextra_dejson()
-    except ScenarioConfigurationError:
-        raise
+            extra = await sync_to_async(lambda: connection.extra_dejson)()
+        else:
+            connection = await hook.aget_connection(conn_id)
+            extra = await connection.aextra_dejson()
     except AirflowNotFoundException:
         fault = await sync_to_async(_fault_of_backends)(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
         fault = _unreadable(conn_id, _words(error))
+    else:
+        _check_extra(connection, conn_id)
+        return connection, extra
     if fault is not None:
         raise fault
     return None

@@ -92,9 +92,8 @@ class ScenarioHook(BaseHook):
             return self._read_client_config()
         except ScenarioError as error:
             failure = error
-        raise failure.with_traceback(
-            None
-        )  # The frames it comes from hold the connection, whose repr shows the password.
+        # The frames it comes from hold the connection, whose repr shows the password.
+        raise failure.with_traceback(None)
 
     async def get_async_client_config(self) -> ClientConfig:
         """Return what :meth:`get_client_config` does, for use on an event loop."""
@@ -212,10 +211,8 @@ class ScenarioHook(BaseHook):
         folder.prepare()
         no_manifest = ManifestFile(folder, None, self.log)
         with self.get_conn() as client:
-            saved = AssetDownloader(client, folder, no_manifest, template, self.log, asset_timeout=asset_timeout).save(
-                [asset_id]
-            )
-        return saved[0].uri
+            downloader = AssetDownloader(client, folder, no_manifest, template, self.log, asset_timeout=asset_timeout)
+            return downloader.save([asset_id])[0].uri
 
     def upload(self, source: str | ObjectStoragePath, name: str | None = None, *, import_timeout: float = 600.0) -> str:
         """Make a Scenario asset of a video, image or audio file. It costs nothing.

@@ -148,17 +148,14 @@ class ScenarioGenerateOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or rejoin the one already bought; wait for it without holding a slot; finish."""
         with showing_errors(context):
-            return self._execute(context)
-
-    def _execute(self, context: Context) -> dict[str, Any]:
-        run = self._run(context)
-        submitted = self._submit(run)
-        if not self.wait_for_completion and not submitted.job.has_ended_badly:
-            return run.result_of(submitted.job, is_complete=True)
-        result = run.result_so_far(submitted)
-        if result is None and self.deferrable:
-            self._defer_until_done(run, submitted.record, since=time.time())
-        return run.finish(result or run.poll(submitted))
+            run = self._run(context)
+            submitted = self._submit(run)
+            if not self.wait_for_completion and not submitted.job.has_ended_badly:
+                return run.result_of(submitted.job, is_complete=True)
+            result = run.result_so_far(submitted)
+            if result is None and self.deferrable:
+                self._defer_until_done(run, submitted.record, since=time.time())
+            return run.finish(result or run.poll(submitted))
 
     @permanent_errors_end_the_task()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

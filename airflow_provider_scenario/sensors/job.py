@@ -33,6 +33,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
 from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
+from airflow_provider_scenario.retry_policy import clear_locals
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -243,11 +244,14 @@ class ScenarioJobSensor(BaseSensorOperator):
 def _sensor_errors() -> Iterator[None]:
     """Turn Scenario's errors into those that Airflow's sensors know: a retry makes no job succeed that has ended.
 
-    Transient errors stay what they are: the task keeps its retries.
+    Transient errors stay what they are: the task keeps its retries. No frame of any error keeps its locals.
     """
     try:
         yield
-    except ScenarioTimeoutError as error:
-        raise AirflowSensorTimeout(str(error)) from error
-    except (ScenarioPermanentError, ScenarioJobFailedError, ScenarioJobCanceledError) as error:
-        raise AirflowFailException(str(error)) from error
+    except BaseException as error:
+        clear_locals(error)
+        if isinstance(error, ScenarioTimeoutError):
+            raise AirflowSensorTimeout(str(error)) from error
+        if isinstance(error, ScenarioPermanentError | ScenarioJobFailedError | ScenarioJobCanceledError):
+            raise AirflowFailException(str(error)) from error
+        raise

@@ -1,6 +1,6 @@
 """What each page shows, from Airflow's facts and Scenario's. Pure: it asks nobody.
 
-An XCom is the word of whoever may write it: nothing in it is taken for an address, and what has not the shape of an id
+An XCom may hold anything that its DAG writes: nothing in it is taken for an address, and what does not look like an id
 is left out.
 """
 

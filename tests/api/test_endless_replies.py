@@ -16,7 +16,7 @@ from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioError
 from tests.api.proxies import Handler, listening, read_request, with_tls
-from tests.api.scripted_server import Answer, scripted, seconds_taken
+from tests.api.scripted_server import Answer, Request, scripted, seconds_taken
 from tests.api.test_network import certificate, server_tls
 
 __all__ = ["certificate"]
@@ -152,11 +152,19 @@ def no_header(connection: socket.socket) -> None:
 
 
 def test_no_request_leaves_a_thread_behind() -> None:
-    with (
-        scripted(Answer(body=b'{"models": []}')) as server,
-        ScenarioClient(ClientConfig("k", "s", server.url)) as client,
-    ):
+    def watchers() -> list[str]:
+        return [each.name for each in threading.enumerate() if each.name == "scenario-reply-timeout"]
+
+    def slow(request: Request) -> Answer:
+        during.extend(watchers())
+        return Answer(body=b'{"models": []}')
+
+    during: list[str] = []
+    with scripted(slow) as server, ScenarioClient(ClientConfig("k", "s", server.url)) as client:
         for _ in range(20):
             client.send(calls.list_models())
-    time.sleep(0.1)
-    assert "scenario-reply-timeout" not in [thread.name for thread in threading.enumerate()]
+    assert len(during) >= 20
+    deadline = time.monotonic() + 10
+    while watchers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watchers() == []

@@ -182,7 +182,7 @@ def test_a_slot_is_asked_for_only_when_one_may_be_free(queueing: Story) -> None:
     )
     assert answers[200] == QUEUEING
     assert answers[429] <= 2 * answers[200]
-    # Nobody knows beforehand that there is no slot: that costs each task one 429. A second one is a vain call.
+    # Before it asks, no task knows that there is no slot: that costs each task one 429. A second one is a vain call.
     assert answers[429] - QUEUEING <= QUEUEING / 3
 
 

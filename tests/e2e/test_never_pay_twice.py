@@ -216,6 +216,7 @@ def test_a_file_that_was_saved_is_not_fetched_again(case: Case, runs: Runs) -> N
 
 @pytest.mark.parametrize("case", [case for case in LOST_REPLIES if case.name == "dropped"], ids=lambda case: case.id)
 def test_the_log_tells_what_became_of_a_lost_reply(case: Case, runs: Runs) -> None:
-    log = runs.logs(case, runs.finished(case))
+    runs.finished(case)
+    log = runs.log(case, "buy")
     assert "It may have been accepted all the same: looking for it." in log
     assert f"Rejoining job {runs.xcom(case, 'buy', 'job_id')}" in log

@@ -11,6 +11,7 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from tests.task_run import TaskRun, deferral
+from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
@@ -173,3 +174,13 @@ def test_a_limit_that_came_out_empty_does_not_hide_a_bought_job(scenario: Sandbo
     again = generating(max_cost=100, wait_for_completion=False)
     again.max_cost = None
     assert again.execute(run.retry())["job_id"] == first["job_id"]
+
+
+@needs_task_state_store
+def test_with_a_record_no_list_is_read_before_a_purchase_or_by_a_retry(scenario: SandboxServer) -> None:
+    """A search takes minutes: only a lost reply is worth one."""
+    run = TaskRun()
+    generating().execute(run.context)
+    generating().execute(run.retry())
+    assert scenario.requests()["counts"].get("GET /v1/jobs", 0) == 0
+    assert paid_jobs(scenario) == 1

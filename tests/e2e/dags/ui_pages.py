@@ -17,7 +17,7 @@ with DAG(
     tags=["scenario"],
     max_active_runs=20,
     default_args={"retries": 0, "retry_delay": timedelta(seconds=1)},
-    params={"prompt": "A fox in the snow", "max_cost": "6", "folder": "/tmp/none"},
+    params={"prompt": "A fox in the snow", "max_cost": "6", "folder": ""},
 ):
     generate = ScenarioWan21TextToVideoOperator(
         task_id="generate",
