@@ -170,7 +170,7 @@ class Generation:
         :param has_settled: Whether this try has looked long enough for jobs of earlier tries before.
         :raises ScenarioError: what else keeps it from buying.
         """
-        client = self._client or self._open_client(self._store.load())
+        client = self._client or self._open_client()
         wanted = Wanted(self._model_id, request.inputs)
         if self._submitter is None:
             self._submitter = Submitter(
@@ -256,14 +256,15 @@ class Generation:
         if self._is_stopped:
             raise ScenarioTransientError("The task was ended before it bought anything. Nothing was paid.")
 
-    def _open_client(self, stored: Record | None, job_id: str | None = None) -> ScenarioClient:
+    def _open_client(self, job_id: str | None = None) -> ScenarioClient:
         """Return a client. Once something was bought, a connection that can't be used is a transient error."""
-        job_id = stored.job_id if isinstance(stored, Submitted) else job_id
         try:
             self._client = ScenarioHook(self._scenario_conn_id, self._project_id).get_conn()
         except ScenarioTransientError:
             raise
         except ScenarioError as error:
+            stored = self._store.load()
+            job_id = stored.job_id if isinstance(stored, Submitted) else job_id
             if job_id is None and not isinstance(stored, Intent):
                 raise
             job = f"job {job_id}" if job_id else "job"
@@ -277,12 +278,10 @@ class Generation:
     def _announce(self, record: Submitted) -> None:
         """Make the job known before the wait: it is needed most if the wait goes wrong."""
         self._show(record)
-        self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(record.job_id))
-        self._push_page_link()
         self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))
 
     def _push_page_link(self) -> None:
-        """Show the page from now on: Airflow itself pushes links only when the task defers or ends."""
+        """Show the page from now on, before the task defers or ends."""
         self._context["ti"].xcom_push(key=ScenarioPageLink().xcom_key, value=page_path(self._context["ti"]))
 
     def _show(self, record: Record) -> None:
@@ -310,6 +309,9 @@ class Generation:
 
         :param submitted: The job, which has not ended yet.
         """
+        # Airflow itself pushes links only when the task defers or ends.
+        self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(submitted.job.id))
+        self._push_page_link()
         state = self._wait_state(submitted.record)
         state.on_job(submitted.job, time.time())
         return self._poll(state)
@@ -344,8 +346,8 @@ class Generation:
         if not result.take_over:
             return result
         self._log.warning("%s", result.error)
+        self._open_client(result.job_id)
         stored = self._store.load()
-        self._open_client(stored, result.job_id)
         deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._timeout
         return self._poll(WaitState(result.job_id, deadline, self._usual))
 
@@ -361,7 +363,7 @@ class Generation:
 
     def final_check(self, job_id: str) -> WaitResult:
         """Read a job once, after no triggerer answered in time."""
-        with self._open_client(self._store.load(), job_id) as client:
+        with self._open_client(job_id) as client:
             return final_check(job_id, client)
 
     def trigger_arguments(self, record: Submitted, *, since: float | None) -> dict[str, Any]:
@@ -414,7 +416,7 @@ class Generation:
             result = dataclasses.replace(result, job=job)
             if job.has_ended_badly and (spent := spent_on(job)) is not None:
                 self._context["ti"].xcom_push(key="cost", value=format_units(spent))
-        return self.result_of(result.job_or_raise(self._timeout), is_complete=result.has_outputs)
+        return self._result(stored, result.job_or_raise(self._timeout), is_complete=result.has_outputs)
 
     def _charged(self, stored: Record | None, job_id: str) -> str | None:
         """Return what a job was charged, if that was noted: in the record, else in an XCom, which outlives a wait."""
@@ -430,8 +432,10 @@ class Generation:
         :param job: The job.
         :param is_complete: Whether the job has its outputs: else a clear must not take it for returned.
         """
-        # Read anew: a try that was thought dead must not write over what others have bought meanwhile.
-        stored = self._store.load()
+        return self._result(self._store.load(), job, is_complete=is_complete)
+
+    def _result(self, stored: Record | None, job: Job, *, is_complete: bool) -> dict[str, Any]:
+        """Keep in the record that the result was returned. It was read just now: others may have bought meanwhile."""
         if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
             self._store.save(dataclasses.replace(stored, returned=True))
         price = "a price that Scenario does not name" if job.cost is None else describe_units(job.cost)

@@ -328,17 +328,14 @@ class Submitter:
                 return found
             order = found
         while True:
-            # Uploads take minutes: a try that was thought to follow a dead one may have bought meanwhile.
-            if not is_same(self._store.load(), order.stored):
-                return None
             if not self._store.is_durable and self._monotonic() - self._reader.looked_at >= LATE_SECONDS:
                 # No store shows what a retry bought while this worker was frozen, but the job list does.
                 self._is_late = True
                 return None
-            self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             intent = self._intend(order, wanted, model_id, inputs, largest_seed)
             if intent is None:
                 return None
+            self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             try:
                 return self._post(intent)
             except ScenarioError as error:
@@ -408,8 +405,8 @@ class Submitter:
             baseline=baseline,
             account=self._account,
         )
-        # A worker that was frozen meanwhile must not go on: its retry may have searched, and bought. What it wrote over
-        # is found again by a search, for which the baseline must be older than the look at the record.
+        # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
+        # over is found again by a search, for which the baseline must be older than the look at the record.
         checked_at = self._monotonic()
         if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
             return None
