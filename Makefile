@@ -1,7 +1,7 @@
-# `make demo` shows the main job on a real Airflow; `make test` proves everything. Both make what they need.
+# `make demo` shows the main job on a real Airflow; `make test` and `make slow` prove everything. All make what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui load chaos scale matrix matrix-quick lint docs docs-output reference release clean
+.PHONY: help demo test slow ui load chaos scale matrix matrix-quick lint docs docs-output reference release clean
 
 # A Python that writes no bytecode imports Airflow anew each time: twice as slow.
 unexport PYTHONDONTWRITEBYTECODE
@@ -10,13 +10,15 @@ candidates := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check --no-input -qq
 
+slow := $(addprefix tests/e2e/,test_ui.py test_chaos.py test_restarts.py)
 drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_rough_cdn.py transfers/test_rough_uplink.py \
 	api/test_broken_replies.py api/test_upload_replies.py \
 	polling/test_watcher_machine.py files/test_storage.py)
 
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
-	@echo 'make test    run every test, end to end ones included'
+	@echo 'make test    run the tests, end to end ones included, in under eight minutes'
+	@echo 'make slow    run the other tests: the pages, and an Airflow whose parts die, stall and come back'
 	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
@@ -33,7 +35,10 @@ demo: .venv/installed
 	@$(python) -m demo.run
 
 test: .venv/installed-for-tests
-	@$(python) -m pytest -n 3 --dist loadfile --ignore=tests/e2e/test_ui.py
+	@$(python) -m pytest -n 4 --dist loadfile $(addprefix --ignore=,$(slow))
+
+slow: .venv/installed-for-tests
+	@$(python) -m pytest -n 2 --dist loadfile $(slow)
 
 ui: .venv/installed-for-tests
 	@$(python) -m pytest tests/e2e/test_ui.py

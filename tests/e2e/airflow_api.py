@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FINISHED = frozenset({"success", "failed"})
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 API_SECONDS = 120.0
 """How long a reply may take: on a busy machine Airflow's first ones took more than thirty seconds."""
 

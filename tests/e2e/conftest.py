@@ -116,8 +116,6 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
     environment = {
         "AIRFLOW_CONN_SCENARIO_DEFAULT": json.dumps(patient),
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"request_timeout": 4}}),
-        # How soon a free slot is used is measured: less than a second of it shall be the scheduler's sleep.
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
     }
     with AirflowServer(
         TEST_DAGS, database="postgresql", parallelism=24, imported=Imported.PROVIDER, environment=environment
