@@ -252,6 +252,13 @@ def test_no_id_is_never_turned_into_another_call(make: Any, no_id: str) -> None:
         make(no_id)
 
 
+def test_the_reply_about_another_job_is_none() -> None:
+    """As of a cache on the way: what became of the other one says nothing."""
+    body = b'{"job": {"jobId": "job_2", "status": "failure"}}'
+    with pytest.raises(ScenarioServerError):
+        result_of(calls.get_job("job_1"), Response(200, {}, body))
+
+
 def test_wrong_inputs_are_refused_with_scenarios_reason(
     carry: Carrier, config: ClientConfig, sandbox: SandboxServer
 ) -> None:
