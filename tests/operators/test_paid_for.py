@@ -207,6 +207,7 @@ def test_a_wait_that_only_the_triggerer_could_not_keep_is_looked_at_by_the_worke
     assert paid_jobs(scenario) == 1
 
 
+@needs_task_state_store
 def test_a_lost_reply_is_not_looked_for_with_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key of another project came into the same connection: its job list does not show the job."""
     monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.2)
