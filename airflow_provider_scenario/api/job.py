@@ -178,7 +178,7 @@ class Job:
         :raises KeyError: if it has no ``jobId``, as in the reply to a dry run.
         """
         job_id = document["jobId"]
-        if not isinstance(job_id, str) or not job_id:
+        if not isinstance(job_id, str) or not job_id.strip():
             raise KeyError("jobId")
         # Nothing but the id is insisted on: once it is known, a paid job must not be lost to an odd field beside it.
         metadata = _object(document.get("metadata"))

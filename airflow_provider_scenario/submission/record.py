@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_scenario.api.job import JobPage
+from airflow_provider_scenario.api.job import JobPage, units
 from airflow_provider_scenario.api.values import NO_VALUE_TEXTS
 from airflow_provider_scenario.exceptions import ScenarioSubmissionError
 
@@ -202,6 +202,8 @@ def _read(document: object) -> Record:
     if kind is Submitted:
         # A person who settles a doubt makes it of an intent, which has another name for the time.
         known.setdefault("submitted_at", document.get("intended_at"))
+        # A charge that can't be read must not keep the result back.
+        known["charged"] = known.get("charged") if units(known.get("charged")) is not None else None
     for name, types in _TYPES.items():
         if name in known and (not isinstance(known[name], types) or isinstance(known[name], bool)):
             raise TypeError

@@ -107,7 +107,7 @@ def find_submission(
         found.sort(key=lambda job: job.has_ended_badly)
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
         candidates = [
-            job for job in of_model if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
+            job for job in of_model if _hides_seed(job) and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
         ]
     else:
         found, candidates = by_likeness(sent, [job for job in of_model if _is_after(intent, job)])
@@ -225,7 +225,7 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = Fa
     return [
         job
         for job in jobs
-        if job.seed is None
+        if _hides_seed(job)
         and job.model_id in (None, wanted.model_id)
         and (changed_too or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT)
     ]
@@ -255,6 +255,11 @@ def find_equal(
     alive = [job for job in equal if not job.has_ended_badly]
     candidates = tuple(job for job in unclear if not job.has_ended_badly)
     return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
+
+
+def _hides_seed(job: Job) -> bool:
+    """Whether a row shows no seed: one of 0 or below stands for none, and is never ours."""
+    return job.seed is None or job.seed <= 0
 
 
 def list_from(intent: Intent) -> datetime.datetime | None:

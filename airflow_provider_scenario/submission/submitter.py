@@ -231,7 +231,7 @@ class Submitter:
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
-        if may_have_bought and record is None and not self._seed_would_tell(wanted):
+        if may_have_bought and record is None and not self._seed_would_tell(wanted, jobs):
             decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
@@ -270,11 +270,16 @@ class Submitter:
         whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
         return [whole.get(job.id, job) for job in jobs]
 
-    def _seed_would_tell(self, wanted: Wanted) -> bool:
+    def _seed_would_tell(self, wanted: Wanted, jobs: list[Job]) -> bool:
         """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
         if not is_no_value(wanted.inputs.get("seed")):
             return False
-        return read_model(self._client, wanted.model_id, self._log, is_bought=False).largest_seed >= PROVING_SEEDS
+        try:
+            model = read_model(self._client, wanted.model_id, self._log, is_bought=False)
+        except ScenarioError as error:
+            self._log.warning("%s Looking for what earlier tries bought all the same.", error)
+            return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
+        return model.largest_seed >= PROVING_SEEDS
 
     def _recall_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
         """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""

@@ -58,7 +58,6 @@ def test_what_a_later_version_added_is_passed_over(record: Record) -> None:
             ("job_id", " "),
             ("job_id", 7),
             ("seed", "7"),
-            ("charged", 7),
             ("submitted_at", "now"),
         )
     ],
@@ -93,3 +92,11 @@ def test_a_template_that_came_out_empty_is_as_good_as_nothing() -> None:
         for now in texts:
             assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "negativePrompt": now})) == []
         assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "negativePrompt": "fog"})) != []
+
+
+@pytest.mark.parametrize("charged", ["", "many", "NaN", [7], {"cu": 7}, None])
+def test_a_charge_that_can_not_be_read_is_not_known(charged: Any) -> None:
+    """Else it would keep back the result of a job that is paid for."""
+    record = from_dict({**to_dict(RECORDS[3]), "charged": charged})
+    assert isinstance(record, Submitted)
+    assert record.charged is None

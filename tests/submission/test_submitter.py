@@ -6,6 +6,7 @@ import datetime
 import itertools
 import json
 import logging
+import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioPermanentError,
@@ -812,3 +814,50 @@ def test_without_a_store_another_model_is_a_changed_input() -> None:
         worker.go()
     worker.policy = SubmissionPolicy()
     assert worker.go().record.earlier_jobs == ("job_1",)
+
+
+@STORES
+@pytest.mark.parametrize("seed", [None, 0, -1])
+def test_a_row_with_a_seed_that_is_none_is_a_doubt(seed: int | None, has_store: bool) -> None:
+    worker = Worker(has_store=has_store)
+    rewritten(worker.scenario, lambda _job, document: document["metadata"]["input"].update(seed=seed))
+    worker.dies("after POST")
+    with pytest.raises(ScenarioSubmissionError, match="job_1"):
+        worker.go()
+    assert worker.paid == ["job_1"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+def test_without_a_store_a_model_that_cannot_be_read_hides_no_bought_job(status: int) -> None:
+    worker = Worker(largest_seed=0, has_store=False)
+    job_id = worker.go().job.id
+    read = worker.scenario.read
+
+    def without_models(call: calls.Call[Any]) -> Response:
+        refusal = worker.scenario.reply(status, {"reason": "no"})
+        return refusal if call.path.startswith("/models/") else read(call)
+
+    worker.scenario.read = without_models  # type: ignore[method-assign]
+    assert worker.go().job.id == job_id
+    assert worker.paid == [job_id]
+
+
+@MODELS
+@STORES
+def test_a_list_that_goes_round_in_a_circle_for_a_while_is_read_again(has_store: bool, largest_seed: int) -> None:
+    """It is an outage, which keeps the retries, and no verdict."""
+    worker = Worker(largest_seed=largest_seed, has_store=has_store)
+    worker.dies("after POST")
+    read = worker.scenario.read
+    until = [math.inf]
+
+    def circling(call: calls.Call[Any]) -> Response:
+        if call.path != "/jobs" or worker.clock.now >= until[0]:
+            return read(call)
+        return worker.scenario.reply(200, {"jobs": [], "nextPaginationToken": "again"})
+
+    worker.scenario.read = circling  # type: ignore[method-assign]
+    with pytest.raises(ScenarioTransientError, match="in a circle"):
+        worker.go()
+    until = [worker.clock.now + 30.0]
+    assert worker.paid == [worker.go().job.id]
