@@ -16,7 +16,12 @@ from airflow_provider_scenario.api.asset import Asset, Upload
 from airflow_provider_scenario.api.job import Job, JobPage, Price, Submission
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.exceptions import ErrorDetails, ScenarioDryRunError, ScenarioInputError
+from airflow_provider_scenario.exceptions import (
+    ErrorDetails,
+    ScenarioDryRunError,
+    ScenarioInputError,
+    ScenarioServerError,
+)
 
 T = TypeVar("T")
 
@@ -80,7 +85,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
     def read(reply: Response) -> Price:
         document = reply.json()
         job = document.get("job")
-        job_id = job.get("jobId") if isinstance(job, Mapping) else None
+        job_id = (job.get("jobId") if isinstance(job, Mapping) else None) or document.get("jobId")
         if job_id:
             raise ScenarioDryRunError(
                 f"Scenario was asked for the price of {model_id} only, but made the job {job_id}, which is charged: "
@@ -102,14 +107,15 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
 
 
 def get_job(job_id: str) -> Call[Job]:
-    """Read one job."""
-    return Call(
-        f"read job {job_id}",
-        "GET",
-        f"/jobs/{_id(job_id)}",
-        lambda reply: Job.read(reply.json()["job"]),
-        repeatable=True,
-    )
+    """Read one job. Another one's reply, as of a cache on the way, is none: what became of it would be paid again."""
+
+    def read(reply: Response) -> Job:
+        job = Job.read(reply.json()["job"])
+        if job.id != job_id:
+            raise KeyError(job_id)
+        return job
+
+    return Call(f"read job {job_id}", "GET", f"/jobs/{_id(job_id)}", read, repeatable=True)
 
 
 def list_jobs(
@@ -338,9 +344,13 @@ def read_pages(client: Client, updated_after: datetime.datetime | None) -> Itera
     for _ in range(MAX_PAGES):
         page = client.send(list_jobs(updated_after=updated_after, token=token))
         yield page
-        token = page.next_token
-        if token is None:
+        if page.next_token is None:
             return
+        if page.next_token == token:
+            raise ScenarioServerError(
+                "Scenario's job list goes round in a circle: a page names itself as the next one."
+            )
+        token = page.next_token
 
 
 def find_in_list(client: Client, job_id: str, updated_after: datetime.datetime | None) -> Job | None:

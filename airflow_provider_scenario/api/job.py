@@ -114,6 +114,7 @@ class Job:
     :param updated_at: When it last changed.
     :param has_output: Whether the result stands in the job itself, as the text of a language model does. Default
         ``False``.
+    :param has_gaps: Whether some of its outputs are listed without their ids. Default ``False``.
     :param inputs: Scenario's echo of the inputs, which is not literal: defaults are filled in, whole numbers may come
         back as floats, a long prompt as the id of a text asset.
     """
@@ -132,6 +133,7 @@ class Job:
     started_at: datetime.datetime | None = None
     updated_at: datetime.datetime | None = None
     has_output: bool = False
+    has_gaps: bool = False
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -142,7 +144,8 @@ class Job:
     @property
     def lacks_outputs(self) -> bool:
         """Whether it is shown as succeeded, but not with what: one reply may lack the outputs that the next has."""
-        return self.status is JobStatus.SUCCESS and not self.asset_ids and not self.has_output
+        has_all = (self.asset_ids or self.has_output) and not self.has_gaps
+        return self.status is JobStatus.SUCCESS and not has_all
 
     @property
     def queued_seconds(self) -> float | None:
@@ -175,20 +178,22 @@ class Job:
         :raises KeyError: if it has no ``jobId``, as in the reply to a dry run.
         """
         job_id = document["jobId"]
-        if not isinstance(job_id, str) or not job_id:
+        if not isinstance(job_id, str) or not job_id.strip():
             raise KeyError("jobId")
         # Nothing but the id is insisted on: once it is known, a paid job must not be lost to an odd field beside it.
         metadata = _object(document.get("metadata"))
         billing = _object(document.get("billing"))
         inputs = _object(metadata.get("input"))
         asset_ids = metadata.get("assetIds")
+        assets = asset_ids if isinstance(asset_ids, list) else []
         model_id = inputs.get("modelId")
         return cls(
             id=job_id,
             status=JobStatus(document.get("status") or "unknown"),
             progress=_share(document.get("progress")),
             model_id=model_id if isinstance(model_id, str) and model_id else None,
-            asset_ids=tuple(map(str, asset_ids)) if isinstance(asset_ids, list) else (),
+            asset_ids=tuple(one for one in assets if isinstance(one, str) and one),
+            has_gaps=not all(isinstance(one, str) and one for one in assets),
             seed=whole_number(inputs.get("seed")),
             cost=_cost(billing),
             refund_disabled=bool(billing.get("disableRefund")),
@@ -215,6 +220,7 @@ class Job:
             "error": self.error,
             "hint": self.hint,
             "has_output": self.has_output,
+            "has_gaps": self.has_gaps,
         }
 
     @classmethod
@@ -233,6 +239,7 @@ class Job:
             error=facts.get("error"),
             hint=facts.get("hint"),
             has_output=bool(facts.get("has_output")),
+            has_gaps=bool(facts.get("has_gaps")),
         )
 
 
@@ -270,15 +277,20 @@ class JobPage:
     unreadable: int = 0
 
 
+_FIRST_YEAR = 2000
+"""An earlier time stands for none: the zero of an epoch, or of a language."""
+
+
 def time_of(text: object) -> datetime.datetime | None:
-    """Return Scenario's ISO 8601 time, in UTC; ``None`` where there is none."""
-    if not isinstance(text, str) or not text:
+    """Return Scenario's ISO 8601 time, in UTC; ``None`` where there is none, or a date alone."""
+    if not isinstance(text, str) or ":" not in text:
         return None
     try:
         time = datetime.datetime.fromisoformat(text)
-        return time.astimezone(datetime.UTC) if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+        time = time.astimezone(datetime.UTC) if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     except (ValueError, OverflowError):
         return None
+    return time if time.year >= _FIRST_YEAR else None
 
 
 def _object(value: object) -> Mapping[str, Any]:

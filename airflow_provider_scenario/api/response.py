@@ -166,8 +166,15 @@ class Response:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write."""
-        return self.status in _REFUSALS and self._is_in_scenarios_form()
+        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write.
+
+        A reply that names a job is none, whatever its status says: there is a job.
+        """
+        return self.status in _REFUSALS and self._is_in_scenarios_form() and not self._names_job()
+
+    def _names_job(self) -> bool:
+        document = self._document() or {}
+        return bool(document.get("jobId")) or (isinstance(document.get("job"), dict) and bool(document["job"]))
 
     def _is_in_scenarios_form(self) -> bool:
         document = self._document() or {}

@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, to_plain, whole_number
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_empty_text, is_no_value, to_plain, whole_number
 from airflow_provider_scenario.exceptions import redact
 
 _TRUE_TEXTS = ("true", "1", "yes")
@@ -94,7 +94,7 @@ def _is_empty(one: ModelInput, value: Any) -> bool:
     """Return whether a value of an input is none; a choice that the record lists is one, whatever it is called."""
     if isinstance(value, str) and value.strip() in map(str, one.allowed_values):
         return False
-    return is_no_value(value)
+    return is_no_value(value) or (one.type is InputType.STRING and is_empty_text(value))
 
 
 def asset_ids(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:

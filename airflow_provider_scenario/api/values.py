@@ -7,6 +7,7 @@ import datetime
 import math
 import numbers
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,11 @@ from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 NO_VALUE_TEXTS = ("", "None", "null")
 """What templating makes of a value that is not there."""
+
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+
+_EMPTY_TEXT = re.compile(rf"(?:[\s{_INVISIBLE}\[\](){{}},'\"]|\b(?:None|null|nan|NaN|NaT|undefined|Undefined)\b|<NA>)*")
+"""Nothing but words for nothing, alone or in lists."""
 
 _MOST_DIGITS = 400
 """Decimal numbers with more digits before the point are endless for JSON; to write them out may take minutes."""
@@ -38,7 +44,12 @@ class GivenInputs(dict[str, Any]):
 
 def is_no_value(value: object) -> bool:
     """Return whether a value counts as not given: ``None``, or a text that templating makes of what is not there."""
-    return value is None or (isinstance(value, str) and value.strip() in NO_VALUE_TEXTS)
+    return value is None or (isinstance(value, str) and value.strip().strip(_INVISIBLE) in NO_VALUE_TEXTS)
+
+
+def is_empty_text(value: object) -> bool:
+    """Return whether nobody can want a text as a prompt: a missing cell of a table, an empty list, ``[None]``."""
+    return isinstance(value, str) and _EMPTY_TEXT.fullmatch(value) is not None
 
 
 def to_plain(value: Any) -> Any:

@@ -36,7 +36,7 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[s
         connection = hook.get_connection(conn_id)
         extra = connection.extra_dejson
     except AirflowNotFoundException:
-        fault = _fault_of_backends(conn_id)
+        fault = _fault_of_backends(conn_id) or _fault_of_supervisor(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
         fault = _unreadable(conn_id, _words(error))
     else:
@@ -59,7 +59,7 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Ma
             connection = await hook.aget_connection(conn_id)
             extra = await connection.aextra_dejson()
     except AirflowNotFoundException:
-        fault = await sync_to_async(_fault_of_backends)(conn_id)
+        fault = await sync_to_async(_fault_of_backends)(conn_id) or await _afault_of_supervisor(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
         fault = _unreadable(conn_id, _words(error))
     else:
@@ -124,6 +124,56 @@ def _fault_of_backends(conn_id: str) -> ScenarioError | None:
             if type(backend).__name__ == "EnvironmentVariablesBackend":
                 return _broken_variable(conn_id, error)
             return _unreadable(conn_id, _words(error))
+    return None
+
+
+def _fault_of_supervisor(conn_id: str) -> ScenarioError | None:
+    """Return what Airflow's API server answers but that there is no such connection: its backend passes over it."""
+    supervisor = _supervisor()
+    if supervisor is None:
+        return None
+    try:
+        answer = supervisor.send(_question(conn_id))
+    except Exception as error:  # noqa: BLE001 - as the backend does, which calls it "not found"
+        answer = getattr(error, "error", None)
+    return _fault_of_answer(conn_id, answer)
+
+
+async def _afault_of_supervisor(conn_id: str) -> ScenarioError | None:
+    """Do what :func:`_fault_of_supervisor` does, for use on an event loop."""
+    from asgiref.sync import sync_to_async
+
+    supervisor = _supervisor()
+    if supervisor is None:
+        return None
+    try:
+        if not _masks_on_a_loop() or _runs_without_a_supervisor():
+            answer = await sync_to_async(supervisor.send)(_question(conn_id))
+        else:
+            answer = await supervisor.asend(_question(conn_id))
+    except Exception as error:  # noqa: BLE001 - as above
+        answer = getattr(error, "error", None)
+    return _fault_of_answer(conn_id, answer)
+
+
+def _supervisor() -> Any:
+    from airflow.sdk.execution_time import task_runner
+
+    return getattr(task_runner, "SUPERVISOR_COMMS", None)
+
+
+def _question(conn_id: str) -> Any:
+    from airflow.sdk.execution_time.comms import GetConnection
+
+    return GetConnection(conn_id=conn_id)
+
+
+def _fault_of_answer(conn_id: str, answer: Any) -> ScenarioError | None:
+    from airflow.sdk.exceptions import ErrorType
+
+    kind = getattr(answer, "error", None)
+    if kind in (ErrorType.API_SERVER_ERROR, ErrorType.GENERIC_ERROR):
+        return _unreadable(conn_id, f"Airflow's API server answers {kind.value}")
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -201,7 +202,9 @@ class Generation:
 
     def _account_of(self, client: ScenarioClient) -> str:
         project = client.config.project_id or "of its key"
-        return f"connection {self._scenario_conn_id}, project {project}, {client.config.base_url}"
+        # Another key may lead to another project. A digest tells them apart, and nobody can read the key from it.
+        key = hashlib.sha256(client.config.api_key.encode()).hexdigest()[:8]
+        return f"connection {self._scenario_conn_id}, key {key} (digest), project {project}, {client.config.base_url}"
 
     def _buy(
         self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
@@ -343,6 +346,10 @@ class Generation:
         """
         result = WaitResult.from_event(dict(event))
         self._job_id = result.job_id
+        if result.timed_out:
+            # Perhaps only the triggerer could not reach Scenario: the worker has a way out of its own.
+            last = self.final_check(result.job_id)
+            return result if last.job is None else last
         if not result.take_over:
             return result
         self._log.warning("%s", result.error)

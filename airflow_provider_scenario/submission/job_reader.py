@@ -17,6 +17,7 @@ from airflow_provider_scenario.submission.recovery import (
     CLOCK_TOLERANCE,
     SETTLE_SECONDS,
     SearchResult,
+    far_before,
     find_submission,
     list_from,
 )
@@ -81,13 +82,27 @@ class JobReader:
         """
 
         def give_up(error: ScenarioError, _: float) -> tuple[list[Job], int]:
-            raise ScenarioTransientError(
-                f"Scenario's job list can't be read, so it is not known whether this task has a job.\n{error} "
-                "Nothing further was bought: a retry looks again.",
-                retry_after=error.retry_after,
-            ) from None
+            raise self._list_error(error) from None
 
         return self._patiently(lambda: self._all(updated_after), "Scenario's job list could not be read", give_up)
+
+    def far(self, start: datetime.datetime | None, is_ours: Callable[[Job], bool]) -> list[Job]:
+        """Return the jobs that are surely this task's, of a list that reaches back a day further.
+
+        The clock that a list starts by may be in a wrong time zone. A list that does not end is read as far as it goes.
+
+        :param start: From when on the list was read so far, by Scenario's clock; ``None`` for all of it.
+        :param is_ours: Whether a job's seed proves that it is this task's.
+        """
+
+        def read() -> list[Job]:
+            pages = read_pages(self._client, far_before(start))
+            return [job for page in pages for job in page.jobs if is_ours(job)]
+
+        def give_up(error: ScenarioError, _: float) -> list[Job]:
+            raise self._list_error(error) from None
+
+        return [] if start is None else self._patiently(read, "Scenario's job list could not be read", give_up)
 
     def baseline(self) -> Baseline:
         """Return what the newest page of the job list shows, where no seed of ours will prove whose a job is.
@@ -150,6 +165,10 @@ class JobReader:
                 found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
             if found.is_conclusive:
                 break
+        if lost.seed_is_ours and not found.jobs:
+            far = self.far(list_from(lost), lambda job: job.seed == lost.seed)
+            known = find_submission(lost, far, claimed=lost.earlier_jobs, settled=True)
+            found = known if known.jobs else found
         return found
 
     def _all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
@@ -166,6 +185,13 @@ class JobReader:
                 "task's last submission was accepted.\nNothing further was bought. Look for its job in Scenario."
             )
         return list(jobs.values()), unreadable
+
+    def _list_error(self, error: ScenarioError) -> ScenarioTransientError:
+        return ScenarioTransientError(
+            f"Scenario's job list can't be read, so it is not known whether this task has a job.\n{error} "
+            "Nothing further was bought: a retry looks again.",
+            retry_after=error.retry_after,
+        )
 
     def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
         """Return a job that its own address refuses as the job list shows it."""

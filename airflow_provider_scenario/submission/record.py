@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_scenario.api.job import JobPage
+from airflow_provider_scenario.api.job import JobPage, units
+from airflow_provider_scenario.api.values import NO_VALUE_TEXTS
 from airflow_provider_scenario.exceptions import ScenarioSubmissionError
+
+THE_MODEL = "the model"
+"""What the model is called among the digests. No input's name has a space: none hides it."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,7 @@ class Wanted:
     def digests(self) -> dict[str, str]:
         """A short digest of the model and of each input, to see later which of them changed."""
         given = {name: value for name, value in self.inputs.items() if value is not None}
-        # No input's name has a space: none hides the model.
-        return {name: _digest(value) for name, value in sorted({"the model": self.model_id, **given}.items())}
+        return {name: _digest(value) for name, value in sorted({THE_MODEL: self.model_id, **given}.items())}
 
 
 @dataclass(frozen=True)
@@ -168,16 +171,43 @@ def from_dict(document: object) -> Record:
     )
 
 
+_TYPES: Mapping[str, Any] = {
+    "generation": int,
+    "digests": Mapping,
+    "seed": int | None,
+    "max_tries": int,
+    "earlier_jobs": tuple,
+    "model_id": str,
+    "inputs": Mapping,
+    "intended_at": (int, float),
+    "job_id": str,
+    "submitted_at": (int, float),
+    "charged": str | None,
+}
+"""What a field must be, for nothing to be bought by a record that somebody has damaged."""
+
+
 def _read(document: object) -> Record:
     if not isinstance(document, Mapping):
         raise TypeError
     kind = _STATES[document["state"]]
     known = {one.name: document[one.name] for one in dataclasses.fields(kind) if one.name in document}
-    known["earlier_jobs"] = tuple(known.get("earlier_jobs") or ())
+    earlier = known.get("earlier_jobs") or ()
+    if not isinstance(earlier, list | tuple) or not all(isinstance(one, str) for one in earlier):
+        raise TypeError
+    known["earlier_jobs"] = tuple(earlier)
     if isinstance(known.get("baseline"), Mapping):
         baseline = dict(known["baseline"])
         known["baseline"] = Baseline(tuple(baseline["job_ids"]), baseline.get("newest"), baseline.get("server_time"))
-    if kind is Submitted and not (isinstance(known["job_id"], str) and known["job_id"]):
+    if kind is Submitted:
+        # A person who settles a doubt makes it of an intent, which has another name for the time.
+        known.setdefault("submitted_at", document.get("intended_at"))
+        # A charge that can't be read must not keep the result back.
+        known["charged"] = known.get("charged") if units(known.get("charged")) is not None else None
+    for name, types in _TYPES.items():
+        if name in known and (not isinstance(known[name], types) or isinstance(known[name], bool)):
+            raise TypeError
+    if kind is Submitted and not known["job_id"].strip():
         raise ValueError
     return kind(**known)
 
@@ -185,7 +215,13 @@ def _read(document: object) -> Record:
 def changed_inputs(record: Record, wanted: Wanted) -> list[str]:
     """Return the names of what changed between a record and what is wanted now."""
     old, new = record.digests, wanted.digests
-    return [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    # "None" and nothing at all are the same: a template was corrected.
+    empty = {None, *map(_digest, NO_VALUE_TEXTS)}
+    return [
+        name
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name) and not {old.get(name), new.get(name)} <= empty
+    ]
 
 
 def _digest(value: Any) -> str:

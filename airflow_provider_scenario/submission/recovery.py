@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.validation import names_a_file
 from airflow_provider_scenario.api.values import is_no_value, whole_number
-from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted, Wanted
+from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
 SETTLE_SECONDS = 180.0
@@ -38,6 +39,16 @@ _EXACT_IN_JSON = 2**53
 """Up to here a whole number survives being read as a float."""
 
 _LISTED_EARLIER = datetime.timedelta(minutes=5)
+
+_FAR = datetime.timedelta(days=1)
+"""How much further a last look reaches back before another job is bought: a clock may be in a wrong time zone."""
+
+_SERVERS_APART = 60.0
+"""Seconds by which the clocks of Scenario's own servers may differ."""
+
+_TRUTHS = {"true": "true", "1": "true", "yes": "true", "on": "true", "false": "false", "0": "false", "no": "false",
+           "off": "false"}  # fmt: skip
+"""How an API may spell a truth value."""
 
 
 class Echo(enum.Enum):
@@ -85,17 +96,25 @@ def find_submission(
     :param settled: Whether the search has lasted long enough.
     :param unreadable: How many rows of the list could not be read.
     """
-    possible = sorted(
-        (job for job in jobs if job.model_id in (None, intent.model_id) and job.id not in claimed), key=_made_at
-    )
+    possible = sorted((job for job in jobs if job.id not in claimed), key=_made_at)
+    sent = _sent(intent)
+    of_model = [job for job in possible if job.model_id in (None, intent.model_id)]
     if intent.seed_is_ours:
-        found = [job for job in possible if job.seed == intent.seed]
+        # Scenario may tell a model by another name, as that of its successor.
+        same = (job for job in possible if job.seed == intent.seed)
+        found = [job for job in same if job in of_model or compare_inputs(sent, job) is Echo.SAME]
+        # A gateway may have sent the POST twice: then the job that has not failed is the one to go on with.
+        found.sort(key=lambda job: job.has_ended_badly)
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
         candidates = [
-            job for job in possible if job.seed is None and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
+            job for job in of_model if _hides_seed(job) and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
         ]
     else:
-        found, candidates = by_likeness(_sent(intent), [job for job in possible if _is_after(intent, job)])
+        found, candidates = by_likeness(sent, [job for job in of_model if _is_after(intent, job)])
+        if not found:
+            near = [job for job in of_model if not _is_after(intent, job) and _is_after(intent, job, _SERVERS_APART)]
+            alike, unclear = by_likeness(sent, near)
+            candidates += [*alike, *unclear]
     return SearchResult(tuple(found), tuple(candidates), intent.seed_is_ours, settled, unreadable)
 
 
@@ -151,6 +170,8 @@ def recall(
     running = [] if found[-1][1].is_sure else [one for one in found if not one[0].is_finished]
     job, match = (running or found)[-1]
     changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Echo.DIFFERENT]
+    if job.model_id not in (None, wanted.model_id):
+        changed.append(THE_MODEL)
     return Submitted(
         generation=match.generation,
         digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
@@ -171,8 +192,9 @@ def _earlier(
     """Return the jobs that earlier tries bought with what their seeds show; the last generation comes last."""
     sure, likely, changed = [], [], []
     for job in jobs:
-        match = key.match(job.seed) if job.model_id in (None, wanted.model_id) else None
-        if match is None:
+        match = key.match(job.seed)
+        is_other_model = job.model_id not in (None, wanted.model_id)
+        if match is None or (is_other_model and not match.is_sure):
             continue
         # The upper part alone is no proof: a stranger's seed may share it by chance.
         if match.is_sure:
@@ -187,7 +209,10 @@ def _earlier(
         found = sure
     else:  # Twelve bits may agree by chance: what is over must not hide a job that may be this task's.
         found = [*sure, *alive] or likely or changed
-    return sorted(found, key=lambda one: (one[1].generation, one[1].since_clear, _made_at(one[0])))
+    # Of two jobs of one seed, as of a POST that a gateway sent twice, the one that has not failed comes last.
+    return sorted(
+        found, key=lambda one: (one[1].generation, one[1].since_clear, not one[0].has_ended_badly, _made_at(one[0]))
+    )
 
 
 def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False) -> list[Job]:
@@ -200,7 +225,7 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = Fa
     return [
         job
         for job in jobs
-        if job.seed is None
+        if _hides_seed(job)
         and job.model_id in (None, wanted.model_id)
         and (changed_too or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT)
     ]
@@ -232,13 +257,22 @@ def find_equal(
     return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
 
 
+def _hides_seed(job: Job) -> bool:
+    """Whether a row shows no seed: one of 0 or below stands for none, and is never ours."""
+    return job.seed is None or job.seed <= 0
+
+
 def list_from(intent: Intent) -> datetime.datetime | None:
     """Return from when on, by Scenario's clock, the job list must show a lost submission; ``None`` for all of it."""
     if intent.baseline is None:
         return datetime.datetime.fromtimestamp(max(0.0, intent.intended_at - CLOCK_TOLERANCE), datetime.UTC)
-    if intent.baseline.newest is None:
-        return None
-    return datetime.datetime.fromtimestamp(max(0.0, intent.baseline.newest), datetime.UTC) - _LISTED_EARLIER
+    newest = _newest(intent)
+    return None if newest is None else datetime.datetime.fromtimestamp(newest, datetime.UTC) - _LISTED_EARLIER
+
+
+def far_before(start: datetime.datetime | None) -> datetime.datetime | None:
+    """Return from when on to list once more for a seed of ours, before another job is bought."""
+    return None if start is None else max(datetime.datetime.fromtimestamp(0.0, datetime.UTC) + _FAR, start) - _FAR
 
 
 def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
@@ -250,7 +284,9 @@ def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
     # Scenario does not echo an input that it does not use, so a missing one says nothing.
     echoed = {name: value for name, value in job.inputs.items() if value is not None}
     grades = [
-        _compare(value, echoed[name]) for name, value in sent.items() if name in echoed and not is_no_value(value)
+        _compare_seeds(value, echoed[name]) if name == "seed" else _compare(value, echoed[name])
+        for name, value in sent.items()
+        if name in echoed and not is_no_value(value)
     ]
     if Echo.DIFFERENT in grades:
         return Echo.DIFFERENT
@@ -261,16 +297,22 @@ def _sent(intent: Intent) -> Mapping[str, Any]:
     return intent.inputs if intent.seed is None else {**intent.inputs, "seed": intent.seed}
 
 
-def _is_after(intent: Intent, job: Job) -> bool:
-    """Whether a job may have been made by the POST that followed the baseline, by Scenario's own clock."""
+def _newest(intent: Intent) -> float | None:
+    """Return when the newest job of the baseline was made, by Scenario's clock. A row's time may be in the future."""
     baseline = intent.baseline or Baseline()
-    if job.id in baseline.job_ids:
+    if baseline.newest is None:
+        return None
+    now = intent.intended_at + CLOCK_TOLERANCE if baseline.server_time is None else baseline.server_time
+    return max(0.0, min(baseline.newest, now))
+
+
+def _is_after(intent: Intent, job: Job, tolerance: float = 0.0) -> bool:
+    """Whether a job may have been made by the POST that followed the baseline, by Scenario's own clock."""
+    if intent.baseline is not None and job.id in intent.baseline.job_ids:
         return False
-    if job.created_at is None:
-        return True
-    made_at = job.created_at.timestamp()
+    newest = _newest(intent)
     # No upper bound: a worker that was frozen may have written its intent over that of a retry, which bought later.
-    return baseline.newest is None or made_at >= baseline.newest
+    return newest is None or job.created_at is None or job.created_at.timestamp() >= newest - tolerance
 
 
 def _compare(sent: Any, echoed: Any) -> Echo:
@@ -279,7 +321,7 @@ def _compare(sent: Any, echoed: Any) -> Echo:
         case _, None:
             return Echo.UNCLEAR
         case (bool(), _) | (_, bool()):
-            return _compare_texts(str(sent).lower(), str(echoed).lower(), exact=True)
+            return _compare_truths(sent, echoed)
         case ((list() | tuple()), (list() | tuple())):
             if len(sent) != len(echoed):
                 return Echo.DIFFERENT
@@ -292,6 +334,22 @@ def _compare(sent: Any, echoed: Any) -> Echo:
             return _compare_strings(sent, echoed)
         case _:
             return Echo.UNCLEAR
+
+
+def _compare_seeds(sent: Any, echoed: Any) -> Echo:
+    """Compare two seeds: to the last digit. One below 0 asks for any, so that another one comes back."""
+    whole = whole_number(sent), whole_number(echoed)
+    if None in whole or (whole[0] or 0) < 0:
+        return Echo.UNCLEAR
+    exact = max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
+    return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT if exact else _compare_numbers(sent, echoed)
+
+
+def _compare_truths(sent: Any, echoed: Any) -> Echo:
+    truths = [_TRUTHS.get(str(whole_number(one) if isinstance(one, float) else one).lower()) for one in (sent, echoed)]
+    if None in truths:
+        return Echo.UNCLEAR
+    return Echo.SAME if truths[0] == truths[1] else Echo.DIFFERENT
 
 
 def _worst(grades: Iterable[Echo]) -> Echo:
@@ -312,17 +370,18 @@ def _compare_strings(sent: str, echoed: str) -> Echo:
         return _compare_numbers(sent, echoed)
     if sent.split() == echoed.split():
         return Echo.SAME
+    if names_a_file(sent) or names_a_file(echoed):
+        return Echo.UNCLEAR  # A file has many names: a path, a signed URL, the id of an asset.
     return _compare_texts(_plain(sent), _plain(echoed))
 
 
-def _compare_texts(sent: str, echoed: str, *, exact: bool = False) -> Echo:
+def _compare_texts(sent: str, echoed: str) -> Echo:
     """Compare two texts that are not the same to the letter."""
-    if exact:
-        return Echo.SAME if sent == echoed else Echo.DIFFERENT
     if sent == echoed or not sent or not echoed:
         return Echo.UNCLEAR
     shorter, longer = sorted((sent, echoed), key=len)
-    if len(shorter) >= 8 and shorter in longer:  # One of them may have been cut, or framed.
+    # One of them may have been cut, or framed.
+    if (len(shorter) >= 8 and shorter in longer) or (len(shorter) >= 4 and longer.startswith(shorter)):
         return Echo.UNCLEAR
     alike = difflib.SequenceMatcher(None, sent[:500], echoed[:500], autojunk=False).ratio() >= _NEAR
     return Echo.UNCLEAR if alike else Echo.DIFFERENT
@@ -336,15 +395,14 @@ def _plain(text: str) -> str:
 
 
 def _compare_numbers(sent: float | str, echoed: float | str) -> Echo:
-    """Compare two numbers, or texts of numbers: whole ones exactly, others as far as an API may round."""
+    """Compare two numbers, or texts of numbers. An API may round them: a width to sixteens, a share to two digits."""
     whole = whole_number(sent), whole_number(echoed)
-    if None not in whole and max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON:
-        return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT
     try:
         one, other = float(sent), float(echoed)
     except (ValueError, OverflowError):
-        return Echo.DIFFERENT
-    if math.isclose(one, other, rel_tol=1e-6):
+        return Echo.UNCLEAR  # As "81 frames" for 81.
+    exact = None not in whole and max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
+    if whole[0] == whole[1] if exact else math.isclose(one, other, rel_tol=1e-6):
         return Echo.SAME
     return Echo.UNCLEAR if math.isclose(one, other, rel_tol=0.1, abs_tol=0.51) else Echo.DIFFERENT
 

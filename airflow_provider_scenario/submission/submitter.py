@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -163,8 +163,11 @@ class Submitter:
                 case Rejoin(job):
                     return self._rejoin(record, job, stored, same_try=same_try)
                 case Search() if isinstance(record, Intent):
-                    self._check_account(record)
+                    if not record.seed_is_ours:
+                        self._check_account(record)
                     found = self._reader.search(record, self._store.jobs_of_others)
+                    if not found.jobs:  # Else our seed proves that it is the right account.
+                        self._check_account(record)
                 case _:
                     raise TypeError("only an intent is searched for")
 
@@ -221,12 +224,14 @@ class Submitter:
         for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
             jobs, unreadable = self._reader.all(recall_from(self._key))
             if settled:
-                jobs = self._with_seeds(wanted, jobs)
+                known = {job.id for job in jobs}
+                far = self._reader.far(recall_from(self._key), self._is_ours) if may_have_bought else []
+                jobs = [*self._with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
             record = self._recalled(wanted, jobs)
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
-        if may_have_bought and record is None and not self._seed_would_tell(wanted):
+        if may_have_bought and record is None and not self._seed_would_tell(wanted, jobs):
             decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
@@ -241,6 +246,10 @@ class Submitter:
         """
         jobs, _ = self._reader.all(recall_from(self._key))
         return self._decide(self._recalled(wanted, jobs), wanted, None)
+
+    def _is_ours(self, job: Job) -> bool:
+        match = self._key.match(job.seed)
+        return match is not None and match.is_sure
 
     def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
@@ -261,11 +270,16 @@ class Submitter:
         whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
         return [whole.get(job.id, job) for job in jobs]
 
-    def _seed_would_tell(self, wanted: Wanted) -> bool:
+    def _seed_would_tell(self, wanted: Wanted, jobs: list[Job]) -> bool:
         """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
         if not is_no_value(wanted.inputs.get("seed")):
             return False
-        return read_model(self._client, wanted.model_id, self._log, is_bought=False).largest_seed >= PROVING_SEEDS
+        try:
+            model = read_model(self._client, wanted.model_id, self._log, is_bought=False)
+        except ScenarioError as error:
+            self._log.warning("%s Looking for what earlier tries bought all the same.", error)
+            return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
+        return model.largest_seed >= PROVING_SEEDS
 
     def _recall_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
         """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""
@@ -297,7 +311,9 @@ class Submitter:
             return None
         jobs, _ = self._reader.all(recall_from(self._key))
         later = self._recalled(wanted, self._with_seeds(wanted, jobs))
-        if later is None or later.generation < order.generation or not later.is_proven:
+        if later is None or not later.is_proven:
+            return None
+        if later.generation < order.generation and not _is_twin(later, stored, jobs):
             return None
         earlier = (*order.earlier_jobs, *later.earlier_jobs)
         later = dataclasses.replace(
@@ -489,6 +505,17 @@ def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tup
         return ()
     jobs = [job.id for job in found.jobs] if isinstance(found, SearchResult) else []
     return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
+
+
+def _is_twin(later: Submitted, stored: Record, jobs: Sequence[Job]) -> bool:
+    """Whether a job is of the same POST as one that failed, as a gateway has sent it twice, and has not failed."""
+    ended_badly = {job.id for job in jobs if job.has_ended_badly}
+    return (
+        isinstance(stored, Submitted)
+        and later.generation == stored.generation
+        and stored.job_id in ended_badly
+        and later.job_id not in {*ended_badly, *all_jobs(stored)}
+    )
 
 
 def _text(cost: Decimal | None) -> str | None:

@@ -252,6 +252,13 @@ def test_no_id_is_never_turned_into_another_call(make: Any, no_id: str) -> None:
         make(no_id)
 
 
+def test_the_reply_about_another_job_is_none() -> None:
+    """As of a cache on the way: what became of the other one says nothing."""
+    body = b'{"job": {"jobId": "job_2", "status": "failure"}}'
+    with pytest.raises(ScenarioServerError):
+        result_of(calls.get_job("job_1"), Response(200, {}, body))
+
+
 def test_wrong_inputs_are_refused_with_scenarios_reason(
     carry: Carrier, config: ClientConfig, sandbox: SandboxServer
 ) -> None:
@@ -335,8 +342,16 @@ def test_a_price_that_nobody_tells_is_not_a_price_of_nothing() -> None:
     assert calls.submit(MODEL_ID, {}).read(_reply(b'{"job": {"jobId": "job_1"}}')).cost is None
 
 
-def test_an_estimate_that_made_a_job_says_so() -> None:
-    body = b'{"job": {"jobId": "job_1"}, "creativeUnitsCost": 11}'
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"job": {"jobId": "job_1"}, "creativeUnitsCost": 11}',
+        b'{"job": {"jobId": "job_1"}}',
+        b'{"job": {}, "jobId": "job_1", "creativeUnitsCost": 11}',
+        b'{"jobId": "job_1", "creativeUnitsCost": 11}',
+    ],
+)
+def test_an_estimate_that_made_a_job_says_so(body: bytes) -> None:
     with pytest.raises(ScenarioDryRunError, match="made the job job_1") as caught:
         calls.estimate(MODEL_ID, {}).read(_reply(body))
     assert caught.value.job_id == "job_1"

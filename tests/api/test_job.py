@@ -85,6 +85,26 @@ def test_a_paid_job_is_not_lost_to_an_odd_field_beside_its_id(
     assert Job.from_dict(json.loads(json.dumps(job.to_dict()))).id == "job_1"
 
 
+@pytest.mark.parametrize(
+    ("asset_ids", "known", "lacks"),
+    [
+        (["asset_1", "asset_2"], ("asset_1", "asset_2"), False),
+        (["asset_1", None], ("asset_1",), True),
+        ([None], (), True),
+        ([""], (), True),
+        ([{"id": "asset_1"}], (), True),
+        ({"0": "asset_1"}, (), True),
+        ([], (), True),
+    ],
+)
+def test_an_output_without_its_id_is_one_that_is_not_shown_yet(
+    asset_ids: Any, known: tuple[str, ...], lacks: bool
+) -> None:
+    job = Job.read({"jobId": "job_1", "status": "success", "metadata": {"assetIds": asset_ids}})
+    for one in (job, Job.from_dict(json.loads(json.dumps(job.to_dict())))):
+        assert (one.asset_ids, one.lacks_outputs) == (known, lacks)
+
+
 @pytest.mark.parametrize("status", list(JobStatus))
 def test_every_known_status(status: JobStatus) -> None:
     read = Job.read({"jobId": "job_1", "status": status.value})
@@ -177,6 +197,9 @@ def test_cost(billing: object, cost: Decimal | None) -> None:
         ("2026-11-20T13:00:00+01:00", datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)),
         ("2026-11-20T12:00:00", datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)),
         ("0001-01-01T00:00:00+23:00", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("1970-01-01T00:00:00.000Z", None),
+        ("2026-11-20", None),
         ("yesterday", None),
         ("", None),
         (None, None),

@@ -165,6 +165,13 @@ def test_no_other_status_is_a_refusal(status: int, body: Any) -> None:
     assert "charged" not in str(error)
 
 
+@pytest.mark.parametrize("status", [400, 402, 403, 409, 422, 429])
+@pytest.mark.parametrize("named", [{"job": {"jobId": "job_1", "status": "queued"}}, {"jobId": "job_1"}])
+def test_a_reply_that_names_a_job_is_no_refusal(status: int, named: dict[str, Any]) -> None:
+    assert the_error(reply_of(status, {"reason": "busy", **named})).is_refusal is False
+    assert the_error(reply_of(status, {"reason": "busy", "job": {}, "jobId": None})).is_refusal is True
+
+
 def test_a_read_that_is_refused_is_never_taken_for_a_blocked_prompt() -> None:
     error = error_of(reply_of(400, {"reason": "flagged"}), "read job job_1", now=NOW, is_purchase=False)
     assert type(error) is ScenarioInputError

@@ -144,6 +144,38 @@ def test_right_values_and_what_templating_made_of_them(row: dict[str, Any], valu
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "nan",
+        "NaN",
+        "<NA>",
+        "NaT",
+        "[]",
+        "{}",
+        "[None]",
+        "[None, None]",
+        "('None',)",
+        '""',
+        "undefined",
+        "\u200b",
+        "\ufeffNone",
+    ],
+)
+def test_a_text_that_nobody_can_want_counts_as_not_given(text: str) -> None:
+    """As a missing cell of a table, or the XComs of a mapped task that has none."""
+    assert check_one(STRING, text) == CheckedInputs({}, ())
+    (fault,) = check_one({**STRING, "required": {"always": True}}, text).faults
+    assert fault.startswith("one: is required, but came out empty")
+
+
+@pytest.mark.parametrize(
+    "text", ["none", "A nan bread", "None of them moves", "[a cat] and [a dog]", "nonet", "1", "…"]
+)
+def test_words_that_only_look_like_nothing_stay(text: str) -> None:
+    assert check_one(STRING, text) == CheckedInputs({"one": text}, ())
+
+
+@pytest.mark.parametrize(
     ("row", "value"),
     [
         *[(row, None) for row in EVERY_TYPE],

@@ -410,6 +410,38 @@ class _Supervisor:
         return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
 
 
+class _ApiServerIsOut(_Supervisor):
+    """Says so as Airflow does: in 3.1 as an answer, later as an error."""
+
+    def __init__(self, *, raises: bool) -> None:
+        super().__init__()
+        self.raises = raises
+
+    def _answer(self) -> Any:  # type: ignore[override]
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+
+        out = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 503})
+        if self.raises:
+            raise AirflowRuntimeError(out)
+        return out
+
+
+@pytest.mark.parametrize("raises", [True, False])
+@pytest.mark.parametrize("conn_id", ["scenario_default", "scenario_other"])
+def test_an_api_server_that_is_out_is_no_missing_connection(
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, raises: bool, conn_id: str
+) -> None:
+    """The environment's account would pay for what another one's connection was to buy."""
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", _ApiServerIsOut(raises=raises), raising=False)
+    monkeypatch.setenv("SCENARIO_SDK_API_KEY", KEY)
+    monkeypatch.setenv("SCENARIO_SDK_API_SECRET", SECRET)
+    with pytest.raises(ScenarioTransientError, match=f"{conn_id} could not be read: Airflow's API server answers"):
+        config_of(ScenarioHook(conn_id))
+
+
 @needs_async_masking
 @pytest.mark.parametrize("source", ["connection", "variables"])
 def test_on_an_event_loop_the_supervisor_is_never_spoken_to_in_a_blocking_way(

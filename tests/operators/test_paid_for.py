@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
+from airflow_provider_scenario.polling.wait import WaitResult
+from airflow_provider_scenario.submission import job_reader
+from tests.api.scripted_server import Answer, Request, scripted
 from tests.task_run import TaskRun, deferral
 from tests.this_airflow import needs_task_state_store
 
@@ -184,3 +188,62 @@ def test_with_a_record_no_list_is_read_before_a_purchase_or_by_a_retry(scenario:
     generating().execute(run.retry())
     assert scenario.requests()["counts"].get("GET /v1/jobs", 0) == 0
     assert paid_jobs(scenario) == 1
+
+
+# Another process, another key
+
+
+def test_a_wait_that_only_the_triggerer_could_not_keep_is_looked_at_by_the_worker(scenario: SandboxServer) -> None:
+    """Its proxy, its certificates: the triggerer never reached Scenario, and the job is there."""
+    scenario.configure(job_seconds=60)
+    run = TaskRun(retries=0)
+    deferral(generating(deferrable=True), run.context)
+    job_id = run.xcoms["job_id"]
+    event = WaitResult(job_id, timed_out=True).to_event()
+    with pytest.raises(exceptions.ScenarioTimeoutError, match=r"it is (pending|queued|warming-up|in-progress)"):
+        generating(deferrable=True).execute_complete(run.context, event)
+    scenario.set_job(job_id, "success")
+    assert generating(deferrable=True).execute_complete(run.context, event)["job_id"] == job_id
+    assert paid_jobs(scenario) == 1
+
+
+@needs_task_state_store
+def test_a_lost_reply_is_not_looked_for_with_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of another project came into the same connection: its job list does not show the job."""
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.2)
+    model = {"id": TEXT_TO_VIDEO, "inputs": [{"name": "prompt", "type": "string"}, {"name": "seed", "type": "number"}]}
+    bought: list[tuple[str, dict[str, Any]]] = []
+
+    def script(request: Request) -> Answer:
+        key = request.headers["authorization"]
+        if request.method == "POST":
+            row = {"jobId": f"job_{len(bought)}", "status": "queued", "metadata": {"input": json.loads(request.body)}}
+            bought.append((key, row))
+            return Answer(drop="reset")
+        if "/models/" in request.target:
+            return Answer(body=json.dumps({"model": model}).encode())
+        return Answer(body=json.dumps({"jobs": [row for payer, row in bought if payer == key]}).encode())
+
+    with scripted(script) as server:
+
+        def connect(key: str) -> None:
+            connection = {"conn_type": "scenario", "login": key, "password": "s", "host": f"{server.url}/v1"}
+            monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
+
+        run = TaskRun(has_store=True)
+        connect("key_of_project_a")
+        with monkeypatch.context() as dying:
+            dying.setattr(job_reader.JobReader, "search", _die)
+            with pytest.raises(KeyboardInterrupt):
+                generating(wait_for_completion=False).execute(run.context)
+        connect("key_of_project_b")
+        with pytest.raises(exceptions.ScenarioSubmissionError, match="Set the connection back") as caught:
+            generating(wait_for_completion=False).execute(run.retry())
+        assert "key_of_project" not in str(caught.value)
+        connect("key_of_project_a")
+        assert generating(wait_for_completion=False).execute(run.retry())["job_id"] == "job_0"
+        assert len(bought) == 1
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt

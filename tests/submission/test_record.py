@@ -45,11 +45,32 @@ def test_what_a_later_version_added_is_passed_over(record: Record) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["text", 7, [], {}, {"state": "unheard of"}, {"state": "submitted"}, {**to_dict(RECORDS[3]), "job_id": ""}],
+    ["text", 7, [], {}, {"state": "unheard of"}, {"state": "submitted"}, {**to_dict(RECORDS[3]), "job_id": ""}]
+    + [
+        {**to_dict(RECORDS[3]), name: value}
+        for name, value in (
+            ("generation", "2"),
+            ("max_tries", "3"),
+            ("digests", None),
+            ("digests", ["prompt"]),
+            ("earlier_jobs", "job_0"),
+            ("earlier_jobs", [7]),
+            ("job_id", " "),
+            ("job_id", 7),
+            ("seed", "7"),
+            ("submitted_at", "now"),
+        )
+    ],
 )
 def test_a_record_that_cannot_be_read_buys_nothing(document: object) -> None:
     with pytest.raises(ScenarioSubmissionError, match="Nothing further was bought"):
         from_dict(document)
+
+
+def test_an_intent_that_a_person_has_settled_can_be_read() -> None:
+    """As the error of a submission in doubt says: another state and the job's id."""
+    settled = from_dict({**to_dict(RECORDS[1]), "state": "submitted", "job_id": "job_9"})
+    assert settled == Submitted(**FACTS, job_id="job_9", submitted_at=1.5)
 
 
 def test_all_jobs_are_told_the_last_one_last() -> None:
@@ -61,3 +82,21 @@ def test_what_was_not_given_is_no_change() -> None:
     record = NotAccepted(generation=1, digests=Wanted("model_1", {"prompt": "A boat"}).digests, max_tries=1)
     assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "seed": None})) == []
     assert changed_inputs(record, Wanted("model_2", {"prompt": "A bird", "seed": 1})) == ["prompt", "seed", "the model"]
+
+
+def test_a_template_that_came_out_empty_is_as_good_as_nothing() -> None:
+    texts: list[Any] = [None, "", "None", "null"]
+    for before in texts:
+        digests = Wanted("model_1", {"prompt": "A boat", "negativePrompt": before}).digests
+        record = NotAccepted(generation=1, digests=digests, max_tries=1)
+        for now in texts:
+            assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "negativePrompt": now})) == []
+        assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "negativePrompt": "fog"})) != []
+
+
+@pytest.mark.parametrize("charged", ["", "many", "NaN", [7], {"cu": 7}, None])
+def test_a_charge_that_can_not_be_read_is_not_known(charged: Any) -> None:
+    """Else it would keep back the result of a job that is paid for."""
+    record = from_dict({**to_dict(RECORDS[3]), "charged": charged})
+    assert isinstance(record, Submitted)
+    assert record.charged is None

@@ -12,7 +12,14 @@ import pytest
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
-from airflow_provider_scenario.submission.recovery import Echo, by_likeness, compare_inputs, find_submission, recall
+from airflow_provider_scenario.submission.recovery import (
+    Echo,
+    by_likeness,
+    compare_inputs,
+    find_submission,
+    list_from,
+    recall,
+)
 from airflow_provider_scenario.submission.seed import TaskKey
 
 NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
@@ -60,10 +67,29 @@ def intent(**facts: Any) -> Intent:
         (["asset_1"], ["asset_1", "asset_2"], Echo.DIFFERENT),
         (2**60, float(2**60 + 1), Echo.SAME),
         (2**53 + 1, float(2**53), Echo.SAME),
+        (True, 1, Echo.SAME),
+        (False, 0.0, Echo.SAME),
+        (True, "Yes", Echo.SAME),
+        (True, 0, Echo.DIFFERENT),
+        (True, "enabled", Echo.UNCLEAR),
+        (81, "81 frames", Echo.UNCLEAR),
+        (0.5, "50%", Echo.UNCLEAR),
+        (1000, 1008, Echo.UNCLEAR),
+        ("720p", 720, Echo.UNCLEAR),
+        ("a cat", "A cat, best quality", Echo.UNCLEAR),
+        ("asset_1", "https://cdn.example/asset_1.mp4", Echo.UNCLEAR),
     ],
 )
 def test_an_echo_is_not_literal(sent: Any, echoed: Any, grade: Echo) -> None:
     assert compare_inputs({"input": sent}, job(inputs={"input": echoed})) is grade
+
+
+@pytest.mark.parametrize(
+    ("sent", "echoed", "grade"),
+    [(42, 42.0, Echo.SAME), (42, 43, Echo.DIFFERENT), (-1, 12345, Echo.UNCLEAR), (42, "drawn", Echo.UNCLEAR)],
+)
+def test_a_seed_is_no_number_that_is_rounded_and_one_below_0_asks_for_any(sent: Any, echoed: Any, grade: Echo) -> None:
+    assert compare_inputs({"seed": sent}, job(inputs={"seed": echoed})) is grade
 
 
 def test_a_row_without_inputs_proves_nothing() -> None:
@@ -76,6 +102,28 @@ def test_a_seed_of_ours_is_proof() -> None:
     found = find_submission(ours, rows)
     assert [one.id for one in found.jobs] == ["job_2"]
     assert found.is_conclusive
+
+
+def test_a_seed_of_ours_is_proof_whatever_the_model_is_called_now() -> None:
+    ours = intent(seed=7, seed_is_ours=True, baseline=None)
+    renamed = job("job_1", model_id="model_1_v2", seed=7, inputs={"prompt": PROMPT, "seed": 7})
+    chance = job("job_2", model_id="model_2", seed=7, inputs={"prompt": "Two dogs run on a beach", "seed": 7})
+    assert [one.id for one in find_submission(ours, [renamed, chance]).jobs] == ["job_1"]
+
+
+def test_of_two_jobs_of_one_post_the_one_that_has_not_failed_counts() -> None:
+    """A gateway that sends a POST again has bought twice; that is no reason to buy a third one."""
+    failed, running = job("job_1", seed=7), job("job_2", after=4.0, seed=7)
+    failed = dataclasses.replace(failed, status=JobStatus.FAILURE)
+    found = find_submission(intent(seed=7, seed_is_ours=True, baseline=None), [failed, running])
+    assert found.jobs[0] == running
+    key = TaskKey("dag", "run", "task", "", 900.0, try_number=2, max_tries=2, was_cleared=False)
+    seed = key.seed(1, LARGEST_SEED)
+    rows = [dataclasses.replace(running, seed=seed), dataclasses.replace(failed, seed=seed, created_at=None)]
+    for order in (rows, [dataclasses.replace(rows[0], created_at=NOON), dataclasses.replace(rows[1], created_at=NOON)]):
+        recalled = recall(key, Wanted("model_1", {}), order, now=0.0)
+        assert recalled is not None
+        assert recalled.job_id == "job_2"
 
 
 def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None:
@@ -91,7 +139,8 @@ def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None
         (job(after=None), True),
         (job(after=-50.0), True),
         (job(after=200.0), True),
-        (job(after=-61.0), False),
+        (job(after=-61.0), True),
+        (job(after=-121.0), False),
         (job(after=900.0), True),
         (job("job_old"), False),
         (job("job_claimed"), False),
@@ -102,6 +151,25 @@ def test_a_row_without_the_seed_is_a_doubt_unless_it_is_surely_another() -> None
 def test_without_a_seed_of_ours_scenarios_own_clock_and_the_baseline_tell(row: Job, counts: bool) -> None:
     found = find_submission(intent(), [row], claimed={"job_claimed"})
     assert bool(found.jobs or found.candidates) is counts
+
+
+def test_a_job_of_a_server_whose_clock_is_behind_is_a_doubt_unless_a_later_one_is_it() -> None:
+    earlier = job("job_1", after=-61.0, inputs={"prompt": PROMPT})
+    later = job("job_2", inputs={"prompt": PROMPT})
+    found = find_submission(intent(), [earlier], settled=True)
+    assert (found.jobs, found.candidates) == ((), (earlier,))
+    found = find_submission(intent(), [earlier, later], settled=True)
+    assert (found.jobs, found.candidates) == ((later,), ())
+
+
+@pytest.mark.parametrize("server_time", [NOON.timestamp(), None])
+def test_a_listed_job_of_the_future_hides_no_lost_one(server_time: float | None) -> None:
+    lost = intent(baseline=Baseline(("job_old",), NOON.timestamp() + 1e9, server_time), intended_at=NOON.timestamp())
+    row = job(after=3600.0, inputs={"prompt": PROMPT})
+    assert find_submission(lost, [row]).jobs == (row,)
+    start = list_from(lost)
+    assert start is not None
+    assert start < NOON + datetime.timedelta(minutes=30)
 
 
 def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import logging
+import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioPermanentError,
@@ -44,6 +47,7 @@ from tests.lying_scenario import (
     Line,
     LyingScenario,
     Memory,
+    PaidJob,
     Steps,
     Store,
     WorkerClock,
@@ -224,9 +228,19 @@ def test_a_lost_reply_is_not_looked_for_by_another_connection(largest_seed: int)
     worker = Worker(largest_seed=largest_seed)
     worker.dies("after POST")
     worker.account = "connection b"
+    shown, worker.scenario.jobs = worker.scenario.jobs, []
     with pytest.raises(ScenarioSubmissionError, match="looked for by connection b"):
         worker.go()
+    worker.scenario.jobs = shown
     worker.account = "connection a"
+    assert worker.paid == [worker.go().job.id]
+
+
+def test_a_lost_reply_is_found_by_an_account_in_other_words() -> None:
+    """As of a host that is spelt otherwise, or a project that is named now: our seed proves that it is the same."""
+    worker = Worker()
+    worker.dies("after POST")
+    worker.account = "connection a, project project_1"
     assert worker.paid == [worker.go().job.id]
 
 
@@ -687,3 +701,163 @@ def test_each_mapped_instance_and_each_iteration_has_a_key_of_its_own(places: di
 
     assert seed(**places) == seed(**places)
     assert seed(**places) not in {seed(map_index=index) for index in (-1, 0, 1, 2, 4)}
+
+
+# Rows, clocks and gateways that are odder still
+
+
+def rewritten(scenario: LyingScenario, change: Callable[[PaidJob, dict[str, Any]], None]) -> None:
+    """Let each row of the list be changed."""
+    row = scenario.row
+
+    def changed(job: PaidJob, *, whole: bool = True) -> dict[str, Any]:
+        document = row(job, whole=whole)
+        change(job, document)
+        return document
+
+    scenario.row = changed  # type: ignore[method-assign]
+
+
+@STORES
+@pytest.mark.parametrize("made_at", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2026-09-21", 0, ""])
+def test_a_time_that_is_none_hides_no_lost_job(made_at: Any, has_store: bool) -> None:
+    worker = Worker(largest_seed=0, has_store=has_store)
+    worker.scenario.accept("stranger", "model_1", {"prompt": "Two dogs run on a beach at night"})
+
+    def change(job: PaidJob, document: dict[str, Any]) -> None:
+        if job.payer == worker.task:
+            document["createdAt"] = made_at
+
+    rewritten(worker.scenario, change)
+    worker.clock.sleep(5.0)
+    worker.dies("after POST")
+    assert worker.paid == [worker.go().job.id]
+
+
+def test_a_strangers_job_of_the_future_hides_no_lost_job() -> None:
+    worker = Worker(largest_seed=0)
+    worker.scenario.accept("stranger", "model_1", {"prompt": "Two dogs run on a beach at night"})
+
+    def change(job: PaidJob, document: dict[str, Any]) -> None:
+        if job.payer != worker.task:
+            document["createdAt"] = "2099-01-01T00:00:00Z"
+
+    rewritten(worker.scenario, change)
+    worker.dies("after POST")
+    assert worker.paid == [worker.go().job.id]
+
+
+def test_a_lost_job_whose_model_is_called_otherwise_is_found() -> None:
+    worker = Worker()
+    rewritten(worker.scenario, lambda _job, document: document["metadata"]["input"].update(modelId="model_1_v2"))
+    worker.dies("after POST")
+    assert worker.paid == [worker.go().job.id]
+
+
+@STORES
+@pytest.mark.parametrize("ahead", [3600.0, 13 * 3600.0, -5 * 3600.0])
+def test_a_clock_in_a_wrong_time_zone_hides_no_lost_job(ahead: float, has_store: bool) -> None:
+    """Without a store it is the scheduler's clock, which says when the run started."""
+    worker = Worker(has_store=has_store)
+    worker.ahead = (ahead,)
+    worker.run_started_at += 0.0 if has_store else ahead
+    worker.dies("after POST")
+    assert worker.paid == [worker.go().job.id]
+
+
+@STORES
+@pytest.mark.parametrize("is_lost", [True, False])
+@pytest.mark.parametrize("fails_first", [True, False])
+def test_a_post_that_a_gateway_sent_twice_is_no_reason_for_a_third(
+    fails_first: bool, is_lost: bool, has_store: bool
+) -> None:
+    worker = Worker(has_store=has_store)
+    fates = itertools.cycle([(1.0, "failure", "queued"), (None, "success", "queued")][:: 1 if fails_first else -1])
+    worker.scenario.fate = lambda: next(fates)
+    accept = worker.scenario.accept
+
+    def twice(*arguments: Any, **named: Any) -> PaidJob:
+        first = accept(*arguments, **named)
+        accept(*arguments, **named)
+        return first
+
+    worker.scenario.accept = twice  # type: ignore[method-assign]
+    if is_lost:
+        worker.dies("after POST")
+    else:
+        worker.go()
+    worker.clock.sleep(60.0)
+    assert not worker.go().job.has_ended_badly
+    assert len(worker.paid) == 2
+
+
+@MODELS
+def test_a_doubt_that_a_person_settles_as_told_goes_on_with_the_job(largest_seed: int) -> None:
+    worker = Worker(largest_seed=largest_seed)
+    worker.scenario.lacking = lambda: (frozenset(["input"]), True)
+    worker.dies("after POST")
+    with pytest.raises(ScenarioSubmissionError, match='write its id as job_id, and "submitted" as state'):
+        worker.go()
+    document = {**json.loads(worker.memory.text or ""), "state": "submitted", "job_id": "job_1"}
+    worker.memory.text = json.dumps(document)
+    worker.clear()
+    assert worker.go().job.id == "job_1"
+    assert worker.paid == ["job_1"]
+
+
+def test_without_a_store_another_model_is_a_changed_input() -> None:
+    """The job of the first model is told of, and bought over only if the author allows it."""
+    worker = Worker(has_store=False, policy=SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL))
+    worker.go()
+    rewritten(worker.scenario, lambda _job, document: document["metadata"]["input"].update(modelId="model_0"))
+    with pytest.raises(ScenarioSubmissionError, match="the model"):
+        worker.go()
+    worker.policy = SubmissionPolicy()
+    assert worker.go().record.earlier_jobs == ("job_1",)
+
+
+@STORES
+@pytest.mark.parametrize("seed", [None, 0, -1])
+def test_a_row_with_a_seed_that_is_none_is_a_doubt(seed: int | None, has_store: bool) -> None:
+    worker = Worker(has_store=has_store)
+    rewritten(worker.scenario, lambda _job, document: document["metadata"]["input"].update(seed=seed))
+    worker.dies("after POST")
+    with pytest.raises(ScenarioSubmissionError, match="job_1"):
+        worker.go()
+    assert worker.paid == ["job_1"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+def test_without_a_store_a_model_that_cannot_be_read_hides_no_bought_job(status: int) -> None:
+    worker = Worker(largest_seed=0, has_store=False)
+    job_id = worker.go().job.id
+    read = worker.scenario.read
+
+    def without_models(call: calls.Call[Any]) -> Response:
+        refusal = worker.scenario.reply(status, {"reason": "no"})
+        return refusal if call.path.startswith("/models/") else read(call)
+
+    worker.scenario.read = without_models  # type: ignore[method-assign]
+    assert worker.go().job.id == job_id
+    assert worker.paid == [job_id]
+
+
+@MODELS
+@STORES
+def test_a_list_that_goes_round_in_a_circle_for_a_while_is_read_again(has_store: bool, largest_seed: int) -> None:
+    """It is an outage, which keeps the retries, and no verdict."""
+    worker = Worker(largest_seed=largest_seed, has_store=has_store)
+    worker.dies("after POST")
+    read = worker.scenario.read
+    until = [math.inf]
+
+    def circling(call: calls.Call[Any]) -> Response:
+        if call.path != "/jobs" or worker.clock.now >= until[0]:
+            return read(call)
+        return worker.scenario.reply(200, {"jobs": [], "nextPaginationToken": "again"})
+
+    worker.scenario.read = circling  # type: ignore[method-assign]
+    with pytest.raises(ScenarioTransientError, match="in a circle"):
+        worker.go()
+    until = [worker.clock.now + 30.0]
+    assert worker.paid == [worker.go().job.id]
