@@ -35,7 +35,7 @@ demo: .venv/installed
 	@$(python) -m demo.run
 
 test: .venv/installed-for-tests
-	@$(python) -m pytest -n 4 --dist loadfile $(addprefix --ignore=,$(slow))
+	@$(python) -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(slow))
 
 slow: .venv/installed-for-tests
 	@$(python) -m pytest -n 2 --dist loadfile $(slow)

@@ -67,7 +67,7 @@ def airflow(
 ) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
 
-    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Eight
+    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Six
     tasks run at once, since some of them wait in a worker while all begin together. No `https` address is reached but
     through the proxy; the sandbox's own are `http`.
     """
@@ -83,7 +83,7 @@ def airflow(
         for name in OTHER_WAYS:
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
-        with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=8, environment=environment) as server:
+        with AirflowServer(DAGS_FOLDERS, database="postgresql", parallelism=6, environment=environment) as server:
             SERVERS["plain"] = server
             yield server
 
@@ -110,7 +110,7 @@ def quick_sandbox() -> Iterator[SandboxServer]:
 def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
     """A real Airflow for many tasks at once, connected to the quick sandbox: once with little patience.
 
-    A dozen of them search for a job for minutes, each in a worker; as many others are to go on meanwhile.
+    A dozen of them search for a job for minutes, each in a worker. More than a few others at once would starve Airflow.
     """
     patient = quick_sandbox.connection()
     environment = {
@@ -118,7 +118,7 @@ def busy_airflow(quick_sandbox: SandboxServer) -> Iterator[AirflowServer]:
         "AIRFLOW_CONN_SCENARIO_IMPATIENT": json.dumps({**patient, "extra": {"request_timeout": 4}}),
     }
     with AirflowServer(
-        TEST_DAGS, database="postgresql", parallelism=24, imported=Imported.PROVIDER, environment=environment
+        TEST_DAGS, database="postgresql", parallelism=16, imported=Imported.PROVIDER, environment=environment
     ) as server:
         SERVERS["busy"] = server
         yield server

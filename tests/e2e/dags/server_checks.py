@@ -49,7 +49,7 @@ def check_kill():
     @task(retries=1, retry_delay=timedelta(seconds=0))
     def sleep_once(ti: Any = None) -> int:
         if ti.try_number == 1:
-            time.sleep(600)
+            time.sleep(600)  # Until the test kills it.
         return ti.try_number
 
     sleep_once()
