@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_DAGS = REPOSITORY / "tests" / "e2e" / "dags"
 DAGS_FOLDERS = (REPOSITORY / "dags_examples", TEST_DAGS)
+KILLS_PARTS = ("test_chaos.py", "test_restarts.py")
 OTHER_WAYS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 """What else may name a proxy or an authority in the environment that the tests run in."""
 
@@ -63,22 +64,28 @@ def guarded_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarde
 
 @pytest.fixture(scope="session")
 def airflow(
-    sandbox: SandboxServer, guarded_network: GuardedNetwork, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    sandbox: SandboxServer,
+    guarded_network: GuardedNetwork,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowServer]:
     """A real Airflow with the example DAGs and the tests' own, connected to the sandbox.
 
-    Its parts may be killed or held: it soon notices. No worker or triggerer has imported the provider before. Six
-    tasks run at once, since some of them wait in a worker while all begin together. No `https` address is reached but
-    through the proxy; the sandbox's own are `http`.
+    Where tests kill or hold its parts it soon notices: on a busy machine that also ends what is alive. No worker or
+    triggerer has imported the provider before. Six tasks run at once, since some of them wait in a worker while all
+    begin together. No `https` address is reached but through the proxy; the sandbox's own are `http`.
     """
     environment = {
         **guarded_network.environment,
         "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
         "SCENARIO_VIDEOS": tmp_path_factory.getbasetemp().as_uri(),
-        **QUICK_TO_NOTICE_DEATH,
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
+    if any(item.path.name in KILLS_PARTS for item in request.session.items):
+        environment |= {
+            **QUICK_TO_NOTICE_DEATH,
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        }
     with pytest.MonkeyPatch.context() as patch:
         for name in OTHER_WAYS:
             patch.delenv(name, raising=False)
