@@ -327,6 +327,9 @@ REFUSALS = {
 }
 """Scenario's own refusals of a POST: nothing was accepted."""
 
+SENT_TWICE = {f"twice {name}": reply for name, reply in REFUSALS.items() if name in ("402", "429", "429 cooldown")}
+"""A gateway sent the POST twice: Scenario accepted the first, and refused the second."""
+
 GATEWAYS = ("200", "302", "400", "401", "403", "404", "408", "409", "429", "500", "502", "503", "504")
 """Statuses with which a gateway may answer a POST for Scenario, whatever became of it behind."""
 
@@ -338,7 +341,8 @@ ENDS = ("well", "refused connection", "dropped", "timed out", "cut", "without a 
 class End:
     """How a POST ends.
 
-    :param name: One of :data:`ENDS` or :data:`REFUSALS`, or one of :data:`GATEWAYS` with ``html`` before it.
+    :param name: One of :data:`ENDS`, :data:`REFUSALS` or :data:`SENT_TWICE`, or one of :data:`GATEWAYS` with ``html``
+        before it.
     :param accepted_after: Where the name leaves it open: how many seconds later it is accepted; ``None`` if never.
     """
 
@@ -398,6 +402,9 @@ class Line:
         scenario, clock = self.scenario, self.scenario.clock
         if end.name in REFUSALS:
             return scenario.reply(*REFUSALS[end.name])
+        if end.name in SENT_TWICE:
+            scenario.accept(self.payer, call.path.rpartition("/")[2], call.body or {}, try_number=self._try_number)
+            return scenario.reply(*SENT_TWICE[end.name])
         if end.name == "refused connection":
             raise ScenarioConnectionError("no way there", sent=False)
         self.may_have_bought = True

@@ -81,7 +81,13 @@ class _Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class NotAccepted(_Facts):
-    """The last submission was surely not accepted: nothing was bought by it."""
+    """The last submission was not accepted: Scenario refused it, or no byte of it was sent.
+
+    :param refused_at: When it was about to be sent, by the worker's clock, in seconds of the epoch, if it was refused
+        for want of a slot or of units; else ``None``. A gateway may have sent it twice, and the first was accepted.
+    """
+
+    refused_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +188,7 @@ _TYPES: Mapping[str, Any] = {
     "intended_at": (int, float),
     "job_id": str,
     "submitted_at": (int, float),
+    "refused_at": (int, float, type(None)),
     "charged": str | None,
 }
 """What a field must be, for nothing to be bought by a record that somebody has damaged."""

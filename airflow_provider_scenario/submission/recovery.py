@@ -142,7 +142,12 @@ def recall_from(key: TaskKey) -> datetime.datetime | None:
     """Return from when on the job list shows all that a task instance has bought; ``None`` for all of it."""
     # A clear sets the start of a finished run anew: its jobs are older, but not older than the run.
     since = key.run_after if key.was_cleared else key.run_started_at
-    return None if since is None else datetime.datetime.fromtimestamp(max(0.0, since - CLOCK_TOLERANCE), datetime.UTC)
+    return None if since is None else list_since(since)
+
+
+def list_since(moment: float) -> datetime.datetime:
+    """Return from when on the job list shows what was bought after a moment, by whatever clock it was taken."""
+    return datetime.datetime.fromtimestamp(max(0.0, moment - CLOCK_TOLERANCE), datetime.UTC)
 
 
 def recall(
@@ -265,7 +270,7 @@ def _hides_seed(job: Job) -> bool:
 def list_from(intent: Intent) -> datetime.datetime | None:
     """Return from when on, by Scenario's clock, the job list must show a lost submission; ``None`` for all of it."""
     if intent.baseline is None:
-        return datetime.datetime.fromtimestamp(max(0.0, intent.intended_at - CLOCK_TOLERANCE), datetime.UTC)
+        return list_since(intent.intended_at)
     newest = _newest(intent)
     return None if newest is None else datetime.datetime.fromtimestamp(newest, datetime.UTC) - _LISTED_EARLIER
 

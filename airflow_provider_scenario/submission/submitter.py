@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
 import secrets
 import time
@@ -14,7 +15,13 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.values import describe_units, format_units, is_no_value, whole_number
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError, ScenarioTransientError
+from airflow_provider_scenario.exceptions import (
+    ScenarioError,
+    ScenarioInsufficientCreditsError,
+    ScenarioRateLimitError,
+    ScenarioSubmissionError,
+    ScenarioTransientError,
+)
 from airflow_provider_scenario.submission.decision import (
     OnChangedInputs,
     OnClear,
@@ -47,6 +54,7 @@ from airflow_provider_scenario.submission.recovery import (
     SearchResult,
     find_equal,
     lacking_seeds,
+    list_since,
     recall,
     recall_from,
 )
@@ -127,9 +135,11 @@ class Submitter:
         is_unproven = isinstance(stored, Submitted) and not stored.is_proven
         if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
             return later_of(decided, self._recall(wanted, stored))
+        if isinstance(stored, NotAccepted) and stored.refused_at is not None:
+            return self._bought_next(stored, decided, wanted, list_since(stored.refused_at)) or decided
         if decided.generation == stored.generation:
             return decided
-        return self._bought_next(stored, decided, wanted) or decided
+        return self._bought_next(stored, decided, wanted, recall_from(self._key)) or decided
 
     # Deciding
 
@@ -305,11 +315,17 @@ class Submitter:
         )
         return self._decide(lost, wanted, None, found=found)
 
-    def _bought_next(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
-        """Return what follows from a job of the next generation, if a frozen worker wrote over the record of it."""
+    def _bought_next(
+        self, stored: Record, order: Order, wanted: Wanted, start: datetime.datetime | None
+    ) -> SubmittedJob | Order | None:
+        """Return what follows from a job that the record does not show, if there is one.
+
+        A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused the
+        second since the first runs.
+        """
         if not stored.seed_is_ours:
             return None
-        jobs, _ = self._reader.all(recall_from(self._key))
+        jobs, _ = self._reader.all(start)
         later = self._recalled(wanted, self._with_seeds(wanted, jobs))
         if later is None or not later.is_proven:
             return None
@@ -449,7 +465,10 @@ class Submitter:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
-                self._save_over(intent, NotAccepted(**facts_of(intent)))
+                # If a gateway sent it twice, the first job may be what took the slot, or the last units.
+                may_be_twin = isinstance(error, ScenarioRateLimitError | ScenarioInsufficientCreditsError)
+                refused_at = intent.intended_at if may_be_twin and error.sent else None
+                self._save_over(intent, NotAccepted(**facts_of(intent), refused_at=refused_at))
             raise
         cost = submission.cost
         price = "a price it did not name" if cost is None else describe_units(cost)

@@ -40,6 +40,7 @@ from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Subm
 from tests.lying_scenario import (
     GATEWAYS,
     REFUSALS,
+    SENT_TWICE,
     START,
     Clock,
     Crash,
@@ -245,14 +246,15 @@ def test_a_lost_reply_is_found_by_an_account_in_other_words() -> None:
 
 
 @pytest.mark.parametrize("end", [*REFUSALS, "refused connection"])
-def test_a_refusal_is_bought_by_the_next_try_without_a_search(end: str) -> None:
+def test_a_refusal_is_bought_by_the_next_try_after_one_look_at_most(end: str) -> None:
     worker = Worker(ends=[end])
     with pytest.raises(ScenarioError):
         worker.go()
     assert isinstance(worker.record, NotAccepted)
     assert worker.paid == []
-    bought = worker.go()
-    assert not worker.searched
+    began, bought = worker.clock.now, worker.go()
+    assert worker.clock.now - began < 1.0, "it waits for nothing"
+    assert worker.steps.taken.count("after LIST") == (end in ("402", "429", "429 cooldown"))
     assert worker.paid == [bought.job.id]
 
 
@@ -268,6 +270,23 @@ def test_a_gateways_answer_is_no_refusal(status: str) -> None:
 def test_refusals_for_want_of_a_slot_are_no_submissions(has_store: bool) -> None:
     """A worker that waits for a slot asks again in the same try, and a lost reply follows."""
     worker = Worker(ends=["429", "429 cooldown", "429", "429", "dropped"], has_store=has_store)
+    assert [worker.go().job.id] == worker.paid
+
+
+@STORES
+@pytest.mark.parametrize("end", ["twice 429", "twice 429 cooldown"])
+def test_a_gateway_sends_a_post_twice_and_the_second_finds_no_slot(has_store: bool, end: str) -> None:
+    """On a plan of one job at once the first one's job is why: waiting for its slot must not buy another."""
+    worker = Worker(ends=[end, "well"], has_store=has_store)
+    assert [worker.go().job.id] == worker.paid
+
+
+@STORES
+@pytest.mark.parametrize("end", SENT_TWICE)
+def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: bool, end: str) -> None:
+    worker = Worker(ends=[end], has_store=has_store)
+    with pytest.raises(ScenarioError):
+        worker.go()
     assert [worker.go().job.id] == worker.paid
 
 
