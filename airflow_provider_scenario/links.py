@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 PAGE_KEY = "scenario"
-"""The XCom in which a task that buys nothing tells its page inside Airflow what it looks at."""
+"""The XCom in which a task that buys nothing gives its page inside Airflow what it needs."""
 
 
 ERROR_KEY = "scenario_error"
-"""The XCom in which a task tells its page why it failed, where no job of it says so."""
+"""The XCom in which a task gives its page the reason of its failure, where no job of it says so."""
 
 
 class ScenarioPageLink(BaseOperatorLink):
-    """Leads to the task's page inside Airflow, which plays the video and tells what it cost."""
+    """Leads to the task's page inside Airflow, which plays the video and shows what it cost."""
 
     name = "Watch"
 
@@ -104,7 +104,7 @@ def show_page(
     :param scenario_conn_id: The connection it looks with.
     :param project_id: The project it asserts.
     :param job_ids: The jobs whose files it shows.
-    :param facts: More that the page tells.
+    :param facts: More that the page shows.
     """
     shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids), **facts}
     context["ti"].xcom_push(key=PAGE_KEY, value=shown)

@@ -146,7 +146,7 @@ def with_retry_policy(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def permanent_errors_end_the_task() -> Iterator[None]:
+def task_errors() -> Iterator[None]:
     """Let no frame of an error keep its locals; below Airflow 3.3, make a permanent one that Airflow does not retry."""
     try:
         yield

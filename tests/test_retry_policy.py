@@ -21,7 +21,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy, permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy, task_errors, with_retry_policy
 from tests.this_airflow import can_reschedule
 
 ERRORS = [
@@ -248,7 +248,7 @@ def test_below_3_3_a_permanent_error_becomes_the_one_that_airflow_does_not_retry
     monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", False)
     cause = ValueError("401")
     wrong = exceptions.ScenarioAuthenticationError("the key is wrong", job_id="job_1")
-    with pytest.raises(AirflowFailException, match=r"^the key is wrong$") as raised, permanent_errors_end_the_task():
+    with pytest.raises(AirflowFailException, match=r"^the key is wrong$") as raised, task_errors():
         raise wrong from cause
     assert isinstance(raised.value, exceptions.ScenarioAuthenticationError)
     assert raised.value.job_id == "job_1"
@@ -261,11 +261,11 @@ def test_any_other_error_goes_through_as_it_is(
     error: Exception, has_policies: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_policy, "HAS_RETRY_POLICIES", has_policies)
-    with pytest.raises(type(error)) as raised, permanent_errors_end_the_task():
+    with pytest.raises(type(error)) as raised, task_errors():
         raise error
     assert raised.value is error
 
 
 def test_with_policies_a_permanent_error_keeps_its_class() -> None:
-    with pytest.raises(ScenarioPermanentError), permanent_errors_end_the_task():
+    with pytest.raises(ScenarioPermanentError), task_errors():
         raise ScenarioPermanentError("no")

@@ -158,8 +158,8 @@ class UsualTimes:
             cls(_seconds(row.get("inferenceLatencyP50Sec")), _seconds(row.get("totalLatencyP50Sec")))
             for row in default or rows
         ]
-        told = [one for one in times if one != cls()]
-        return max(told, key=lambda one: max(one.running or 0.0, one.total or 0.0), default=None)
+        known = [one for one in times if one != cls()]
+        return max(known, key=lambda one: max(one.running or 0.0, one.total or 0.0), default=None)
 
 
 @dataclass(frozen=True)

@@ -191,10 +191,10 @@ def _secrets_backends() -> Iterable[Any]:
         from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
     except ImportError:
         return ()
-    return [one for one in ensure_secrets_backend_loaded() if type(one).__name__ not in _TELL_NO_TROUBLE]
+    return [one for one in ensure_secrets_backend_loaded() if type(one).__name__ not in _BACKENDS_WITHOUT_ERRORS]
 
 
-_TELL_NO_TROUBLE = ("ExecutionAPISecretsBackend", "MetastoreBackend")
+_BACKENDS_WITHOUT_ERRORS = ("ExecutionAPISecretsBackend", "MetastoreBackend")
 """Airflow's own backends: they answer "not found" whatever is wrong."""
 
 

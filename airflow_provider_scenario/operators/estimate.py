@@ -13,7 +13,7 @@ from airflow_provider_scenario.arguments import parse_literal, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import show_page, showing_errors
-from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,7 +79,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
 
-    @permanent_errors_end_the_task()
+    @task_errors()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, log their sum, and refuse it above the limit."""
         from airflow_provider_scenario.api.values import format_units

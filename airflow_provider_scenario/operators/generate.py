@@ -24,7 +24,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, showing_errors
-from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -144,7 +144,7 @@ class ScenarioGenerateOperator(BaseOperator):
         """Return how the author calls an input of the API."""
         return name
 
-    @permanent_errors_end_the_task()
+    @task_errors()
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or rejoin the one already bought; wait for it without holding a slot; finish."""
         with showing_errors(context):
@@ -157,7 +157,7 @@ class ScenarioGenerateOperator(BaseOperator):
                 self._defer_until_done(run, submitted.record, since=time.time())
             return run.finish(result or run.poll(submitted))
 
-    @permanent_errors_end_the_task()
+    @task_errors()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Finish after the wait in the triggerer."""
         run = self._run(context)
@@ -185,7 +185,7 @@ class ScenarioGenerateOperator(BaseOperator):
             job_id = run.pending_job_id()
             if job_id is None:
                 raise  # The task was waiting for capacity, not for a job.
-        with permanent_errors_end_the_task():
+        with task_errors():
             return run.finish(run.final_check(job_id))
 
     def on_kill(self) -> None:

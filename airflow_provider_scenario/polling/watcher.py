@@ -433,7 +433,7 @@ class JobWatcher:
             )
 
     async def _could_not_ask(self, error: Exception, *, has_client: bool = True) -> None:
-        """Report once that nothing can be asked just now, and tell those who wait what concerns them.
+        """Report once that nothing can be asked just now, and let those who wait know what concerns them.
 
         A transient error is reported once. A refusal that lasts for a minute ends the waits.
 

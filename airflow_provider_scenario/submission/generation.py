@@ -134,7 +134,7 @@ class Generation:
             show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
 
     def show_waiting(self, since: float, until: float) -> None:
-        """Show that the task waits for a free slot: its page tells its place in the line.
+        """Show that the task waits for a free slot: its page shows its place in the line.
 
         :param since: Since when, in seconds of the epoch.
         :param until: When it gives up.
@@ -202,7 +202,7 @@ class Generation:
 
     def _account_of(self, client: ScenarioClient) -> str:
         project = client.config.project_id or "of its key"
-        # Another key may lead to another project. A digest tells them apart, and nobody can read the key from it.
+        # Another key may lead to another project. A digest distinguishes them, and nobody can read the key from it.
         key = hashlib.sha256(client.config.api_key.encode()).hexdigest()[:8]
         return f"connection {self._scenario_conn_id}, key {key} (digest), project {project}, {client.config.base_url}"
 

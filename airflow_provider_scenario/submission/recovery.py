@@ -100,7 +100,7 @@ def find_submission(
     sent = _sent(intent)
     of_model = [job for job in possible if job.model_id in (None, intent.model_id)]
     if intent.seed_is_ours:
-        # Scenario may tell a model by another name, as that of its successor.
+        # Scenario may name a model otherwise, as by its successor.
         same = (job for job in possible if job.seed == intent.seed)
         found = [job for job in same if job in of_model or compare_inputs(sent, job) is Echo.SAME]
         # A gateway may have sent the POST twice: then the job that has not failed is the one to go on with.

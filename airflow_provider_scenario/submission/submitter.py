@@ -241,7 +241,7 @@ class Submitter:
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
-        if may_have_bought and record is None and not self._seed_would_tell(wanted, jobs):
+        if may_have_bought and record is None and not self._own_seed_would_prove(wanted, jobs):
             decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
@@ -265,13 +265,13 @@ class Submitter:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
         regenerates = self._policy.on_clear is OnClear.REGENERATE
         now = self._clock()
-        return recall(self._key, wanted, jobs, now=now, changed_too=self._minds_changes, regenerates=regenerates)
+        return recall(self._key, wanted, jobs, now=now, changed_too=self._refuses_changes, regenerates=regenerates)
 
     def _lacking_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
-        return lacking_seeds(wanted, jobs, changed_too=self._minds_changes)
+        return lacking_seeds(wanted, jobs, changed_too=self._refuses_changes)
 
     @property
-    def _minds_changes(self) -> bool:
+    def _refuses_changes(self) -> bool:
         """Whether a job that ran with other inputs stands in the way of buying."""
         return self._policy.on_changed_inputs is OnChangedInputs.FAIL
 
@@ -280,7 +280,7 @@ class Submitter:
         whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
         return [whole.get(job.id, job) for job in jobs]
 
-    def _seed_would_tell(self, wanted: Wanted, jobs: list[Job]) -> bool:
+    def _own_seed_would_prove(self, wanted: Wanted, jobs: list[Job]) -> bool:
         """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
         if not is_no_value(wanted.inputs.get("seed")):
             return False

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.api.values import name_or_none, seconds_of
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
-from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -61,7 +61,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         self.poll_interval = seconds_of("poll_interval", poll_interval)
         self._uploader: AssetUploader | None = None
 
-    @permanent_errors_end_the_task()
+    @task_errors()
     def execute(self, context: Context) -> str:
         """Upload the file."""
         from airflow_provider_scenario.files.source import find_source

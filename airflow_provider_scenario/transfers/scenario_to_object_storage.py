@@ -12,7 +12,7 @@ from airflow_provider_scenario.api.values import seconds_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioPageLink, show_page
-from airflow_provider_scenario.retry_policy import permanent_errors_end_the_task, with_retry_policy
+from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -100,7 +100,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         self._downloader: AssetDownloader | None = None
         self._is_killed = False
 
-    @permanent_errors_end_the_task()
+    @task_errors()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Save the files."""
         from airflow_provider_scenario.files.download import AssetDownloader
