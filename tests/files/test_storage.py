@@ -297,7 +297,18 @@ def test_a_manifest_can_always_be_written(text: str) -> None:
     assert "\0" not in prompt
 
 
-@pytest.mark.parametrize("destination", ["/data/a\0b", "/data/a\nb", "file:///data/a\tb", "memory://a\r/b"])
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "/data/a\0b",
+        "/data/a\nb",
+        "file:///data/a\tb",
+        "memory://a\r/b",
+        "/data/a\ud83d",
+        "/data/\udcfc",
+        "memory://\ud83d/",
+    ],
+)
 def test_a_control_character_makes_no_other_folder(destination: str) -> None:
     with pytest.raises(ScenarioFileError, match="control characters are refused"):
         save(asset_ids="asset_1", destination=destination)
