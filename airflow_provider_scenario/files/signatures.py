@@ -9,9 +9,18 @@ from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, canonical_typ
 HEAD = 1024
 """First bytes of a file that :func:`bytes_fit` needs; fewer only where the file has no more."""
 
-_ISO = ("video/mp4", "video/x-m4v", "video/quicktime", "video/3gpp", "video/3gpp2", "audio/mp4")
+_ISO = (
+    "video/mp4",
+    "video/x-m4v",
+    "video/quicktime",
+    "video/3gpp",
+    "video/3gpp2",
+    "audio/mp4",
+    "audio/3gpp",
+    "audio/3gpp2",
+)
 _ISO_IMAGES = ("image/avif", "image/heic", "image/heif")
-_MATROSKA = ("video/webm", "video/x-matroska", "audio/webm")
+_MATROSKA = ("video/webm", "video/x-matroska", "audio/webm", "audio/x-matroska")
 _OGG = ("audio/ogg", "audio/opus", "video/ogg")
 _PLAIN = (
     "text/plain",
@@ -53,6 +62,10 @@ _SIGNATURES: dict[str, bytes] = {
     "video/mp2t": rb"G|.{4}G",
     "video/x-flv": rb"FLV",
     "video/x-ms-wmv": rb"\x30\x26\xb2\x75",
+    "audio/x-ms-wma": rb"\x30\x26\xb2\x75",
+    "audio/amr": rb"#!AMR",
+    "audio/amr-wb": rb"#!AMR",
+    "audio/x-caf": rb"caff",
     "audio/mpeg": rb"\0*(?:ID3|TAG|\xff[\xe0-\xff])",
     "audio/aac": rb"\0*(?:ID3|ADIF|\xff[\xf0-\xff])",
     "audio/wav": rb"(?:RIFF|RF64|RIFX|BW64).{4}WAVE|ID3",
