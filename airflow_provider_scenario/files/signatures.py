@@ -80,13 +80,15 @@ _SIGNATURES: dict[str, bytes] = {
     "application/zip": rb"PK",
     "application/gzip": rb"\x1f\x8b",
     "application/pdf": rb".{0,1000}%PDF",
+    "application/json": rb"(?:\xef\xbb\xbf)?\s*[\[{\"0-9tfn-]",
+    "model/gltf+json": rb"(?:\xef\xbb\xbf)?\s*\{",
     **dict.fromkeys(_XML, rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\0?\s*<"),
 }
 """How the files of a type begin. A type that is not here may begin in any way, but not as a web page."""
 
 _PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<!--.{0,800}?-->\s*)*"
-    rb"(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!doctype\s+html|<html|<head|<body|<script|<title|<meta|<error>)",
+    r"\ufeff?(?:\s|<!--.{0,800}?-->|<\?xml[^>]{0,200}\?>)*"
+    r"<(?:!doctype\s+html|html|head|body|script|style|title|meta|center|h[1-6]|div|p|iframe|noscript|error)\b",
     re.DOTALL | re.IGNORECASE,
 )
 """How a web page begins, or what a storage says instead of a file."""
@@ -124,7 +126,8 @@ def bytes_fit(mime_type: str, head: bytes) -> bool:
     wanted = canonical_type(mime_type)
     if wanted == "text/html":
         return True
-    if _PAGE.match(head) and wanted not in ("text/plain", "text/markdown"):
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    if _PAGE.match(head.decode(encoding, "replace")) and wanted not in ("text/plain", "text/markdown"):
         return False
     signature = _SIGNATURES.get(wanted)
     return signature is None or re.match(signature, head, re.DOTALL) is not None
