@@ -87,11 +87,14 @@ _SIGNATURES: dict[str, bytes] = {
 """How the files of a type begin. A type that is not here may begin in any way, but not as a web page."""
 
 _PAGE = re.compile(
-    r"\ufeff?(?:\s|<!--.{0,800}?-->|<\?xml[^>]{0,200}\?>)*"
+    r"\ufeff?(?:\s|<!--(?:(?!-->).)*-->|<\?xml[^>]*>)*"
     r"<(?:!doctype\s+html|html|head|body|script|style|title|meta|center|h[1-6]|div|p|iframe|noscript|error)\b",
     re.DOTALL | re.IGNORECASE,
 )
-"""How a web page begins, or what a storage says instead of a file."""
+"""How a web page begins, or what a storage says instead of a file.
+
+A comment has but one way to end here: with more, a head full of comments would be tried for ever.
+"""
 
 
 def type_fits(recorded: str, offered: str, kind: str, *, is_transformed: bool = False) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -375,3 +376,10 @@ def test_types_that_fit(recorded: str, offered: str, fits: bool) -> None:
 )
 def test_how_files_of_a_type_begin(mime_type: str, head: bytes, fits: bool) -> None:
     assert bytes_fit(mime_type, head) is fits
+
+
+@pytest.mark.parametrize("head", [b"<!---->", b"<!-- -->-->", b"<?xml?>", b"<!--", b"<?xml ", b" "])
+def test_no_beginning_takes_long_to_judge(head: bytes) -> None:
+    began = time.monotonic()
+    assert bytes_fit("model/stl", (head * 1024)[:1024])
+    assert time.monotonic() - began < 1
