@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
     "files": frozenset({"airflow", *BELOW}),
-    "ui": frozenset({"__init__", "airflow", "hooks", "links", "submission", *BELOW}),
+    "ui": frozenset({"__init__", "airflow", "files", "hooks", "links", "submission", *BELOW}),
     "operators": TOP | {"files", "submission"},
     "sensors": TOP,
     "transfers": TOP | {"files"},

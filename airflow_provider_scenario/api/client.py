@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 _SMALL_CHUNK = 1 << 16
 
+_LARGEST_RECEIPT = 1 << 16
+"""Bytes beyond which a reply to a part is no storage's."""
+
 _SEND_BUFFER = 4 << 20
 """Bytes that the kernel takes over before they are sent, at most (Linux: ``tcp_wmem``)."""
 
@@ -84,13 +87,13 @@ class FileStream:
     """A file on its way from Scenario's CDN.
 
     :param status: HTTP status; 206 if it starts where asked.
-    :param headers: Headers, names in lower case.
+    :param headers: Headers, names in lower case. Not shown in the repr: that of a redirect may be a signed URL.
     :param response: The open response. Not shown in the repr: it knows the signed URL.
     :param reply_timeout: Ends it if no byte comes.
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     response: requests.Response = field(repr=False)
     reply_timeout: ReplyTimeout = field(repr=False)
 
@@ -193,11 +196,7 @@ class ScenarioClient:
         :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
         url = _Hidden(url)
-        if not url.lower().startswith("https://") and not _is_loopback(self.config.base_url):
-            raise ScenarioFileError(
-                "Scenario's reply names a file's address that is not https. It was not fetched, since anybody on "
-                "the way could change it. Check the connection's host, and what stands between here and Scenario."
-            )
+        check_file_address(url, self.config.base_url)
         wanted = byte_range or (f"bytes={start}-" if start else None)
         headers = {"Accept-Encoding": "identity", **({"Range": wanted} if wanted else {})}
         with ReplyTimeout(2 * self.config.timeout) as reply_timeout:
@@ -225,10 +224,12 @@ class ScenarioClient:
         timeout = (self.config.timeout, self.config.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
         with ReplyTimeout(2 * timeout[1]):
-            response = self._request("send a part", "PUT", url, data=body, headers=headers, timeout=timeout)
-        if response.ok and "html" in response.headers.get("Content-Type", "").lower():
-            # A storage has nothing to show: its reply to a part is empty.
-            raise ScenarioConnectionError("A page answers in the place of Scenario's storage.", sent=True)
+            response = self._request(
+                "send a part", "PUT", url, data=body, headers=headers, stream=True, timeout=timeout
+            )
+            with response:
+                if response.ok and not _is_receipt(response, timeout[1]):
+                    raise ScenarioConnectionError("A page answers in the place of Scenario's storage.", sent=True)
         return response.status_code
 
     def close(self) -> None:
@@ -253,6 +254,20 @@ class ScenarioClient:
         raise _error_of(fault, action)
 
 
+def check_file_address(url: str, base_url: str) -> None:
+    """Refuse an address of a file that is not https, unless the API itself is on this machine.
+
+    :param url: What a reply names.
+    :param base_url: Where the API is.
+    :raises ScenarioFileError: if it is refused.
+    """
+    if not url.lower().startswith("https://") and not _is_loopback(base_url):
+        raise ScenarioFileError(
+            "Scenario's reply names a file's address that is not https. It was not fetched, since anybody on the way "
+            "could change it. Check the connection's host, and what stands between here and Scenario."
+        )
+
+
 def _error_of(fault: Fault, action: str) -> ScenarioError:
     """Return the error that a failed request stands for."""
     nothing = "" if fault.sent else " Nothing was sent."
@@ -270,6 +285,16 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
+
+
+def _is_receipt(response: requests.Response, seconds: float) -> bool:
+    """Return whether a reply can be a storage's to a part, which has nothing to show. No more than a little is read."""
+    if "html" in response.headers.get("Content-Type", "").lower():
+        return False
+    try:
+        return not read_body(response, seconds=seconds, largest=_LARGEST_RECEIPT).lstrip().startswith(b"<")
+    except (UnreadableBodyError, SlowBodyError, *FAULTS):
+        return False
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

@@ -226,7 +226,7 @@ class AssetDownloader:
         """Write an asset's file.
 
         :param asset: The asset, with a fresh URL.
-        :param file: An empty file, open for writing. Its content counts only if this returns.
+        :param file: An empty file, open for writing and reading. Its content counts only if this returns.
         :return: What arrived: as many bytes as the CDN announced and Scenario's record says.
         :raises ScenarioTransferError: if the file did not arrive whole within the attempts.
         :raises OSError: if it can't be written.
@@ -277,7 +277,9 @@ class AssetDownloader:
             if refused is not None and stream.status != 416:
                 raise refused
             total = total_of(stream)
-        if total not in (None, download.position):
+        if total is None:
+            download.check_end()
+        elif total != download.position:
             arrived = download.position
             download.begin_anew()
             raise ScenarioTransferError(f"Scenario's CDN sent {arrived} bytes of {asset.id} as all, but has {total}.")

@@ -15,6 +15,7 @@ from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.files.signatures import HEAD, bytes_fit, type_fits
 from airflow_provider_scenario.files.transfer_log import Progress
+from airflow_provider_scenario.files.truncation import find_truncation
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import FileStream
@@ -53,7 +54,7 @@ class FileDownload:
     Call :meth:`close` at the end.
 
     :param asset: The asset it belongs to.
-    :param file: Where the bytes go.
+    :param file: Where the bytes go; it can be read too.
     :param progress: Logs how far it is.
     """
 
@@ -77,7 +78,8 @@ class FileDownload:
         :return: Whether its bytes are wanted: not if it only says that nothing is missing.
         :raises ScenarioTransferError: if they are not those that are missing.
         """
-        if self.position and stream.status == 416 and total_of(stream) == self.position:
+        is_all = self._asset.size in (None, self.position)
+        if self.position and is_all and stream.status == 416 and total_of(stream) == self.position:
             self._total = self.position
             return False
         refused = refusal_of(stream, self._asset)
@@ -98,7 +100,8 @@ class FileDownload:
             raise StaleUrlError(
                 f"Scenario's CDN offers {total} bytes for {self._asset.id}, whose record says {self._asset.size}."
             )
-        self._total, self._end, self._versions = total, end, versions
+        self._total, self._end = total, end
+        self._versions |= versions
         self._type = _type_to_check(self._asset, stream)
         return True
 
@@ -141,6 +144,18 @@ class FileDownload:
         if expected is None or arrived > expected:
             self.begin_anew()
         raise ScenarioTransferError(f"{arrived} of {expected} bytes of {self._asset.id} have arrived.")
+
+    def check_end(self) -> None:
+        """Look for a missing end, where nobody has said how long the file is.
+
+        :raises ScenarioTransferError: if its own bytes show that it is longer.
+        """
+        if find_truncation(self._file, self.position) is not None:
+            arrived = self.position
+            self.begin_anew()
+            raise ScenarioTransferError(
+                f"Scenario's CDN sent {arrived} bytes of {self._asset.id}, whose end is missing."
+            )
 
     def keep_what_fits(self) -> None:
         """Throw away what a broken reply brought, unless its first bytes show that it was the file."""

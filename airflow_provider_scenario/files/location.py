@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.files.naming import is_unwritable
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
 
@@ -58,10 +59,11 @@ def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStorageP
     text = str(given).strip()
     if not text:
         raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
-    if any(ord(sign) < 32 for sign in text):
+    if any(is_unwritable(sign) for sign in text):
         raise ScenarioFileError(
-            f"{argument} is {text!r}. Airflow takes line breaks out of a path, which would make it another one, so "
-            "control characters are refused. Rename the file or folder."
+            f"{argument} is {text!r}. Airflow takes line breaks out of a path, which would make it another one, and no "
+            "storage can write half a character, so control characters are refused, and what is no Unicode. Rename the "
+            "file or folder."
         )
     if "://" not in text and not text.startswith("/"):
         raise ScenarioFileError(f"{argument} is {text!r}, which is neither a URI nor an absolute path. {_ADVICE}")

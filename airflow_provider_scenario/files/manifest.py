@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.api.values import format_units
+from airflow_provider_scenario.api.values import format_units, is_no_value
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError, redact
-from airflow_provider_scenario.files.naming import common_folder, template_fields_of
+from airflow_provider_scenario.files.naming import common_folder, is_unwritable, template_fields_of
 from airflow_provider_scenario.files.storage import Folder
 from airflow_provider_scenario.files.transfer_log import Log
 
@@ -145,11 +145,13 @@ def manifest_name(wanted: str | bool, template: str, map_index: int | None) -> s
         one and none must replace the manifest of another: then ``True`` stands for ``manifest-<map index>.json``.
     :raises ScenarioConfigurationError: if the name is no plain one.
     """
+    if wanted in ("True", "False"):  # what templating makes of one
+        wanted = wanted == "True"
     if isinstance(wanted, bool):
         shared = "job_id" not in template_fields_of(common_folder(template))
         which = f"-{map_index}" if shared and map_index is not None and map_index >= 0 else ""
         return f"manifest{which}.json" if wanted else None
-    if wanted in ("", ".", "..") or any(sign in wanted for sign in "/\\\x00"):
+    if is_no_value(wanted) or wanted in (".", "..") or any(sign in "/\\" or is_unwritable(sign) for sign in wanted):
         raise ScenarioConfigurationError(
             f"manifest is {wanted!r}: give a plain name such as 'tall.json', True for manifest.json, or False for none."
         )

@@ -56,6 +56,7 @@ _SIGNATURES = (
     (0, b"\x00\x00\x01\xb3", "video/mpeg"),
     (0, b"FLV\x01", "video/x-flv"),
     (0, b"#!AMR\n", "audio/amr"),
+    (0, b"#!AMR-WB\n", "audio/amr-wb"),
     (0, b"caff\0\x01\0\0", "audio/x-caf"),
 )
 
@@ -165,6 +166,8 @@ def _of_sound(file: BinaryIO, size: int, head: bytes) -> Media | None:
 
 
 def _by_signature(head: bytes) -> str | None:
+    if not _CONTROL.search(head):  # a text, such as one about GIF89a
+        return "image/svg+xml" if _is_svg(head) else None
     for place, signature, content_type in _SIGNATURES:
         if head.startswith(signature, place):
             return content_type
@@ -178,6 +181,9 @@ def _by_signature(head: bytes) -> str | None:
         return "video/mp2t"
     return "image/svg+xml" if _is_svg(head) else None
 
+
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
+"""Bytes that no text has, and every media file but a drawing."""
 
 _BITMAP_HEADERS = {length.to_bytes(4, "little") for length in (12, 40, 52, 56, 64, 108, 124)}
 

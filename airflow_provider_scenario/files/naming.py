@@ -46,7 +46,7 @@ def below_root(destination: str, root: str) -> str:
         raise _outside(destination, root)
     plain = _decoded(wanted)
     parts = [part.strip() for part in re.split(r"[/\\]", plain)]
-    if ".." in parts or "://" in plain or "::" in plain or any(ord(sign) < 32 for sign in plain):
+    if ".." in parts or "://" in plain or "::" in plain or any(is_unwritable(sign) for sign in plain):
         raise _outside(destination, root)
     return f"{root}/{wanted}"
 
@@ -237,7 +237,7 @@ def _fill(template: str, values: Mapping[str, str], place: int, extension: str) 
         raise ScenarioConfigurationError(
             f"The file name {template!r} of destination needs {field}, which is known only with job_id."
         ) from None
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\x00" in name:
+    if any(part in ("", ".", "..") for part in name.split("/")) or any(is_unwritable(sign) for sign in name):
         raise ScenarioConfigurationError(
             f"The file name {name!r} of destination would leave its folder or is incomplete. Use plain names."
         )
@@ -248,9 +248,14 @@ def _parts_of_names(values: Mapping[str, str | None]) -> dict[str, str]:
     return {key: _flat(value) for key, value in values.items() if value is not None}
 
 
+def is_unwritable(sign: str) -> bool:
+    """Return whether no name may hold a character: it is a control character, or half of a surrogate pair."""
+    return unicodedata.category(sign) in ("Cc", "Cs")
+
+
 def _flat(value: str) -> str:
     """Return a value that is one plain part of a name."""
-    plain = "".join("_" if sign in "/\\" or unicodedata.category(sign) == "Cc" else sign for sign in value)
+    plain = "".join("_" if sign in "/\\" or is_unwritable(sign) else sign for sign in value)
     return "_" if plain in ("", ".", "..") else plain
 
 

@@ -74,10 +74,10 @@ def _beginning(target: PurePath) -> str:
 
 
 def new_part(target: Path) -> tuple[Path, BinaryIO]:
-    """Open a new part of a file for writing, and hold it."""
+    """Open a new part of a file for writing and reading, and hold it."""
     while True:
         part = part_name(target)
-        file = part.open("xb")
+        file = part.open("x+b")
         # Another process may have removed it as left behind, before it was held.
         if _lock(file.fileno()) is not _Lock.BUSY and part.exists():
             return part, file

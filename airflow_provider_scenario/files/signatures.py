@@ -9,9 +9,18 @@ from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, canonical_typ
 HEAD = 1024
 """First bytes of a file that :func:`bytes_fit` needs; fewer only where the file has no more."""
 
-_ISO = ("video/mp4", "video/x-m4v", "video/quicktime", "video/3gpp", "video/3gpp2", "audio/mp4")
+_ISO = (
+    "video/mp4",
+    "video/x-m4v",
+    "video/quicktime",
+    "video/3gpp",
+    "video/3gpp2",
+    "audio/mp4",
+    "audio/3gpp",
+    "audio/3gpp2",
+)
 _ISO_IMAGES = ("image/avif", "image/heic", "image/heif")
-_MATROSKA = ("video/webm", "video/x-matroska", "audio/webm")
+_MATROSKA = ("video/webm", "video/x-matroska", "audio/webm", "audio/x-matroska")
 _OGG = ("audio/ogg", "audio/opus", "video/ogg")
 _PLAIN = (
     "text/plain",
@@ -53,6 +62,10 @@ _SIGNATURES: dict[str, bytes] = {
     "video/mp2t": rb"G|.{4}G",
     "video/x-flv": rb"FLV",
     "video/x-ms-wmv": rb"\x30\x26\xb2\x75",
+    "audio/x-ms-wma": rb"\x30\x26\xb2\x75",
+    "audio/amr": rb"#!AMR",
+    "audio/amr-wb": rb"#!AMR",
+    "audio/x-caf": rb"caff",
     "audio/mpeg": rb"\0*(?:ID3|TAG|\xff[\xe0-\xff])",
     "audio/aac": rb"\0*(?:ID3|ADIF|\xff[\xf0-\xff])",
     "audio/wav": rb"(?:RIFF|RF64|RIFX|BW64).{4}WAVE|ID3",
@@ -67,16 +80,21 @@ _SIGNATURES: dict[str, bytes] = {
     "application/zip": rb"PK",
     "application/gzip": rb"\x1f\x8b",
     "application/pdf": rb".{0,1000}%PDF",
+    "application/json": rb"(?:\xef\xbb\xbf)?\s*[\[{\"0-9tfn-]",
+    "model/gltf+json": rb"(?:\xef\xbb\xbf)?\s*\{",
     **dict.fromkeys(_XML, rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\0?\s*<"),
 }
 """How the files of a type begin. A type that is not here may begin in any way, but not as a web page."""
 
 _PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<!--.{0,800}?-->\s*)*"
-    rb"(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!doctype\s+html|<html|<head|<body|<script|<title|<meta|<error>)",
+    r"\ufeff?(?:\s|<!--(?:(?!-->).)*-->|<\?xml[^>]*>)*"
+    r"<(?:!doctype\s+html|html|head|body|script|style|title|meta|center|h[1-6]|div|p|iframe|noscript|error)\b",
     re.DOTALL | re.IGNORECASE,
 )
-"""How a web page begins, or what a storage says instead of a file."""
+"""How a web page begins, or what a storage says instead of a file.
+
+A comment has but one way to end here: with more, a head full of comments would be tried for ever.
+"""
 
 
 def type_fits(recorded: str, offered: str, kind: str, *, is_transformed: bool = False) -> bool:
@@ -111,7 +129,8 @@ def bytes_fit(mime_type: str, head: bytes) -> bool:
     wanted = canonical_type(mime_type)
     if wanted == "text/html":
         return True
-    if _PAGE.match(head) and wanted not in ("text/plain", "text/markdown"):
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    if _PAGE.match(head.decode(encoding, "replace")) and wanted not in ("text/plain", "text/markdown"):
         return False
     signature = _SIGNATURES.get(wanted)
     return signature is None or re.match(signature, head, re.DOTALL) is not None

@@ -39,6 +39,9 @@ BLOCK = 1 << 20
 _RENAMING_PROTOCOLS = frozenset({"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"})
 """Storages where a file can be seen while it is written, and that rename in one step."""
 
+_WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
+"""Storages where a put is seen whole or not at all."""
+
 
 class Folder(Protocol):
     """Where files are saved. Names are relative to it and may have folders of their own."""
@@ -217,6 +220,7 @@ class RemoteFolder:
         # Some storages, such as sshfs, do not name their own protocol.
         self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
         self._renames = bool(_RENAMING_PROTOCOLS & self._protocols)
+        self._may_be_half = not self._renames and not _WHOLE_OBJECTS & self._protocols
         self._left: dict[PurePosixPath, list[str]] = {}
 
     def prepare(self) -> None:
@@ -284,8 +288,8 @@ class RemoteFolder:
         if stored != size:
             self._remove_half(name, before, size)
             raise ScenarioTransferError(
-                f"{self.uri(name)} has {stored} bytes after {size} were put there. It was removed; the next try puts "
-                "it again. Nothing was lost at Scenario."
+                f"{self.uri(name)} has {stored} bytes after {size} were put there: another task may save under this "
+                "name too. Nothing was lost at Scenario; the next try looks again."
             )
 
     def _put_and_rename(self, staged: Path, path: PurePosixPath) -> None:
@@ -293,6 +297,10 @@ class RemoteFolder:
         self._storage.makedirs(str(path.parent), exist_ok=True)
         try:
             self._storage.put_file(str(staged), str(part))
+            self._storage.invalidate_cache()
+            size, stored = staged.stat().st_size, self._storage.info(str(part))["size"]
+            if stored != size:
+                raise OSError(errno.EIO, f"the storage kept {stored} of {size} bytes")
             self._remove_leftovers(part, path)
             self._storage.mv(str(part), str(path))
         except Exception:
@@ -326,7 +334,9 @@ class RemoteFolder:
             raise writing_error(error, str(self.root)) from error
 
     def _remove_half(self, name: str, before: int | None, size: int) -> None:
-        """Remove what a failed put has left, but not the file that stood there before."""
+        """Remove what a failed put has left, but not the file that stood there before, or that another has put."""
+        if not self._may_be_half:
+            return
         with contextlib.suppress(Exception):
             if self._size(name) not in (None, before, size):
                 self._storage.rm_file(self._path(name))

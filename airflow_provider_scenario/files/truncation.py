@@ -57,8 +57,9 @@ def find_truncation(file: BinaryIO, size: int) -> Truncation | None:
         if head[:6] in (b"GIF87a", b"GIF89a"):
             return _of_gif(file, size)
         if head[:4] in (b"II*\0", b"MM\0*"):
-            first = struct.unpack("<I" if head[:2] == b"II" else ">I", head[4:8])[0]
-            return Truncation(first, at_least=True) if first >= size else None
+            return _of_tiff(file, size, "<" if head[:2] == b"II" else ">")
+        if head[:2] == b"BM" and size > 54:
+            return _of_bitmap(file, size)
     except struct.error:
         return Truncation()  # a field of the container itself is cut
     return None
@@ -158,6 +159,44 @@ def _of_gif(file: BinaryIO, size: int) -> Truncation | None:
             return Truncation()
         place += 1
     return Truncation() if place > size else None
+
+
+def _of_tiff(file: BinaryIO, size: int, order: str) -> Truncation | None:
+    """Look where the pieces of the first picture end."""
+    (first,) = struct.unpack(f"{order}I", read_at(file, 4, 4))
+    if first >= size:
+        return Truncation(first, at_least=True)
+    (count,) = struct.unpack(f"{order}H", read_at(file, first, 2))
+    tables: dict[int, tuple[int, ...]] = {}
+    for place in range(first + 2, first + 2 + 12 * count, 12):
+        tag, kind, length = struct.unpack(f"{order}HHI", read_at(file, place, 8))
+        if tag in _PIECES and kind in (3, 4) and tag not in tables:
+            form = f"{order}{min(length, _MOST_PIECES)}{'H' if kind == 3 else 'I'}"
+            width = struct.calcsize(form)
+            if width > 4:
+                (place,) = struct.unpack(f"{order}I", read_at(file, place + 8, 4))
+                place -= 8
+            tables[tag] = struct.unpack(form, read_at(file, place + 8, width))
+    ends = [
+        start + length
+        for starts, lengths in ((273, 279), (324, 325))
+        for start, length in zip(tables.get(starts, ()), tables.get(lengths, ()), strict=False)
+    ]
+    return _beyond(max(ends, default=0), size)
+
+
+_PIECES = (273, 279, 324, 325)
+"""Tags of TIFF: where strips and tiles begin, and how long they are."""
+
+_MOST_PIECES = 1 << 20
+
+
+def _of_bitmap(file: BinaryIO, size: int) -> Truncation | None:
+    start, header, width, height = struct.unpack("<IIii", read_at(file, 10, 16))
+    bits, packing = struct.unpack("<HI", read_at(file, 28, 6))
+    if header < 40 or width <= 0 or packing not in (0, 3):
+        return None  # packed: how long it is shows only when it is unpacked
+    return _beyond(start + (width * bits + 31) // 32 * 4 * abs(height), size)
 
 
 def _table(flags: int) -> int:

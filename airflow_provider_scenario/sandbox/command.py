@@ -35,14 +35,14 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
-    except (SettingsError, ValueError) as error:
+    except (SettingsError, ValueError, TypeError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
     try:
         listener = _listen(options.host, options.port)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        print(f"sandbox: can't listen on {options.host}, port {options.port}: {reason or error}", file=sys.stderr)
+        print(f"sandbox: can't listen on {options.host!r}, port {options.port}: {reason or error}", file=sys.stderr)
         return 2
     with listener, tempfile.TemporaryDirectory(prefix="scenario-sandbox-") as temporary:
         directory = Path(options.data_directory or temporary)

@@ -339,7 +339,7 @@ def _file(source: Source, asset_id: str, byte_range: str | None, download: bool,
         raise HTTPException(503, "Scenario is still making this file.", headers={**media.PRIVATE, "Retry-After": "5"})
     if conf.get("scenario", "media", fallback="redirect") == "proxy":
         return media.proxy(access, found, byte_range, download=download)
-    return media.redirect(found)
+    return media.redirect(found, access.config().base_url)
 
 
 def _poster(source: Source) -> Response:

@@ -11,8 +11,9 @@ import anyio
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.api.client import FileStream
+from airflow_provider_scenario.api.client import FileStream, check_file_address
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.files.file_download import refusal_of
 from airflow_provider_scenario.ui.reads import Access
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ _KEPT = ("content-length", "content-range", "accept-ranges", "etag")
 _slots: anyio.CapacityLimiter | None = None
 
 
-def redirect(asset: Asset) -> Response:
+def redirect(asset: Asset, base_url: str) -> Response:
     """Send the browser to where the file is: nothing of it passes through Airflow.
 
+    :param asset: The file, with an address that was signed just now.
+    :param base_url: Where the API is.
     :raises ScenarioFileError: if the address is none that a browser may be sent to.
     """
     _check_address(asset)
+    check_file_address(asset.url, base_url)
     return RedirectResponse(asset.url, 307, headers=PRIVATE)
 
 
@@ -85,6 +89,9 @@ def proxy(access: Access, asset: Asset, byte_range: str | None, *, download: boo
         stream = stack.enter_context(client.open_file(asset.url, byte_range=wanted))
         if stream.status not in (200, 206, 416):
             raise ScenarioTransferError(f"Scenario's CDN answered {stream.status} instead of the file.")
+        refused = refusal_of(stream, asset) if stream.status != 416 else None
+        if refused is not None:
+            raise refused
         headers = {name: value for name in _KEPT if (value := stream.headers.get(name)) is not None}
         is_harmless = bool(_HARMLESS.fullmatch(asset.mime_type))
         headers["Content-Type"] = asset.mime_type if is_harmless else "application/octet-stream"

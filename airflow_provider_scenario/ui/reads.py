@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.transport import RetryConfig
@@ -79,9 +80,13 @@ class Access:
 
     def open(self) -> ScenarioClient:
         """Return a client that does not keep a page waiting."""
-        config = ScenarioHook(self.scenario_conn_id, self.project_id).get_client_config()
+        config = self.config()
         config = dataclasses.replace(config, timeout=min(config.timeout, REPLY_SECONDS))
         return ScenarioClient(config, _PATIENCE)
+
+    def config(self) -> ClientConfig:
+        """Return what the connection says."""
+        return ScenarioHook(self.scenario_conn_id, self.project_id).get_client_config()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,6 +92,46 @@ def test_an_endless_body_is_not_read(carry: Carrier) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
+def large(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (400 << 20))
+    for _ in range(400):
+        connection.sendall(bytes(1 << 20))
+
+
+def packed(connection: socket.socket) -> None:
+    read_request(connection)
+    content = bomb()
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(content))
+    connection.sendall(content)
+
+
+@pytest.mark.parametrize("answer", [endless, large, packed])
+def test_a_reply_to_a_part_fills_no_memory(answer: Callable[[socket.socket], None]) -> None:
+    bomb()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        listening(answer) as port,
+        ScenarioClient(ClientConfig("key", "secret", timeout=5)) as client,
+        pytest.raises(ScenarioConnectionError, match="in the place of Scenario's storage"),
+    ):
+        client.put_part(f"http://127.0.0.1:{port}/part", b"content", "video/mp4")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [({"Content-Type": ""}, b"\n<!DOCTYPE html><p>Blocked"), ({"Content-Type": "application/xml"}, b"<Error/>")],
+)
+def test_a_page_is_no_storage_s_reply_to_a_part(headers: dict[str, str], body: bytes) -> None:
+    with (
+        scripted(Answer(200, body, headers)) as server,
+        ScenarioClient(ClientConfig("key", "secret")) as client,
+        pytest.raises(ScenarioConnectionError, match="page answers"),
+    ):
+        client.put_part(f"{server.url}/part", b"content", "video/mp4")
+
+
 def test_gzip_is_asked_for_and_unpacked(carry: Carrier) -> None:
     with scripted(Answer(body=gzip.compress(JOB), headers={"Content-Encoding": "gzip"})) as server:
         assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.get_job("job_1")).id == "job_1"

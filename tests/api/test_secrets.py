@@ -110,12 +110,22 @@ def test_an_answer_that_repeats_secrets_is_cleaned(
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(body=b"bytes"), Answer(403, b"Access Denied"), Answer(drop="yes"), Answer(body=b"bytes", cut=2), None],
-    ids=["whole", "denied", "dropped", "cut", "refused"],
+    [
+        Answer(body=b"bytes"),
+        Answer(403, b"Access Denied"),
+        Answer(302, b"", {"Location": f"https://elsewhere.example/a?{SIGNED_QUERY}"}),
+        Answer(drop="yes"),
+        Answer(body=b"bytes", cut=2),
+        None,
+    ],
+    ids=["whole", "denied", "redirected", "dropped", "cut", "refused"],
 )
 def test_signed_addresses_of_files_stay_hidden(answer: Answer | None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with scripted(answer or Answer()) as cdn, ScenarioClient(ClientConfig(KEY, SECRET, timeout=2)) as client:
+    with (
+        scripted(answer or Answer()) as cdn,
+        ScenarioClient(ClientConfig(KEY, SECRET, "http://127.0.0.1", timeout=2)) as client,
+    ):
         address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
         for work in (
             lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),
@@ -207,7 +217,10 @@ def assert_frames_hide(error: BaseException) -> None:
     "answer", [Answer(drop="yes"), Answer(drop="reset"), Answer(body=b"bytes", cut=2), Answer(stall=20), None]
 )
 def test_no_frame_holds_the_signed_url_of_a_file(answer: Answer | None) -> None:
-    with scripted(answer or Answer()) as cdn, ScenarioClient(ClientConfig(KEY, SECRET, timeout=0.3)) as client:
+    with (
+        scripted(answer or Answer()) as cdn,
+        ScenarioClient(ClientConfig(KEY, SECRET, "http://127.0.0.1", timeout=0.3)) as client,
+    ):
         address = cdn.url if answer else f"http://127.0.0.1:{closed_port()}"
         for work in (
             lambda: _read(client, f"{address}/assets/a.mp4?{SIGNED_QUERY}"),

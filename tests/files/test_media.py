@@ -133,6 +133,11 @@ def test_the_tracks_count_not_the_brand(tmp_path: Path, brand: bytes) -> None:
         assert (media.type.kind, media.type.content_type) == (kind, f"{kind}/mp4")
 
 
+def test_voice_memos_of_phones() -> None:
+    assert facts(b"#!AMR\n" + b"\x3c" + bytes(31)) == ("audio/amr", None)
+    assert facts(b"#!AMR-WB\n" + b"\x44" + bytes(60)) == ("audio/amr-wb", None)
+
+
 def test_odd_beginnings(tmp_path: Path) -> None:
     sound = make_sound(tmp_path / "sound", "pcm_s16le", "wav", rf64="always")
     assert facts(b"BW64" + sound[4:]) == ("audio/wav", 2.0)
@@ -237,6 +242,11 @@ TEXTS = [
     b"ID3\x04\0\0\0\0\0\0 and then a text",
     b"BM is what a bitmap begins with, and some more text",
     b"GIF is what it begins with",
+    b"GIF89a is what it begins with\npassword=hunter2\n",
+    b"GIF87a;\nDB_PASSWORD=hunter2;",
+    b"#!AMR\necho a shell script of that name\n",
+    b"GOD SAVE THE QUEEN, IN LINES OF ONE LENGTH".ljust(187) * 1 + b"\n" + (b"G".ljust(187) + b"\n") * 6,
+    "GIF89a hält, was es verspricht".encode(),
     b"fLaC",
     b"G" + b"a list" * 200,
     b"\xff\xfb\x90\0 not a frame" * 9,

@@ -93,12 +93,13 @@ def test_a_fact_that_is_not_known_is_missed_by_name() -> None:
         file_names("{model_id}{ext}", {1: an_asset("asset_a")}, {"job_id": "job_1", "model_id": None})
 
 
-@given(st.text(max_size=20), st.text(max_size=20))
+@given(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=20))
 def test_no_value_leads_out_of_the_folder(asset_id: str, model_id: str) -> None:
     name = file_names("{model_id}/{asset_id}", {1: an_asset(asset_id)}, {"model_id": model_id or "m"})[1]
     parts = name.split("/")
     assert len(parts) == 2
     assert not {"", ".", ".."} & set(parts)
+    assert name.encode(), "a file can be called so"
 
 
 @given(st.lists(st.sampled_from(["a", "A", "a-2", "b"]), max_size=8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransferError,
 )
 from airflow_provider_scenario.files import download
-from airflow_provider_scenario.files.signatures import type_fits
+from airflow_provider_scenario.files.signatures import bytes_fit, type_fits
+from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.api.scripted_server import Answer, Request, ScriptedServer, scripted
 from tests.transfers.conftest import TaskInstance
@@ -201,6 +203,7 @@ def test_a_size_that_is_no_number_is_asked_of_the_cdn(
         ),
         Answer(206, CONTENT[5000:6000], {**VIDEO, "Content-Range": f"bytes 5000-5999/{SIZE}"}),
         Answer(200, PAGE, {"Content-Type": "text/html"}),
+        Answer(416, b"", {**VIDEO, "Content-Range": "bytes */5000"}),
     ],
 )
 def test_a_wrong_rest_is_not_put_behind_a_right_beginning(
@@ -210,6 +213,33 @@ def test_a_wrong_rest_is_not_put_behind_a_right_beginning(
     serve(lambda request, visit: {1: cut, 2: wrong}.get(visit) or right(request))
     save(tmp_path)
     assert (tmp_path / "asset_1.mp4").read_bytes() == CONTENT
+
+
+def test_another_version_is_noticed_across_a_reply_that_names_none(
+    serve: Callable[..., ScriptedServer], tmp_path: Path
+) -> None:
+    def rest(first: int, content: bytes, **headers: str) -> Answer:
+        shown = {"Content-Type": "video/mp4", "Content-Range": f"bytes {first}-{SIZE - 1}/{SIZE}", **headers}
+        return Answer(206, content[first:], shown, cut=SIZE - 10_000 if first < 10_000 else 0)
+
+    told = {
+        1: Answer(200, CONTENT, VIDEO, cut=SIZE - 5000),
+        2: rest(5000, CONTENT),
+        3: rest(10_000, bytes(SIZE), ETag='"2"'),
+    }
+    serve(lambda request, visit: told.get(visit) or right(request))
+    save(tmp_path)
+    assert (tmp_path / "asset_1.mp4").read_bytes() == CONTENT
+
+
+def test_a_cut_that_nobody_told_of_is_seen_in_the_file(serve: Callable[..., ScriptedServer], tmp_path: Path) -> None:
+    """A proxy that drops lengths and ranges, and ends a reply too early as if it were whole."""
+    content = draw_clip(tmp_path / "clip.mp4", seconds=1, width=128, height=64).read_bytes()
+    video = {"Content-Type": "video/mp4"}
+    serve(lambda request, visit: chunked(content[:2000] if visit < 3 else content, video), size=None)
+    [file] = save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "asset_1.mp4").read_bytes() == content
+    assert file["bytes"] == len(content)
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1e300, 10**400, "many", True, [1], 0.5, None])
@@ -287,6 +317,16 @@ def test_a_trickle_is_given_up(
         ("model/gltf-binary", ".glb"),
         ("audio/x-flac", ".flac"),
         ("video/x-matroska", ".mkv"),
+        ("video/vnd.avi", ".avi"),
+        ("audio/matroska", ".mka"),
+        ("audio/3gpp", ".3gp"),
+        ("audio/amr", ".amr"),
+        ("audio/AMR-WB", ".awb"),
+        ("audio/x-caf", ".caf"),
+        ("audio/x-ms-wma", ".wma"),
+        ("audio/x-mpeg-3", ".mp3"),
+        ("image/x-jpg", ".jpg"),
+        ("video/x-mpeg", ".mpg"),
         ("text/x-python", ".bin"),
     ],
 )
@@ -312,3 +352,34 @@ def test_endings_come_from_our_own_table(mime_type: str, extension: str) -> None
 )
 def test_types_that_fit(recorded: str, offered: str, fits: bool) -> None:
     assert type_fits(recorded, offered, "") is fits
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "head", "fits"),
+    [
+        ("image/svg+xml", b"<?xml version='1.0'?><!-- made by --><html><body>", False),
+        ("image/svg+xml", b"<!-- a --><?xml version='1.0'?>\n<!-- b -->\n<svg>", True),
+        ("model/stl", "<html>".encode("utf-16"), False),
+        ("model/stl", b"solid cube\n", True),
+        ("model/obj", b"<h1>Forbidden</h1>", False),
+        ("application/octet-stream", b"<center><h1>502 Bad Gateway</h1></center>", False),
+        ("application/octet-stream", bytes(range(256)), True),
+        ("application/json", b"upstream connect error", False),
+        ("application/json", b"\xef\xbb\xbf\n[1]", True),
+        ("model/gltf+json", b"no healthy upstream", False),
+        ("text/csv", b"<p>Blocked</p>", False),
+        ("text/plain", b"<p>how to write HTML</p>", True),
+        ("text/html", b"<p>", True),
+        ("audio/amr", b"#!AMR\n<", True),
+        ("audio/x-ms-wma", b"RIFF", False),
+    ],
+)
+def test_how_files_of_a_type_begin(mime_type: str, head: bytes, fits: bool) -> None:
+    assert bytes_fit(mime_type, head) is fits
+
+
+@pytest.mark.parametrize("head", [b"<!---->", b"<!-- -->-->", b"<?xml?>", b"<!--", b"<?xml ", b" "])
+def test_no_beginning_takes_long_to_judge(head: bytes) -> None:
+    began = time.monotonic()
+    assert bytes_fit("model/stl", (head * 1024)[:1024])
+    assert time.monotonic() - began < 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -69,6 +71,23 @@ def test_processes_that_save_one_name(tmp_path: Path) -> None:
         )
     assert found == {"saved": 6 * times}
     assert os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_no_writer_of_an_object_removes_what_another_has_saved(s3_bucket: ObjectStoragePath) -> None:
+    """Each put is whole, so a size that is not one's own is that of another's file."""
+
+    def save_often(size: int) -> int:
+        folder, saved = RemoteFolder(s3_bucket), 0
+        for _ in range(15):
+            with contextlib.suppress(ScenarioTransferError):
+                folder.store("clip.mp4", write(bytes([size]) * size))
+                saved += 1
+            content = s3_bucket.fs.cat_file(f"{s3_bucket.path}/clip.mp4")
+            assert set(content) == {len(content)}
+        return saved
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(save_often, (100, 110, 120, 130)))
 
 
 def test_a_part_that_vanishes_is_transient(tmp_path: Path) -> None:
@@ -278,7 +297,18 @@ def test_a_manifest_can_always_be_written(text: str) -> None:
     assert "\0" not in prompt
 
 
-@pytest.mark.parametrize("destination", ["/data/a\0b", "/data/a\nb", "file:///data/a\tb", "memory://a\r/b"])
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "/data/a\0b",
+        "/data/a\nb",
+        "file:///data/a\tb",
+        "memory://a\r/b",
+        "/data/a\ud83d",
+        "/data/\udcfc",
+        "memory://\ud83d/",
+    ],
+)
 def test_a_control_character_makes_no_other_folder(destination: str) -> None:
     with pytest.raises(ScenarioFileError, match="control characters are refused"):
         save(asset_ids="asset_1", destination=destination)

@@ -47,6 +47,30 @@ def draw_avi(target: Path) -> Path:
     return target
 
 
+def draw_bitmap(width: int, height: int) -> bytes:
+    """A bitmap of 24 bits, whose lines are padded to four bytes."""
+    pixels = bytes([7]) * ((width * 24 + 31) // 32 * 4 * height)
+    header = struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + header + pixels
+
+
+def draw_tiff(order: str, strips: int, kind: int) -> bytes:
+    """A grey picture of 64 pixels a line in strips of 10 lines; the index comes first."""
+    width = 2 if kind == 3 else 4
+    tables, pixels = 8 + 2 + 5 * 12 + 4, 640
+    first = tables + 2 * strips * width
+    entries = [(256, 3, 1, 64), (257, 3, 1, 10 * strips), (273, kind, strips, tables), (278, 3, 1, 10)]
+    entries.append((279, kind, strips, tables + strips * width))
+    content = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(entries))
+    for tag, form, count, value in entries:
+        shown = struct.pack(f"{order}HH", value, 0) if form == 3 and count == 1 else struct.pack(f"{order}I", value)
+        content += struct.pack(f"{order}HHI", tag, form, count) + shown
+    letter = "H" if kind == 3 else "I"
+    places = [first + number * pixels for number in range(strips)]
+    content += bytes(4) + struct.pack(f"{order}{2 * strips}{letter}", *places, *[pixels] * strips)
+    return content + bytes([99]) * (pixels * strips)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_clip(tmp_path_factory.mktemp("clips") / "plain.mp4", seconds=1, width=64, height=64)
@@ -67,10 +91,18 @@ def files(plain: Path) -> dict[str, bytes]:
         "image.png": draw_image(folder / "image.png", width=64, height=48),
         "image.jpg": draw_image(folder / "image.jpg", width=64, height=48),
     }
-    return {name: path.read_bytes() for name, path in made.items()}
+    drawn = {
+        "image.bmp": draw_bitmap(33, 20),
+        "intel.tiff": draw_tiff("<", 4, 4),
+        "motorola.tiff": draw_tiff(">", 3, 3),
+    }
+    return {name: path.read_bytes() for name, path in made.items()} | drawn
 
 
-NAMES = ("plain.mp4", "fast.mp4", "fragments.mp4", "clip.mov", "clip.mkv", "clip.avi", "image.png", "image.jpg")
+NAMES = (
+    *("plain.mp4", "fast.mp4", "fragments.mp4", "clip.mov", "clip.mkv", "clip.avi"),
+    *("image.png", "image.jpg", "image.bmp", "intel.tiff", "motorola.tiff"),
+)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "live.mkv"])

@@ -74,6 +74,8 @@ def test_help_says_that_no_money_is_spent() -> None:
 def test_unfit_settings_are_told_in_one_line() -> None:
     run = _run("--render=huge")
     assert (run.returncode, run.stderr) == (2, "sandbox: render must be one of full, tiny\n")
+    run = _run("--settings=[1]")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
     with pytest.raises(SandboxServerError, match="there is no setting 'job_second'"):
         SandboxServer(job_second=3).start()
 
@@ -87,7 +89,14 @@ def test_it_listens_on_any_address_of_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(("--port={busy}",), "in use"), (("--host=no.such.host.invalid",), ""), (("--port=99999",), "0-65535")],
+    [
+        (("--port={busy}",), "in use"),
+        (("--host=no.such.host.invalid",), ""),
+        (("--port=99999",), "0-65535"),
+        (("--host=" + "a" * 70,), "too long"),
+        (("--host=a..b",), ""),
+        (("--host=localhost\n",), ""),
+    ],
 )
 def test_an_address_that_can_not_be_had_is_told_in_one_line(
     quick: SandboxServer, arguments: tuple[str, ...], reason: str

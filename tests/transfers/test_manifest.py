@@ -169,9 +169,11 @@ def test_it_stands_in_the_folder_that_all_files_share(template: str, map_index: 
 def test_it_can_be_named_or_left_out() -> None:
     assert manifest_name("tall.json", "{asset_id}", 3) == "tall.json"
     assert manifest_name(False, "{asset_id}", -1) is None
+    assert manifest_name("False", "{asset_id}", -1) is None, "what a template makes of it"
+    assert manifest_name("True", "{asset_id}", -1) == "manifest.json"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b.json", "../x", "a\\b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b.json", "../x", "a\\b", "a\nb", "a\ud83d", "\x7f", " ", "None"])
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(ScenarioConfigurationError, match="plain name"):
         manifest_name(name, "{asset_id}", -1)

@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from airflow_provider_scenario.api.asset import Asset
-from airflow_provider_scenario.exceptions import ScenarioFileError
+from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.ui import media
+from airflow_provider_scenario.ui.reads import Access
+from tests.api.scripted_server import Answer, scripted
 from tests.e2e.airflow_settings import free_ports
 
 if TYPE_CHECKING:
@@ -144,4 +146,24 @@ def test_who_goes_away_is_not_served_on(proxy: Proxy, sandbox: SandboxServer) ->
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "javascript:alert(1)", "//elsewhere.test/"])
 def test_nobody_is_sent_to_what_is_no_web_address(url: str) -> None:
     with pytest.raises(ScenarioFileError, match="names no address"):
-        media.redirect(Asset("asset_1", url, "video", "video/mp4"))
+        media.redirect(Asset("asset_1", url, "video", "video/mp4"), "http://127.0.0.1:8099/v1")
+
+
+@pytest.mark.parametrize("url", ["http://cdn.example/a", "http://127.0.0.1:8080/admin", "HTTP://169.254.169.254/"])
+def test_nobody_is_sent_where_anybody_may_change_the_file(url: str) -> None:
+    asset = Asset("asset_1", url, "video", "video/mp4")
+    with pytest.raises(ScenarioFileError, match="not https"):
+        media.redirect(asset, "https://api.cloud.scenario.com/v1")
+    assert media.redirect(asset, "http://127.0.0.1:8099/v1").headers["location"] == url
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "text/html"}, {"Content-Type": "video/mp4", "Content-Encoding": "gzip"}]
+)
+def test_what_is_not_the_file_is_not_handed_on(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]) -> None:
+    with scripted(Answer(200, b"<html>Blocked</html>", headers)) as server:
+        connection = {"conn_type": "scenario", "login": "k", "password": "s", "host": f"{server.url}/v1"}
+        monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
+        asset = Asset("asset_1", f"{server.url}/a", "video", "video/mp4")
+        with pytest.raises(ScenarioTransferError):
+            media.proxy(Access("scenario_default"), asset, None, download=True)
