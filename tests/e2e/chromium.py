@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tests.e2e.airflow_settings import inherited_environment
+from tests.e2e.debian import install_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +18,7 @@ def install_chromium() -> str:
     """Find Chromium, installing Debian's package where there is none and that is allowed."""
     if (found := shutil.which("chromium")) is not None:
         return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError("Chromium is not installed; on Debian: apt-get install chromium")
-    environment = {**inherited_environment(), "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
-        subprocess.run(
-            ["apt-get", *arguments], check=True, env=environment, stdin=subprocess.DEVNULL, capture_output=True
-        )
+    install_package("chromium")
     if (found := shutil.which("chromium")) is None:
         raise RuntimeError("Chromium was installed but its program was not found")
     return found

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.airflow_settings import free_ports, inherited_environment
+from tests.e2e.debian import install_package
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup
 
 SETTINGS = """
@@ -33,17 +34,6 @@ def find_binaries() -> Path | None:
         return Path(on_path).resolve().parent
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     return max(folders, key=lambda folder: float(folder.parent.name), default=None)
-
-
-def install_package(name: str) -> None:
-    """Install one of Debian's packages, where that is allowed."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError(f"{name} is not installed; on Debian: apt-get install {name}")
-    environment = {**inherited_environment(), "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", name]):
-        subprocess.run(
-            ["apt-get", *arguments], check=True, env=environment, stdin=subprocess.DEVNULL, capture_output=True
-        )
 
 
 def install_postgresql() -> Path:

@@ -29,7 +29,7 @@ from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.airflow_settings import free_ports, inherited_environment
 from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
-from tests.e2e.postgres_server import install_package
+from tests.e2e.debian import install_package
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup, process_ids_in_session
 
 DAGS = Path(__file__).with_name("dags")
