@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://)[^/?#\s\"<>]*@")
+# Our own advice says "connection@" where an author puts a connection's id.
+_URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://)(?!connection@[^@/?#\s\"<>]*(?:[/?#\s\"<>]|$))[^/?#\s\"<>]*@")
 # The addresses of a job and an asset in Scenario's web app hold no more than an id: they stay whole.
 _WEB_PAGE = (
     r"https://app\.scenario\.com/(?:create\?restartGeneration|assets\?openAssetId)=[\w-]{1,100}(?=[.,;)]*(?:\s|$))"

@@ -82,6 +82,13 @@ def test_what_is_kept_and_what_is_cut(text: object, expected: str) -> None:
     assert redact(text) == expected
 
 
+def test_our_own_advice_keeps_its_connection() -> None:
+    advice = "Give a folder such as s3://connection@bucket/key or /data."
+    assert redact(advice) == advice
+    assert "SeCrEt" not in redact("s3://connection@SeCrEt@bucket/key")
+    assert "SeCrEt" not in redact("https://connection:SeCrEt@api.example/v1")
+
+
 def test_a_signed_url_at_the_cut_leaves_nothing_of_its_query() -> None:
     for position in range(1900, 2100):
         text = "x" * position + " https://cdn.example/a?Signature=SeCrEt" + "y" * 8000

@@ -38,6 +38,9 @@ _SFTP_STATUS = {
 """What an SFTP server's status says, as far as it says it: asyncssh makes errors of its own of them."""
 
 
+_HTTP_STATUS = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+"""What the errors of object storages mean that carry a status of HTTP."""
+
 _PLAIN_ERRORS = {
     FileNotFoundError: errno.ENOENT,
     NotADirectoryError: errno.ENOTDIR,
@@ -142,11 +145,14 @@ def writing_error(error: Exception, folder: str) -> ScenarioError:
     if number == errno.EFBIG:
         todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."
         return ScenarioFileError(f"A file is larger than {folder} or this worker allows. {_KEPT.format(todo=todo)}")
+    if number == errno.ENOTSUP:
+        todo = "Choose another destination, or let the server rename, then clear the task."
+        return ScenarioFileError(f"{folder} can't replace a file in one step ({error}). {_KEPT.format(todo=todo)}")
     if number in _FORBIDDEN:
         todo = "Let the worker's user write there, or choose another destination, then clear the task."
         return ScenarioFileError(f"Writing to {folder} is not allowed ({error}). {_KEPT.format(todo=todo)}")
     if number in _NO_FOLDER:
-        todo = "Give a destination that is a folder, or can become one, then clear the task."
+        todo = "Give a destination that is a folder, or can become one, then clear the task. A bucket must exist."
         return ScenarioFileError(f"{folder} can't be used as a folder ({error}). {_KEPT.format(todo=todo)}")
     trouble = f"{type(error).__name__}: {error}"
     todo = "The next try fetches what is missing."
@@ -181,10 +187,16 @@ def _number_of(error: Exception) -> int | None:
     for kind, number in _PLAIN_ERRORS.items():
         if isinstance(error, kind):
             return number
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno
+    if isinstance(error, OSError) and str(error).startswith("Forbidden"):  # as gcsfs says it
+        return errno.EACCES
     asyncssh = sys.modules.get("asyncssh")  # not imported for those who do without
-    return _SFTP_STATUS.get(error.code) if asyncssh and isinstance(error, asyncssh.SFTPError) else None
+    if asyncssh and isinstance(error, asyncssh.SFTPError):
+        return _SFTP_STATUS.get(error.code)
+    # Azure's and Google's errors carry HTTP's status.
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return _HTTP_STATUS.get(status) if isinstance(status, int) else None
 
 
 def _free_space(folder: str) -> str:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
@@ -227,7 +228,22 @@ class RemoteFolder:
         """Do nothing, as :meth:`check`."""
 
     def check(self) -> None:
-        """Do nothing: object storages have no folders, and the others make them with the file."""
+        """Where files are renamed, try that with an empty one; object storages have no folders and rename nothing."""
+        if not self._renames:
+            return
+        self._refuse_what_stands_in_the_way("check")
+        path = PurePosixPath(self._path("check"))
+        parts = [part_name(path), part_name(path)]
+        try:
+            self._storage.makedirs(str(path.parent), exist_ok=True)
+            self._storage.pipe_file(str(parts[0]), b"")
+            self._rename(*parts)
+        except Exception as error:
+            raise writing_error(error, str(self.root)) from error
+        finally:
+            for part in parts:
+                with contextlib.suppress(Exception):
+                    self._storage.rm_file(str(part))
 
     def uri(self, name: str) -> str:
         """Return the file's URI, with the connection's id."""
@@ -302,11 +318,21 @@ class RemoteFolder:
             if stored != size:
                 raise OSError(errno.EIO, f"the storage kept {stored} of {size} bytes")
             self._remove_leftovers(part, path)
-            self._storage.mv(str(part), str(path))
+            self._rename(part, path)
         except Exception:
             with contextlib.suppress(Exception):
                 self._storage.rm_file(str(part))
             raise
+
+    def _rename(self, part: PurePosixPath, path: PurePosixPath) -> None:
+        """Rename a file over another. Without a rename in one step sshfs runs a command, which few servers allow."""
+        try:
+            self._storage.mv(str(part), str(path))
+        except Exception as error:
+            asyncssh = sys.modules.get("asyncssh")  # not imported for those who do without
+            if asyncssh is None or not isinstance(error, asyncssh.ChannelOpenError):
+                raise
+            raise OSError(errno.ENOTSUP, "the server lacks posix-rename@openssh.com") from error
 
     def _remove_leftovers(self, part: PurePosixPath, path: PurePosixPath) -> None:
         """Remove the parts of a file that have been still for a day, by the storage's own clock: it has no locks."""

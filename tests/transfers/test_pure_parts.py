@@ -74,6 +74,13 @@ def test_parts_grow_with_the_file(size: int, part: int) -> None:
     assert part_size_of(size) == part
 
 
+def with_status(name: str, status: int) -> Exception:
+    """Return an error as the libraries of object storages raise it."""
+    error = RuntimeError("AuthorizationFailure")
+    setattr(error, name, status)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
@@ -91,6 +98,12 @@ def test_parts_grow_with_the_file(size: int, part: int) -> None:
         (asyncssh.SFTPConnectionLost("gone"), ScenarioTransferError, "Writing to /data failed"),
         (OSError(errno.EIO, "i/o"), ScenarioTransferError, "Writing to /data failed"),
         (RuntimeError("slow down"), ScenarioTransferError, "Writing to /data failed"),
+        (with_status("status_code", 403), ScenarioFileError, "Writing to /data is not allowed"),  # Azure's
+        (with_status("code", 401), ScenarioFileError, "Writing to /data is not allowed"),  # Google's
+        (with_status("status_code", 404), ScenarioFileError, "/data can't be used as a folder"),
+        (with_status("status_code", 503), ScenarioTransferError, "Writing to /data failed"),
+        (OSError("Forbidden: https://storage.googleapis.com/b"), ScenarioFileError, "Writing to /data is not allowed"),
+        (OSError(errno.ENOTSUP, "no"), ScenarioFileError, "/data can't replace a file in one step"),
     ],
 )
 def test_words_for_what_cannot_be_written(error: Exception, kind: type[ScenarioError], says: str) -> None:

@@ -47,11 +47,17 @@ class _Files(asyncssh.SFTPServer):
 
     written: list[str]
     most: int | None
+    renames: bool
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         if pflags & asyncssh.FXF_WRITE:
             self.written.append(path.decode())
         return super().open(path, pflags, attrs)
+
+    def posix_rename(self, oldpath: bytes, newpath: bytes) -> object:
+        if not self.renames:
+            raise asyncssh.SFTPOpUnsupported("no posix-rename@openssh.com here")
+        return super().posix_rename(oldpath, newpath)
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
         if self.most is not None and offset + len(data) > self.most:
@@ -65,7 +71,7 @@ class Sftp:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.connections: list[asyncssh.SSHServerConnection] = []
-        self.files = type("Files", (_Files,), {"written": [], "most": None})
+        self.files = type("Files", (_Files,), {"written": [], "most": None, "renames": True})
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
@@ -119,6 +125,7 @@ def sftp(server: Sftp, monkeypatch: pytest.MonkeyPatch) -> Sftp:
     server.folder.mkdir()
     server.files.written.clear()
     server.files.most = None
+    server.files.renames = True
     monkeypatch.setenv("AIRFLOW_CONN_SFTP_TEST", json.dumps(server.connection(PASSWORD)))
     return server
 
@@ -195,6 +202,19 @@ def test_what_stays_wrong_is_said_before_anything_is_fetched(
         saving(video_id).execute(context)
     assert requests_to(scenario, "GET /cdn/") == 0
     assert sftp.names() == before
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_server_that_renames_nothing_is_refused_before_anything_is_fetched(
+    scenario: SandboxServer, sftp: Sftp, context: dict[str, Any], manifest: bool
+) -> None:
+    """It allows no commands either, as most that only serve files."""
+    sftp.files.renames = False
+    video_id = scenario.make_asset(100_000)
+    with pytest.raises(ScenarioFileError, match=r"can't replace a file in one step .*posix-rename@openssh.com"):
+        saving(video_id, manifest=manifest).execute(context)
+    assert requests_to(scenario, "GET /cdn/") == 0
+    assert sftp.names() == []
 
 
 def test_a_clip_is_read_from_there(scenario: SandboxServer, sftp: Sftp, context: dict[str, Any]) -> None:
