@@ -19,6 +19,9 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 
 MODEL = "model_wan-2-1-1-3b"
 
+PROMPT = "{{ params.prompts[ti.map_index] }}"
+"""What Airflow calls a mapped instance. Of ``task`` it asks nothing: Airflow 3.1.0 may not know its inputs yet."""
+
 ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 """Nothing is saved outside of it, whatever is entered."""
 
@@ -61,14 +64,14 @@ with DAG(
             inputs=inputs,
             max_cost=max_cost,
             deferrable=True,
-            # Airflow 3.1.0 renders it once more after the wait, before it knows which inputs are this one's.
-            map_index_template="{{ task.inputs.prompt if task.inputs is mapping else ti.map_index }}",
+            map_index_template=PROMPT,
         )
         ScenarioToObjectStorageOperator(
             task_id="save",
             asset_ids=generate.output["asset_ids"],
             destination="{{ params.destination }}/{{ run_id }}",
             root=ROOT,
+            map_index_template=PROMPT,
         )
 
     # Each one may cost what it was priced at, and no more.

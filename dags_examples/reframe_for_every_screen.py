@@ -17,6 +17,11 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 """Nothing is saved outside of it, whatever is entered."""
 
+SCREENS = ["16:9", "1:1", "9:16"]
+
+SCREEN = f"{{{{ {SCREENS}[ti.map_index] }}}}"
+"""What Airflow calls a mapped instance."""
+
 with DAG(
     "reframe_for_every_screen",
     description="One clip for every screen",
@@ -50,13 +55,14 @@ with DAG(
             resolution="{{ params.resolution }}",
             keep_length=True,
             deferrable=True,
-            map_index_template="{{ task.aspect_ratio }}",
+            map_index_template=SCREEN,
         )
         ScenarioToObjectStorageOperator(
             task_id="save",
             asset_ids=reframe.output["asset_ids"],
             destination="{{ params.destination }}/{{ run_id }}",
             root=ROOT,
+            map_index_template=SCREEN,
         )
 
-    for_a_screen.expand(aspect_ratio=["16:9", "1:1", "9:16"])
+    for_a_screen.expand(aspect_ratio=SCREENS)

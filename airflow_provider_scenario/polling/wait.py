@@ -13,6 +13,7 @@ from typing import Any
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import UsualTimes
+from airflow_provider_scenario.api.values import describe_units
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioConfigurationError,
@@ -147,14 +148,18 @@ class WaitState:
     :param job_id: The job.
     :param deadline: Seconds of the epoch at which to give up, after a last read.
     :param usual: How long such jobs usually take, to be shown beside the progress; ``None`` if it is not known.
+    :param is_foreign: Whether somebody else bought the job, so that nothing has said yet what it runs and costs.
 
     ``seen_at`` is when the job itself was last read well, in seconds of the epoch; ``None`` if it never was.
     """
 
-    def __init__(self, job_id: str, deadline: float, usual: UsualTimes | None = None) -> None:
+    def __init__(
+        self, job_id: str, deadline: float, usual: UsualTimes | None = None, *, is_foreign: bool = False
+    ) -> None:
         self.job_id = job_id
         self.deadline = deadline
         self.seen_at: float | None = None
+        self._is_foreign = is_foreign
         self._usual = usual
         self._job: Job | None = None
         self._refused_since: float | None = None
@@ -172,6 +177,13 @@ class WaitState:
         """From when on the job list must show the job, by Scenario's clock; ``None`` if nobody knows."""
         changed = None if self._job is None else self._job.updated_at or self._job.created_at
         return None if changed is None else changed - _LIST_MARGIN
+
+    @property
+    def unknown_model(self) -> str | None:
+        """The model of a job that goes on, while nobody has told how long its jobs usually take."""
+        if self._usual is not None or self._job is None or self._job.is_finished:
+            return None
+        return self._job.model_id
 
     @property
     def lacks_outputs(self) -> bool:
@@ -213,6 +225,13 @@ class WaitState:
             self._trouble = str(error)
             self._lines.append(f"Job {self.job_id} could not be read, which does not end the wait: {error}")
         return self._given_up(now)
+
+    def on_usual(self, usual: UsualTimes) -> None:
+        """Take in how long such jobs usually take, after the job was read."""
+        self._usual = usual
+        if self._job is not None:
+            self._lines.append(f"Job {self.job_id}:{usual_words(usual)}")
+            self._progress = progress_of(self._job, usual)
 
     def on_listed(self, job: Job, now: float) -> WaitResult | None:
         """Take in that the job list shows the job, whose own address is refused: it is alive.
@@ -283,8 +302,14 @@ class WaitState:
         if changed or tenth > self._tenth:
             self._tenth = max(tenth, self._tenth)
             usual = usual_words(self._usual) if self._job is None and not job.is_finished else ""
-            self._lines.append(f"Job {job.id}: {progress_words(job)}.{usual}")
+            bought = self._bought_words(job) if self._job is None and self._is_foreign else ""
+            self._lines.append(f"Job {job.id}{bought}: {progress_words(job)}.{usual}")
             self._progress = progress_of(job, self._usual)
+
+    def _bought_words(self, job: Job) -> str:
+        price = None if job.cost is None else describe_units(job.cost)
+        known = ", ".join(each for each in (job.model_id, price) if each)
+        return f" ({known})" if known else ""
 
 
 class ErrorReporter:

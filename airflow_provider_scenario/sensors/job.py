@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import time
 from collections.abc import Iterator, Sequence
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
+    from airflow_provider_scenario.api.model import UsualTimes
+
 _TIMEOUT_MARGIN = 60.0
 _DOUBT_PAUSE = 10.0
+_USUAL_TIMEOUT = 10.0
 
 
 class ScenarioJobSensor(BaseSensorOperator):
@@ -100,6 +104,8 @@ class ScenarioJobSensor(BaseSensorOperator):
         if start_from_trigger:
             self.start_trigger_args = self._start_trigger_args()
         self._state: WaitState | None = None
+        self._usual: UsualTimes | None = None
+        self._has_asked_usual = False
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
@@ -109,6 +115,8 @@ class ScenarioJobSensor(BaseSensorOperator):
         context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(self.job_id))
         context["ti"].xcom_push(key=ScenarioPageLink().xcom_key, value=page_path(context["ti"]))
         show_page(context, self.scenario_conn_id, self.project_id, [self.job_id])
+        if not self.reschedule:  # There each look is a process of its own.
+            self.log.info("Job %s: %s", self.job_id, job_page(self.job_id))
         if not self.deferrable:
             return super().execute(context)
         with self._skipping_if_soft(), _sensor_errors():
@@ -149,7 +157,7 @@ class ScenarioJobSensor(BaseSensorOperator):
 
         started = getattr(context["ti"], "start_date", None)
         deadline = (started.timestamp() if started is not None else time.time()) + self.timeout
-        state = self._state = WaitState(self.job_id, deadline)
+        state = self._state = WaitState(self.job_id, deadline, self._usual)
         while (result := self._look(context)) is None:
             time.sleep(pause_of(state, self.poke_interval))
         return result
@@ -200,6 +208,8 @@ class ScenarioJobSensor(BaseSensorOperator):
         try:
             with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
                 result = read_job(state, client)
+            if result is None and not self.reschedule:
+                self._learn_usual(state)
         except ScenarioError as error:
             now = time.time()
             result = state.on_error(error, now)
@@ -208,9 +218,26 @@ class ScenarioJobSensor(BaseSensorOperator):
         report_progress(state, context["ti"], self.log)
         return result
 
+    def _learn_usual(self, state: WaitState) -> None:
+        """Ask once how long such jobs usually take, which a job does not tell; the wait does without."""
+        from airflow_provider_scenario.api import calls
+        from airflow_provider_scenario.api.client import ScenarioClient
+        from airflow_provider_scenario.api.transport import RetryConfig
+
+        model_id = state.unknown_model
+        if model_id is None or self._has_asked_usual:
+            return
+        self._has_asked_usual = True
+        config = ScenarioHook(self.scenario_conn_id, self.project_id).get_client_config()
+        config = dataclasses.replace(config, timeout=min(config.timeout, _USUAL_TIMEOUT))
+        with contextlib.suppress(ScenarioError), ScenarioClient(config, RetryConfig(attempts=1)) as client:
+            self._usual = client.send(calls.get_model(model_id)).usual
+        if self._usual is not None and not self.deferrable:  # The trigger says it itself.
+            state.on_usual(self._usual)
+
     def _wait_state(self) -> WaitState:
         # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
-        self._state = self._state or WaitState(self.job_id, deadline=float("inf"))
+        self._state = self._state or WaitState(self.job_id, deadline=float("inf"), is_foreign=True)
         return self._state
 
     def _defer(self) -> NoReturn:
@@ -224,6 +251,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
                 since=self._wait_state().seen_at,
+                usual=dataclasses.asdict(self._usual) if self._usual else None,
             ),
             method_name="execute_complete",
             timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),

@@ -75,6 +75,9 @@ class ScenarioJobTrigger(BaseTrigger):
         not known.
     """
 
+    _is_foreign = False
+    """Whether nothing has said yet what the job runs and costs."""
+
     def __init__(
         self,
         *,
@@ -117,7 +120,8 @@ class ScenarioJobTrigger(BaseTrigger):
         yield TriggerEvent(result.to_event())
 
     async def _wait(self) -> WaitResult:
-        state = WaitState(self.job_id, self.deadline, UsualTimes(**self.usual) if self.usual else None)
+        usual = UsualTimes(**self.usual) if self.usual else None
+        state = WaitState(self.job_id, self.deadline, usual, is_foreign=self._is_foreign)
         watcher = watcher_of(self.scenario_conn_id, self.project_id)
         async with watcher.subscribe(self.job_id, self.since, self.poll_interval) as subscription:
             while True:
@@ -158,6 +162,8 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
         Airflow itself ends the task a minute after its first start's deadline.
     :param poll_interval: Seconds between two polls.
     """
+
+    _is_foreign = True
 
     def __init__(
         self,

@@ -83,6 +83,39 @@ def test_makes_job_and_link_known_before_the_wait(scenario: SandboxServer, way: 
     assert sensing(job_id).multiple_outputs is True
 
 
+@pytest.mark.parametrize("way", ["poke", "deferrable"])
+def test_says_what_is_waited_for_as_the_operator_does(scenario: SandboxServer, log: Log, way: str) -> None:
+    """Model and price are the job's own; what is usual is the model's, which is read once."""
+    scenario.configure(job_seconds=3)
+    bought = ScenarioGenerateOperator(
+        task_id="buy", model_id="model_wan-2-1-1-3b", inputs={"prompt": "A boat"}, wait_for_completion=False
+    )
+    made = bought.execute(TaskRun().context)
+    job_id, asked = made["job_id"], scenario.requests()["counts"]["GET /v1/models/{modelId}"]
+    run_through(job_id, TaskRun(), **WAYS[way])
+    assert log.text.count(f"Job {job_id}: https://") == 2  # the operator's, and the sensor's
+    assert f"Job {job_id} (model_wan-2-1-1-3b, {made['cost']} creative units): " in log.text
+    assert log.text.count("Such jobs usually take 3 s, 2.5 s of it running.") == 1
+    assert scenario.requests()["counts"]["GET /v1/models/{modelId}"] == asked + 1
+
+
+def test_what_is_usual_is_not_worth_waiting_for(scenario: SandboxServer, log: Log) -> None:
+    (job_id,) = scenario.make_jobs(1, seconds=0.5, modelId="model_wan-2-1-1-3b")
+    scenario.add_fault("status", path="/v1/models", times=None)
+    assert run_through(job_id, TaskRun())["job_id"] == job_id
+    assert "(model_wan-2-1-1-3b" in log.text
+    assert scenario.requests()["counts"]["GET /v1/models/{modelId}"] == 1
+
+
+def test_a_reschedule_asks_for_the_job_alone(scenario: SandboxServer, log: Log) -> None:
+    (job_id,) = scenario.make_jobs(1, modelId="model_wan-2-1-1-3b")
+    for _ in range(3):
+        with pytest.raises(AirflowRescheduleException):
+            sensing(job_id, mode="reschedule").execute(TaskRun().context)
+    assert "GET /v1/models/{modelId}" not in scenario.requests()["counts"]
+    assert log.text.count("(model_wan-2-1-1-3b") == 3
+
+
 def test_gives_its_place_free_between_two_looks(scenario: SandboxServer) -> None:
     (job_id,) = scenario.make_jobs(1)
     with pytest.raises(AirflowRescheduleException) as caught:
@@ -101,7 +134,7 @@ def test_defers_to_a_trigger_that_never_cancels(scenario: SandboxServer) -> None
         "project_id": None,
         "deadline": pytest.approx(time.time() + 300, abs=5),
         "poll_interval": 0.1,
-        "usual": None,
+        "usual": None,  # jobs of no time have no usual times
         "since": pytest.approx(time.time(), abs=5),  # Unless told, the watcher would read the job singly.
     }
     assert deferred.timeout == datetime.timedelta(seconds=360)
