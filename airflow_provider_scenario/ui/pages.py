@@ -32,6 +32,7 @@ KEYS = (PURCHASES_KEY, PAGE_KEY, MANIFEST_KEY, ERROR_KEY)
 """The XComs that a task's page is made of."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\s*\n\s*")
 _MOST_JOBS = 100
 _LONGEST_VALUE = 500
 _PENDING = ("deferred", "running", "queued", "scheduled", "up_for_reschedule", "restarting")
@@ -289,7 +290,7 @@ def _words(job: Job, cost: JobCost, *, has_bought: bool) -> list[str]:
         return ["No worker is held while it waits." if has_bought else "", _money(cost)]
     if job.status is JobStatus.SUCCESS:
         return []
-    reason = [f"{text.rstrip('.')}." for text in (job.error, job.hint) if text]
+    reason = [one for text in (job.error, job.hint) if text for one in _sentences(text)]
     if job.is_moderated:
         advice = "There is no retry: change the prompt or the media, then clear the task."
     else:
@@ -343,3 +344,9 @@ def _text(amount: Decimal | None) -> str | None:
 def _mapping(value: Any) -> Mapping[str, Any]:
     value = value_of(value)
     return value if isinstance(value, Mapping) else {}
+def _sentences(text: str) -> list[str]:
+    """Return a text of Scenario's sentence by sentence, and its lines as they are."""
+    found = [one for one in _SENTENCE_END.split(text.strip()) if one]
+    return [*found[:-1], f"{found[-1].rstrip('.')}."] if found else []
+
+

@@ -286,6 +286,9 @@ def test_the_page_is_readable_in_the_dark_and_on_a_small_screen(world: World) ->
     page.set_viewport_size({"width": 1024, "height": 768})
     page.goto(
         world.airflow.url + page_url("ui_pages", world.runs["watched"], "generate"), wait_until="domcontentloaded"
+    sentences = page.locator("p").all_inner_texts()
+    assert "The request was blocked by content moderation." in sentences
+    assert "Change the prompt and try again." in sentences
     )
     page.wait_for_selector("video")
     assert page.evaluate(BRIGHTNESS, ["blockquote", "color"]) > 150

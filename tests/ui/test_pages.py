@@ -99,6 +99,19 @@ def test_a_job_tells_its_state_its_money_and_what_to_do(one: Job | None, state: 
     assert words in " ".join(facts["words"])
 
 
+def test_a_failure_is_told_sentence_by_sentence() -> None:
+    error = "The request was blocked by content moderation.\nRule 3.5 was hit"
+    hint = "The prompt was flagged as sensitive. Change the prompt and try again."
+    words = job_facts("job_2", job("failure", error=error, hint=hint), SOURCE)["words"]
+    assert words[:4] == [
+        "The request was blocked by content moderation.",
+        "Rule 3.5 was hit.",
+        "The prompt was flagged as sensitive.",
+        "Change the prompt and try again.",
+    ]
+    assert job_facts("job_2", job("failure", error=" . ", hint="\n"), SOURCE)["words"]
+
+
 def test_no_signed_address_of_an_input_or_an_error_is_shown() -> None:
     signed = "https://cdn.test/a.mp4?Policy=abc&Signature=def"
     one = job(

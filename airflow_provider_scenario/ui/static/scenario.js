@@ -162,7 +162,7 @@ function Notice({ title, children, tone }) {
   return box(style, title && box({ fontSize: 20, fontWeight: 700, color: tone ?? "inherit" }, title), children);
 }
 
-const lines = (words) => present(words).map((each, place) => h("p", { key: place, style: { margin: "4px 0" } }, each));
+const lines = (words) => present(words).map((each, place) => h("p", { key: place, style: { margin: "4px 0", whiteSpace: "pre-line" } }, each));
 
 // What an asset is: shown as what Scenario says it is; of what is not known yet a video is tried.
 function Media({ asset, src, still }) {
