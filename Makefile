@@ -23,7 +23,7 @@ help:
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
 	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=20 is shorter, TROUBLE=mixed breaks things'
-	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears; VERSIONS="3.1.8 3.4.0b2" picks some'
+	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears, pages; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
 	@echo 'make docs    build the documentation into build/site; no network once its tools are there'
 	@echo 'make reference    write docs/reference anew from the docstrings'
@@ -57,7 +57,7 @@ scale: .venv/installed-for-scale
 matrix: $(python)
 	@$(python) tests/e2e/matrix.py $(VERSIONS)
 
-# What the gate runs of it: crashes, clears and the demo on the oldest Airflow and on the newest.
+# What the gate runs of it: crashes, clears, the demo and a task's page on the oldest Airflow and on the newest.
 matrix-quick: $(python)
 	@$(python) tests/e2e/matrix.py --quick $(or $(VERSIONS),3.1.8 3.4.0b2)
 

@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Asset, ObjectStoragePath, task
 
 from airflow_provider_scenario.files.storage import folder_at
 
-VIDEOS = Asset("scenario_videos")
+VIDEOS = Asset("scenario_videos", group="scenario")
 
 with DAG(
     "page_for_new_videos",

@@ -45,5 +45,5 @@ with DAG(
         asset_ids=final.output["asset_ids"],
         destination="{{ params.destination }}/{{ run_id }}",
         root=ROOT,
-        outlets=[Asset("scenario_videos")],  # starts page_for_new_videos
+        outlets=[Asset("scenario_videos", group="scenario")],  # starts page_for_new_videos
     )

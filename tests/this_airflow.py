@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -52,6 +52,13 @@ def is_retried(error: Exception) -> bool:
     from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 
     return ScenarioRetryPolicy().evaluate(error, try_number=1, max_tries=2).action.value != "fail"
+
+
+def assets_have_pages_of_plugins() -> bool:
+    """Whether a plugin may add a page to Airflow's assets (Airflow 3.4 and newer)."""
+    from airflow.api_fastapi.core_api.datamodels.plugins import BaseDestinationLiteral
+
+    return "asset" in get_args(BaseDestinationLiteral)
 
 
 def clear_can_keep_task_state() -> bool:

@@ -218,7 +218,8 @@ class ScenarioGenerateOperator(BaseOperator):
         from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
         from airflow_provider_scenario.submission.price_check import limit_of
 
-        run.show_bought()
+        if self._queued_since is None:  # After a wait for a slot the XComs are still there, with the wait in them.
+            run.show_bought()
         try:
             request = GenerationRequest(
                 inputs=GivenInputs(stringify_paths(self.api_inputs())),

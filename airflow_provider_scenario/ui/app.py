@@ -15,16 +15,22 @@ from typing import Annotated, Any, TypeVar
 
 import anyio
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_connection, requires_access_dag
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import (
+    GetUserDep,
+    requires_access_asset,
+    requires_access_connection,
+    requires_access_dag,
+)
 from airflow.configuration import conf
+from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, tuple_
 
 from airflow_provider_scenario.api.asset import AssetStatus
 from airflow_provider_scenario.api.job import Job
@@ -43,18 +49,24 @@ reads = ScenarioReads()
 _SCRIPT = (FilePath(__file__).parent / "static" / "scenario.js").read_bytes()
 _MOST_ROWS = 20_000
 """Rows of Airflow's database that one page reads at most."""
+_MOST_EVENTS = 60
+"""Events of an Airflow asset that its page shows, the last ones."""
+_NEAR = 10
+"""How many instances before and after it a mapped task's page names."""
 
 # From Airflow 3.4 on the rows of former tries stand beside that of the last one.
 _OF_LAST_TRY = [TaskInstance.working_set.is_(True)] if hasattr(TaskInstance, "working_set") else []
 
-MAY_SEE_TASKS = [
-    Depends(requires_access_dag(method="GET", access_entity=entity))
-    for entity in (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
-]
+_NEEDED = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+"""What of a DAG a user must be allowed to read to see what its tasks made."""
+
+MAY_SEE_TASKS = [Depends(requires_access_dag(method="GET", access_entity=entity)) for entity in _NEEDED]
+MAY_SEE_ASSET = [Depends(requires_access_asset("GET"))]
 MAY_SEE_CONNECTION = [Depends(requires_access_connection("GET"))]
 
 Id = Annotated[str, Path(max_length=250)]
 MapIndex = Annotated[int, Path(ge=-1, le=2**31 - 1)]
+AirflowAssetId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
@@ -104,6 +116,25 @@ async def poster(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex) -> Re
     """Give a small picture of the task's first file: an approval's question can't know the file's id."""
     source = await _in_thread(_source, dag_id, run_id, task_id, map_index)
     return await _in_thread(_poster, source)
+
+
+@app.get("/assets/{asset_id}", dependencies=MAY_SEE_ASSET)
+async def airflow_asset(asset_id: AirflowAssetId, user: GetUserDep) -> Response:
+    """Tell what the task instances made that updated an Airflow asset; of DAGs that the user may read."""
+    events = await _in_thread(_events, asset_id)
+
+    def readable() -> set[str]:
+        manager = get_auth_manager()
+        return {
+            dag_id
+            for dag_id in {one.dag_id for one, _, _ in events} & manager.get_authorized_dag_ids(user=user)
+            if all(
+                manager.is_authorized_dag(method="GET", access_entity=entity, details=DagDetails(id=dag_id), user=user)
+                for entity in _NEEDED
+            )
+        }
+
+    return _private(await _in_thread(_asset_page, events, await anyio.to_thread.run_sync(readable)))
 
 
 @app.get("/fleet", dependencies=MAY_SEE_CONNECTION)
@@ -210,6 +241,29 @@ def _waiting() -> list[tuple[Instance, Source]]:
     return kept
 
 
+def _events(asset_id: int) -> list[tuple[Instance, str, set[str]]]:
+    """Return the last events of an Airflow asset: the task instance that made each, when, and the files it names."""
+    columns = (
+        AssetEvent.source_dag_id,
+        AssetEvent.source_run_id,
+        AssetEvent.source_task_id,
+        AssetEvent.source_map_index,
+        AssetEvent.timestamp,
+        AssetEvent.extra,
+    )
+    query = select(*columns).where(AssetEvent.asset_id == asset_id).order_by(AssetEvent.timestamp.desc())
+    with create_session(scoped=False) as session:
+        rows = session.execute(query.limit(_MOST_EVENTS)).all()
+    # An event of a person's or of a watcher's has no task.
+    events = [(tuple(row[:4]), row[4].isoformat(), pages.named_assets(row[5])) for row in rows if row[2] is not None]
+    if not events:
+        return []
+    place = tuple_(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+    instances = _instances(place.in_(list({place for place, _, _ in events})), keys=(PURCHASES_KEY, PAGE_KEY))
+    known = {(one.dag_id, one.run_id, one.task_id, one.map_index): one for one in instances}
+    return [(known[place], at, named) for place, at, named in events if place in known]
+
+
 def _run_started(dag_id: str, run_id: str) -> datetime.datetime | None:
     with create_session(scoped=False) as session:
         query = select(DagRun.queued_at, DagRun.start_date).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
@@ -239,6 +293,8 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
             problem = str(error)
     place = fleet.place_in_line(instance, source, _waiting()) if source and source.waits else None
     page = pages.task_page(instance, source, facts, place) | {"problem": problem}
+    page["bought_by"] = None if source is None or source.has_bought else _buyer(instance, source)
+    page["siblings"] = _siblings(instance)
     if not page["files"] and facts:
         page["files"] = _saved_files(instance, facts[0])
     return page
@@ -268,6 +324,21 @@ def _saved_files(instance: Instance, job: dict[str, Any]) -> list[dict[str, Any]
     return [one for one in files if one.get("asset_id") in wanted]
 
 
+def _buyer(instance: Instance, source: Source) -> dict[str, Any] | None:
+    """Return which task of the same run bought what this one only looks at."""
+    of_run = _of_run(instance.dag_id, instance.run_id)
+    return pages.buyer_of(source, _instances(*of_run, XComModel.key.is_not(None), keys=(PURCHASES_KEY,)))
+
+
+def _siblings(instance: Instance) -> list[dict[str, Any]]:
+    """Return what the instances of a mapped task saved that are near to this one."""
+    if instance.map_index < 0 or not pages.files_of(instance.xcoms.get(pages.MANIFEST_KEY)):
+        return []
+    near = TaskInstance.map_index.between(max(0, instance.map_index - _NEAR), instance.map_index + _NEAR)
+    same = (*_of_run(instance.dag_id, instance.run_id), TaskInstance.task_id == instance.task_id, near)
+    return pages.siblings_of(instance, _instances(*same, XComModel.key.is_not(None), keys=(pages.MANIFEST_KEY,)))
+
+
 def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     started = _run_started(dag_id, run_id)
     keys = (PURCHASES_KEY, PAGE_KEY, pages.TOTAL_KEY)
@@ -279,10 +350,7 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     rows, problems, unread = [], [], 0
     seen: dict[Access, ReadJobs] = {}
     for access, job_ids in wanted.items():
-        try:
-            seen[access] = reads.jobs(access, job_ids, started)
-        except ScenarioError as error:
-            seen[access] = ReadJobs({}, str(error))
+        seen[access] = _read_jobs(access, job_ids, started)
         problems += [seen[access].problem] if seen[access].problem else []
         reads.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
     for instance, source in sources:
@@ -299,11 +367,45 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     return pages.run_page(rows, budget, estimate) | {"problem": " ".join(problems), "unread": unread}
 
 
+def _asset_page(events: list[tuple[Instance, str, set[str]]], readable: set[str]) -> dict[str, Any]:
+    shown = [
+        (one, source, at, named)
+        for one, at, named in events
+        if one.dag_id in readable and (source := pages.source_of(one)) is not None
+    ]
+    wanted: dict[Access, dict[str, None]] = {}
+    for _, source, _, _ in shown:
+        wanted.setdefault(Access(source.scenario_conn_id, source.project_id), {}).update(dict.fromkeys(source.job_ids))
+    seen = {access: _read_jobs(access, list(job_ids)) for access, job_ids in wanted.items()}
+    for access, read in seen.items():
+        reads.assets(access, [one for job in read.jobs.values() if job for one in job.asset_ids])
+    rows = [
+        (one, at, _short(access, source, job_id, seen[access].jobs[job_id]), named)
+        for one, source, at, named in shown
+        for access in [Access(source.scenario_conn_id, source.project_id)]
+        for job_id in source.job_ids
+        if job_id in seen[access].jobs
+    ]
+    return pages.events_page(rows) | {
+        "problem": " ".join(read.problem for read in seen.values() if read.problem),
+        "unread": sum(len(job_ids) - len(seen[access].jobs) for access, job_ids in wanted.items()),
+        "hidden": sum(one.dag_id not in readable for one, _, _ in events),
+    }
+
+
+def _read_jobs(access: Access, job_ids: list[str], since: datetime.datetime | None = None) -> ReadJobs:
+    """Read jobs, and say what is wrong rather than fail: a page shows what it has."""
+    try:
+        return reads.jobs(access, job_ids, since)
+    except ScenarioError as error:
+        return ReadJobs({}, str(error))
+
+
 def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict[str, Any]:
     """Return what a gallery tells of a job: what it knows already, and no inputs."""
-    first = job.asset_ids[:1] if job else ()
+    made = job.asset_ids if job else ()
     model = reads.model(access, job.model_id) if job and job.model_id else None
-    facts = pages.job_facts(job_id, job, source, model=model, assets=reads.known_assets(access, first))
+    facts = pages.job_facts(job_id, job, source, model=model, assets=reads.known_assets(access, made))
     facts.pop("inputs", None)
     return facts
 

@@ -32,6 +32,7 @@ KEYS = (PURCHASES_KEY, PAGE_KEY, MANIFEST_KEY, ERROR_KEY)
 """The XComs that a task's page is made of."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\s*\n\s*")
 _MOST_JOBS = 100
 _LONGEST_VALUE = 500
 _PENDING = ("deferred", "running", "queued", "scheduled", "up_for_reschedule", "restarting")
@@ -202,6 +203,42 @@ def task_page(
     return page
 
 
+def place_of(instance: Instance) -> dict[str, Any]:
+    """Return which task instance of a run it is, for a link to its page."""
+    return {"task_id": instance.task_id, "map_index": instance.map_index, "name": instance.name}
+
+
+def buyer_of(source: Source, others: Iterable[Instance]) -> dict[str, Any] | None:
+    """Return which task instance bought the jobs that another one only looks at; ``None`` if none of these did.
+
+    :param source: What the one that looks says of its jobs.
+    :param others: Task instances of the same run.
+    """
+    wanted = set(source.job_ids)
+    for other in others:
+        found = source_of(other)
+        if found is not None and found.has_bought and wanted.intersection(found.job_ids):
+            return place_of(other)
+    return None
+
+
+def siblings_of(instance: Instance, others: Iterable[Instance]) -> list[dict[str, Any]]:
+    """Return what other instances of a mapped task have saved: which file, of which prompt."""
+    told = []
+    for other in sorted(others, key=lambda one: one.map_index):
+        manifest = _mapping(other.xcoms.get(MANIFEST_KEY))
+        files = files_of(manifest)
+        if other.map_index == instance.map_index or not files:
+            continue
+        jobs = manifest.get("jobs")
+        prompts = (
+            [_mapping(_mapping(job).get("inputs")).get("prompt") for job in jobs] if isinstance(jobs, list) else []
+        )
+        prompt = next((_plain(one) for one in prompts if isinstance(one, str) and one), None)
+        told.append({**place_of(other), "prompt": prompt, "file": files[0].get("uri")})
+    return told
+
+
 def files_of(manifest: Any) -> list[dict[str, Any]]:
     """Return the saved files of a manifest, as far as the page tells of them. They are words, never an address."""
     rows = _mapping(manifest).get("files")
@@ -228,9 +265,8 @@ def run_page(
         if source.has_bought:
             costs.append(cost)
         if source.has_bought or job_id not in shown:
-            place = {"task_id": instance.task_id, "map_index": instance.map_index, "name": instance.name}
             is_last = job_id == source.job_ids[-1]
-            shown[job_id] = {**place, "task_state": instance.state, "is_last": is_last, **facts}
+            shown[job_id] = {**place_of(instance), "task_state": instance.state, "is_last": is_last, **facts}
     spent = run_cost_of(costs)
     by_status = {status: _sum(spent.charges, status) for status in ChargeStatus}
     return {
@@ -241,6 +277,29 @@ def run_page(
         "budget": budget,
         "estimate": estimate,
     }
+
+
+def named_assets(extra: Any) -> set[str]:
+    """Return the files that an Airflow asset's event names, as far as they look like ids."""
+    said = _mapping(extra)
+    several = said.get("asset_ids")
+    named = [said.get("asset_id"), *(several if isinstance(several, list) else ())]
+    return {one for one in named if isinstance(one, str) and _ID.fullmatch(one)}
+
+
+def events_page(rows: Iterable[tuple[Instance, str, Mapping[str, Any], set[str]]]) -> dict[str, Any]:
+    """Return what the page of an Airflow asset shows: the files that the task instances of its events made.
+
+    :param rows: The task instance of an event, when that was, what is told of a job of it, and which files the event
+        names; the last event first. A file that no job of the instance made is not shown, whatever the event says.
+    """
+    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    for instance, at, facts, named in rows:
+        made_here = facts.get("assets", ())
+        for asset in [one for one in made_here if one["id"] in named] or made_here:
+            place = {"dag_id": instance.dag_id, "run_id": instance.run_id, **place_of(instance), "at": at}
+            shown.setdefault((facts["id"], asset["id"]), {**facts, **place, "is_last": True, "assets": [asset]})
+    return {"jobs": list(shown.values())}
 
 
 def budget_of(instances: Iterable[Instance]) -> tuple[str | None, str | None]:
@@ -289,12 +348,18 @@ def _words(job: Job, cost: JobCost, *, has_bought: bool) -> list[str]:
         return ["No worker is held while it waits." if has_bought else "", _money(cost)]
     if job.status is JobStatus.SUCCESS:
         return []
-    reason = [f"{text.rstrip('.')}." for text in (job.error, job.hint) if text]
+    reason = [one for text in (job.error, job.hint) if text for one in _sentences(text)]
     if job.is_moderated:
         advice = "There is no retry: change the prompt or the media, then clear the task."
     else:
         advice = "A retry, or a clear of the task that bought it, buys a new one."
     return [*(reason or ["Scenario gave no reason."]), _money(cost), advice]
+
+
+def _sentences(text: str) -> list[str]:
+    """Return a text of Scenario's sentence by sentence, and its lines as they are."""
+    found = [one for one in _SENTENCE_END.split(text.strip()) if one]
+    return [*found[:-1], f"{found[-1].rstrip('.')}."] if found else []
 
 
 def _money(cost: JobCost) -> str:

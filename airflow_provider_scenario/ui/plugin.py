@@ -59,6 +59,8 @@ def _react_apps() -> list[dict[str, Any]]:
     if tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4):
         pages.append(_page("scenario-task", "task_instance", applies_to={"operator_name": list(OPERATORS)}))
         pages.append(_page("scenario-run", "dag_run", applies_to={"dag.tags.name": ["scenario"]}))
+        # Of an Airflow asset nothing tells which operator updates it: its group says that it is of Scenario's videos.
+        pages.append(_page("scenario-asset", "asset", applies_to={"asset.group": ["scenario"]}))
     return pages
 
 
@@ -66,7 +68,7 @@ _IS_ON = conf.getboolean("scenario", "pages", fallback=True)
 
 
 class ScenarioPlugin(AirflowPlugin):
-    """The pages of a task, of a run and of a connection; nothing with ``[scenario] pages = False``."""
+    """The pages of a task, a run, an Airflow asset and a connection; nothing with ``[scenario] pages = False``."""
 
     name = "scenario"
     fastapi_apps = [{"app": _pages, "url_prefix": PREFIX, "name": "Scenario"}] if _IS_ON else []

@@ -29,8 +29,12 @@ NEVER_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
 WITHOUT_AIRFLOW = ("tests", "--ignore=tests/e2e", "-n", "2", "--dist", "loadfile")
 DEMO = "tests/e2e/test_demo.py"
 CRASHES_AND_PEOPLE = ("tests/e2e/test_never_pay_twice.py", "tests/e2e/test_people_act.py")
-ON_AN_AIRFLOW = (DEMO, *CRASHES_AND_PEOPLE, "-n", "2", "--dist", "loadfile")
-"""Crashes and people share one Airflow, on which all goes on at once; the demo starts its own beside it."""
+PAGES = "tests/e2e/test_ui.py"
+ON_AN_AIRFLOW = (DEMO, *CRASHES_AND_PEOPLE, PAGES, "-n", "2", "--dist", "loadfile")
+"""Crashes and people share one Airflow, on which all goes on at once; the demo and the pages start their own."""
+
+WHOLE = "not test_ui or a_person_watches or gallery or airflow_assets_page"
+"""Of the pages what differs from Airflow to Airflow: a task's, a run's and an Airflow asset's."""
 
 QUICK = " or ".join(
     (
@@ -39,9 +43,10 @@ QUICK = " or ".join(
         "clear_after_success",
         "mark_success_while_deferred",
         "the_users_clip_is_widened",
+        "a_person_watches",
     )
 )
-"""What the gate runs of it, on the oldest Airflow and on the newest: crash points, clears and the demo."""
+"""What the gate runs of it, on the oldest Airflow and the newest: crash points, clears, the demo and a task's page."""
 
 CLOSING = re.compile(r"^=+ (.*\d+ (?:passed|failed|errors?|skipped).*) in [\d.]+s.* =+$", re.MULTILINE)
 
@@ -202,7 +207,7 @@ def main() -> int:
     """Run it from the command line; 1 if anything is wrong, or can't be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", default=list(RELEASES), help="which Airflows (default: all)")
-    parser.add_argument("--quick", action="store_true", help="just crash points, clears and the demo")
+    parser.add_argument("--quick", action="store_true", help="just crash points, clears, the demo and a task's page")
     given = parser.parse_args()
     if unknown := set(given.versions) - set(RELEASES):
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(RELEASES)}")
@@ -217,7 +222,7 @@ def main() -> int:
             continue
         if not given.quick:
             wrong += tests(release, *WITHOUT_AIRFLOW)
-        wrong += tests(release, *ON_AN_AIRFLOW, *(("-k", QUICK) if given.quick else ()))
+        wrong += tests(release, *ON_AN_AIRFLOW, "-k", QUICK if given.quick else WHOLE)
     for each in wrong:
         print(f"WRONG {each}")
     print(f"{len(given.versions)} Airflows tried, {len(wrong)} things wrong")

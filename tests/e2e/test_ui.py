@@ -9,6 +9,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,6 +23,7 @@ from tests.e2e.airflow_api import path_of
 from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.chromium import chromium
+from tests.this_airflow import assets_have_pages_of_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,10 @@ DAGS = [Path(__file__).parent / "dags", Path(__file__).parents[2] / "dags_exampl
 ROLES = ("viewer", "user", "op", "admin")
 PASSWORD = "correct horse"
 JOB_SECONDS = 12.0
+WATCHED_SECONDS = 60.0
+"""How long the job would take that is watched, so that a slow browser sees it run; then the test ends it."""
 PICTURES = os.environ.get("PICTURES")
+USERS_FOLDER = Path("/var/lib/videos")
 SIGNED = re.compile(r"[?&](Policy|Signature|Key-Pair-Id)=", re.IGNORECASE)
 
 
@@ -66,7 +71,7 @@ class World:
 
     def page(self, role: str = "admin", **options: Any) -> Page:
         """Return a page of a browser in which a user has signed in by Airflow's own form."""
-        page = self.browser.new_context(viewport={"width": 1200, "height": 760}, **options).new_page()
+        page = self.browser.new_context(viewport={"width": 1280, "height": 860}, **options).new_page()
         page.set_default_timeout(120_000)
         page.goto(self.airflow.url, wait_until="domcontentloaded")
         page.fill("input[name=username]", role)
@@ -91,16 +96,22 @@ def page_url(dag_id: str, run_id: str, task_id: str | None = None, map_index: in
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ui")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where videos are saved. The documentation's pictures show a user's folder, and no machine's."""
+    if not PICTURES:
+        yield tmp_path_factory.mktemp("ui")
+        return
+    USERS_FOLDER.mkdir()
+    yield USERS_FOLDER
+    shutil.rmtree(USERS_FOLDER)
 
 
 @pytest.fixture(scope="module")
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The world, with one run that waits, and others that have come to their ends in each way."""
     from airflow_provider_scenario.sandbox.server import SandboxServer
 
-    passwords = folder / "passwords.json"
+    passwords = tmp_path_factory.mktemp("roles") / "passwords.json"
     passwords.write_text(json.dumps(dict.fromkeys(ROLES, PASSWORD)))
     with SandboxServer(job_seconds=JOB_SECONDS) as sandbox:
         environment = {
@@ -125,18 +136,19 @@ def world(folder: Path) -> Iterator[World]:
 def picture(page: Page, name: str) -> None:
     """Leave a picture for the documentation, where that is asked for."""
     if PICTURES:
+        page.wait_for_function("[...document.querySelectorAll('video')].every((one) => one.readyState > 1)")
+        page.wait_for_timeout(1000)
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
 def test_a_person_watches_a_job_and_then_its_video(world: World, folder: Path) -> None:
-    run_id = world.runs["watched"] = world.airflow.trigger("ui_pages", {"folder": folder.as_uri()})
-    world.runs["refused"] = world.airflow.trigger("ui_pages", {"max_cost": "1"})
-    world.runs["failed"] = world.airflow.trigger("ui_pages", {"prompt": "A forbidden fox"})
     page = world.page("viewer")
+    world.sandbox.configure(job_seconds=WATCHED_SECONDS)
+    run_id = world.runs["watched"] = world.airflow.trigger("ui_pages", {"folder": folder.as_uri()})
     world.airflow.wait_for_state("ui_pages", run_id, "generate", "deferred")
     link = world.airflow.extra_links("ui_pages", run_id, "generate")["Watch"]
     assert link == page_url("ui_pages", run_id, "generate")
-    page.goto(world.airflow.url + link)
+    page.goto(world.airflow.url + link, wait_until="domcontentloaded")
     bar = page.get_by_role("progressbar", name="progress")
     bar.wait_for()
     page.wait_for_function("Number(document.querySelector('[aria-label=progress]')?.ariaValueNow) > 0")
@@ -144,6 +156,10 @@ def test_a_person_watches_a_job_and_then_its_video(world: World, folder: Path) -
     picture(page, "task-waiting")
     page.wait_for_function(f"Number(document.querySelector('[aria-label=progress]')?.ariaValueNow) > {first}")
     assert "No worker is held" in page.inner_text("body")
+    world.sandbox.set_job(world.facts("watched")["jobs"][0]["id"])  # Enough was seen of the wait.
+    world.sandbox.configure(job_seconds=JOB_SECONDS)
+    world.runs["refused"] = world.airflow.trigger("ui_pages", {"max_cost": "1"})
+    world.runs["failed"] = world.airflow.trigger("ui_pages", {"prompt": "A forbidden fox"})
     video = page.wait_for_selector("video")
     assert video is not None
     sent: list[tuple[int, str]] = []
@@ -272,6 +288,9 @@ def test_a_failed_and_a_refused_task_say_why_what_it_cost_and_what_to_do(world: 
     text = page.inner_text("body")
     assert "5.25 creative units come back" in text
     assert "change the prompt or the media, then clear the task" in text
+    sentences = page.locator("p").all_inner_texts()
+    assert "The request was blocked by content moderation." in sentences
+    assert "Change the prompt and try again." in sentences
     picture(page, "task-failed")
     page.goto(
         world.airflow.url + page_url("ui_pages", world.runs["refused"], "generate"), wait_until="domcontentloaded"
@@ -300,7 +319,7 @@ def test_the_page_is_readable_in_the_dark_and_on_a_small_screen(world: World) ->
 def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folder: Path) -> None:
     conf = {"prompts": ["A kite over the sea", "A forbidden fox", "Rain on a tin roof"], "destination": str(folder)[1:]}
     world.sandbox.configure(job_seconds=3)
-    run_id = world.airflow.trigger("night_within_budget", conf)
+    run_id = world.runs["night"] = world.airflow.trigger("night_within_budget", conf)
     page = world.page("viewer")
     for index in range(3):
         world.airflow.wait_for_state(
@@ -325,6 +344,62 @@ def test_a_run_shows_its_gallery_and_sums_as_the_ledger_does(world: World, folde
     page.get_by_role("button", name=re.compile(r"^All \d")).click()
     page.wait_for_timeout(500)
     picture(page, "run")
+    page.context.close()
+
+
+def test_a_save_names_the_task_that_bought_its_video_and_what_its_siblings_saved(world: World) -> None:
+    dag_id, run_id = "night_within_budget", world.runs["night"]
+    for index in (0, 2):
+        world.airflow.wait_for_state(dag_id, run_id, "save", "success", map_index=index)
+    page = world.page("viewer")
+    page.goto(world.airflow.url + page_url(dag_id, run_id, "save", 0), wait_until="domcontentloaded")
+    page.wait_for_selector("text=Saved beside it")
+    text = page.inner_text("body").replace("\n", " ")
+    assert "Bought by generate [A kite over the sea]" in text
+    (other,) = page.get_by_role("link", name="Rain on a tin roof").all()
+    assert str(other.get_attribute("href")).endswith("/tasks/save/mapped/2/plugin/scenario")
+    assert page.locator("code").filter(has_text=re.compile(r"asset_\w+\.mp4")).count() == 2
+    page.get_by_text("Saved beside it").scroll_into_view_if_needed()
+    other.scroll_into_view_if_needed()
+    picture(page, "task-save")
+    page.get_by_role("link", name="generate [A kite over the sea]").click()
+    page.wait_for_selector("text=of max_cost 5.25")
+    page.context.close()
+
+
+def test_an_airflow_assets_page_shows_what_the_tasks_of_its_events_made(world: World) -> None:
+    run_id = world.runs["watched"]
+    world.airflow.wait_for_state("ui_pages", run_id, "save", "success")
+    made = world.facts("watched", "save")["jobs"][0]["assets"][0]["id"]
+    known = {one["name"]: one["id"] for one in world.airflow.api("GET", "assets", limit=100)["assets"]}
+    asset = known["ui_pages_videos"]
+    # Whoever may make events names what he likes: it is no task's, so nothing of it is shown.
+    stranger = world.sandbox.make_asset(10_000)
+    world.airflow.api("POST", "assets/events", {"asset_id": asset, "extra": {"asset_id": stranger}})
+    with world.client("viewer") as client:
+        shown = client.get(f"/scenario/assets/{asset}").raise_for_status().json()
+        assert [(job["run_id"], job["task_id"], job["assets"][0]["id"]) for job in shown["jobs"]] == [
+            (run_id, "save", made)
+        ]
+        assert not shown["hidden"]
+        assert client.get(f"/scenario/assets/{2**31 - 1}").json()["jobs"] == []
+        assert {client.get(f"/scenario/assets/{odd}").status_code for odd in ("-1", "x", 2**31)} == {422}
+    with world.client(None) as client:
+        assert client.get(f"/scenario/assets/{asset}").status_code == 401
+    if not assets_have_pages_of_plugins():
+        return
+    page = world.page("viewer")
+    page.goto(f"{world.airflow.url}/assets/{known['ui_pages_foreign']}", wait_until="domcontentloaded")
+    page.wait_for_selector("text=ui_pages_foreign")
+    page.wait_for_timeout(1000)
+    assert page.get_by_role("link", name="Scenario", exact=True).count() == 0
+    page.goto(f"{world.airflow.url}/assets/{asset}", wait_until="domcontentloaded")
+    page.get_by_role("link", name="Scenario", exact=True).click()
+    page.wait_for_selector("article video")
+    page.evaluate("document.querySelector('article video').play()")
+    page.wait_for_function("document.querySelector('article video').currentTime > 0.3")
+    assert page.locator("article").count() == 1
+    picture(page, "asset")
     page.context.close()
 
 

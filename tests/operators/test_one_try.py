@@ -146,6 +146,22 @@ def test_a_wait_in_the_worker_shows_once_that_it_waits_and_once_what_was_bought(
     assert run.ti.pushed.count("scenario_purchases") == 2
 
 
+@EITHER
+def test_a_task_still_shows_that_it_waits_after_a_look_that_found_no_slot(
+    scenario: SandboxServer, has_store: bool
+) -> None:
+    scenario.add_fault(FULL, method="POST", path="/generate/", times=2)
+    run = TaskRun(has_store=has_store)
+    deferral(generating(deferrable=True), run.context)
+    shown = run.xcoms["scenario_purchases"]["waits"]
+    event = {"since": shown["since"], "has_settled": True}
+    with pytest.raises(TaskDeferred):
+        generating(deferrable=True).execute_when_free(run.context, event)
+    assert run.xcoms["scenario_purchases"]["waits"] == shown
+    generating(wait_for_completion=False).execute_when_free(run.context, event)
+    assert "waits" not in run.xcoms["scenario_purchases"]
+
+
 def test_a_deferral_is_one_for_capacity_only_if_scenario_says_so(scenario: SandboxServer) -> None:
     scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
     with pytest.raises(TaskDeferred) as caught:

@@ -18,11 +18,15 @@ from airflow_provider_scenario.ui.pages import (
     Instance,
     Source,
     budget_of,
+    buyer_of,
+    events_page,
     files_of,
     job_facts,
     made,
+    named_assets,
     run_page,
     seconds_left,
+    siblings_of,
     source_of,
     task_page,
 )
@@ -97,6 +101,71 @@ def test_a_job_tells_its_state_its_money_and_what_to_do(one: Job | None, state: 
     facts = job_facts("job_2", one, SOURCE)
     assert (facts["state"], facts["title"]) == (state, title)
     assert words in " ".join(facts["words"])
+
+
+def test_a_failure_is_told_sentence_by_sentence() -> None:
+    error = "The request was blocked by content moderation.\nRule 3.5 was hit"
+    hint = "The prompt was flagged as sensitive. Change the prompt and try again."
+    words = job_facts("job_2", job("failure", error=error, hint=hint), SOURCE)["words"]
+    assert words[:4] == [
+        "The request was blocked by content moderation.",
+        "Rule 3.5 was hit.",
+        "The prompt was flagged as sensitive.",
+        "Change the prompt and try again.",
+    ]
+    assert job_facts("job_2", job("failure", error=" . ", hint="\n"), SOURCE)["words"]
+
+
+def test_who_only_looks_at_a_job_names_the_task_that_bought_it() -> None:
+    looks = Source("scenario_default", None, ("job_2",), has_bought=False)
+    other = {PURCHASES_KEY: PurchaseSummary("other", "scenario_default", None, ("job_9",)).to_json()}
+    seen = {PAGE_KEY: {"scenario_conn_id": "scenario_default", "project_id": None, "job_ids": ["job_2"]}}
+    bought = instance(map_index=1, **{PURCHASES_KEY: BOUGHT})
+    others = [instance(task_id="other", **other), instance(task_id="wait", **seen), bought]
+    assert buyer_of(looks, others) == {"task_id": "generate", "map_index": 1, "name": None}
+    assert buyer_of(looks, others[:2]) is None
+
+
+def test_siblings_name_their_file_and_prompt() -> None:
+    def saved(index: int, prompt: Any) -> Instance:
+        jobs = [{"job_id": "job_1", "inputs": {"prompt": prompt}}]
+        manifest = {"files": [{"uri": f"file:///{index}.mp4", "asset_id": "asset_1"}], "jobs": jobs}
+        return instance(task_id="save", map_index=index, manifest=manifest)
+
+    odd = [instance(task_id="save", map_index=7), instance(task_id="save", map_index=8, manifest="s3://elsewhere")]
+    told = siblings_of(saved(1, "A fox"), [saved(2, "A kite"), saved(1, "A fox"), saved(0, ["no text"]), *odd])
+    assert [(one["map_index"], one["prompt"], one["file"]) for one in told] == [
+        (0, None, "file:///0.mp4"),
+        (2, "A kite", "file:///2.mp4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"asset_id": "asset_1"}, {"asset_1"}),
+        ({"asset_ids": ["asset_1", "asset_2", 5, "../x"]}, {"asset_1", "asset_2"}),
+        ({"asset_id": {"a": 1}, "asset_ids": "asset_1"}, set()),
+        (None, set()),
+    ],
+)
+def test_an_event_names_files_by_ids_alone(extra: Any, named: set[str]) -> None:
+    assert named_assets(extra) == named
+
+
+def test_an_airflow_asset_shows_only_what_its_events_tasks_made() -> None:
+    """An event may name one of a job's files; one that the job did not make is not shown, though it is named."""
+    facts = job_facts("job_2", job("success", asset_ids=("asset_1", "asset_2")), SOURCE)
+    rows = [
+        (instance(), "2026-11-20T12:00:00", facts, {"asset_2"}),
+        (instance(task_id="again"), "2026-11-19T12:00:00", facts, {"asset_2"}),
+        (instance(task_id="forged"), "2026-11-18T12:00:00", facts, {"asset_9"}),
+    ]
+    shown = events_page(rows)["jobs"]
+    assert [(one["task_id"], [each["id"] for each in one["assets"]]) for one in shown] == [
+        ("generate", ["asset_2"]),
+        ("forged", ["asset_1"]),
+    ]
 
 
 def test_no_signed_address_of_an_input_or_an_error_is_shown() -> None:

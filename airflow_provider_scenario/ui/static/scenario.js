@@ -1,4 +1,4 @@
-// Scenario's pages inside Airflow: of a task, of a run, and of a connection.
+// Scenario's pages inside Airflow: of a task, of a run, of an Airflow asset, and of a connection.
 //
 // Airflow imports this file and looks for a component under globalThis.Scenario. React is Airflow's own, which it puts
 // on globalThis, so nothing is built and nothing is bundled. Colours are Airflow's, so the dark mode follows by itself.
@@ -162,7 +162,7 @@ function Notice({ title, children, tone }) {
   return box(style, title && box({ fontSize: 20, fontWeight: 700, color: tone ?? "inherit" }, title), children);
 }
 
-const lines = (words) => present(words).map((each, place) => h("p", { key: place, style: { margin: "4px 0" } }, each));
+const lines = (words) => present(words).map((each, place) => h("p", { key: place, style: { margin: "4px 0", whiteSpace: "pre-line" } }, each));
 
 // What an asset is: shown as what Scenario says it is; of what is not known yet a video is tried.
 function Media({ asset, src, still }) {
@@ -311,6 +311,22 @@ function Nothing({ page }) {
   return h(Notice, { title: page.is_pending ? "Nothing yet" : "Nothing to see" }, lines([page.is_pending ? "The task has bought nothing at Scenario so far." : "This task has made nothing at Scenario."]));
 }
 
+const nameOf = (row) => (row.name ? `${row.task_id} [${row.name}]` : row.map_index >= 0 ? `${row.task_id} [${row.map_index}]` : row.task_id);
+
+// What the other instances of a mapped task have saved.
+function Siblings({ rows, dagId, runId }) {
+  if (!rows?.length) return null;
+  const row = (one) =>
+    box(
+      { key: one.map_index, padding: "3px 0" },
+      h("a", { href: taskPage(dagId, runId, one), style: { color: LINK } }, one.name ?? one.prompt ?? nameOf(one)),
+      one.name && one.prompt && one.prompt !== one.name ? ` ${one.prompt}` : null,
+      " ",
+      h("code", { style: { fontSize: 12, overflowWrap: "anywhere" } }, dim(one.file)),
+    );
+  return box({ marginTop: 14, fontSize: 13 }, box({ color: DIM, fontSize: 12, fontWeight: 600 }, "Saved beside it"), ...rows.map(row));
+}
+
 const taskIsOver = (page) => !page.is_pending && !page.problem && page.jobs.every((job) => job.state === "done" || job.state === "failed");
 
 function Task({ dagId, runId, taskId, mapIndex }) {
@@ -328,6 +344,8 @@ function Task({ dagId, runId, taskId, mapIndex }) {
     shown ? h(Job, { job: last, page, here, file: page.files[0] }) : page.waits ? null : h(Nothing, { page }),
     shown && page.error && last.state !== "failed" ? h(Notice, { title: "This try failed", tone: BAD }, h("p", { style: { whiteSpace: "pre-line" } }, page.error)) : null,
     h(Files, { files: page.files }),
+    page.bought_by && box({ marginTop: 12, fontSize: 13 }, "Bought by ", h("a", { href: taskPage(dagId, runId, page.bought_by), style: { color: LINK } }, nameOf(page.bought_by))),
+    h(Siblings, { rows: page.siblings, dagId, runId }),
     h(Earlier, { jobs: shown ? earlier : page.jobs, here }),
     box({ marginTop: 12, fontSize: 13 }, h("a", { href: runPage(dagId, runId), style: { color: LINK } }, "All videos of this run")),
   );
@@ -408,6 +426,23 @@ function Run({ dagId, runId }) {
   );
 }
 
+// An Airflow asset
+
+const assetIsOver = (page) => !page.problem && !page.unread;
+
+function AirflowAsset({ assetId }) {
+  const { data: page, problem } = useLook(`${API}/assets/${path(assetId)}`, assetIsOver);
+  if (!page) return h(Empty, { problem });
+  const card = (job) => h(Card, { key: `${job.id} ${job.assets[0].id}`, job, dagId: job.dag_id, runId: job.run_id, here: `${API}/dags/${path(job.dag_id)}/runs/${path(job.run_id)}` });
+  return box(
+    { color: INK, padding: "10px 4px" },
+    problem || page.problem || page.unread ? box({ marginBottom: 12 }, h(Notice, { title: "Not all is known", tone: WARM }, lines([problem, page.problem, page.unread && `${page.unread} jobs are not read yet.`]))) : null,
+    page.jobs.length ? null : h(Empty, { problem: "The last events of this asset tell of nothing made at Scenario." }),
+    box({ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(230px, 1fr))", gap: 14 }, ...page.jobs.map(card)),
+    page.hidden ? box({ padding: 12, color: DIM }, `${page.hidden} more of DAGs that you may not read.`) : null,
+  );
+}
+
 // A connection
 
 function Fleet() {
@@ -466,6 +501,7 @@ function FleetRow({ row }) {
 }
 
 function Scenario(props) {
+  if (props.assetId) return h(AirflowAsset, props);
   if (props.taskId) return h(Task, props);
   return props.runId ? h(Run, props) : h(Fleet);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Asset, task
 
 from airflow_provider_scenario.operators.wan import ScenarioWan21TextToVideoOperator
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
@@ -33,9 +33,10 @@ with DAG(
         asset_ids=generate.output["asset_ids"],
         destination="{{ params.folder }}/{{ run_id }}",
         root=os.environ.get("SCENARIO_VIDEOS", "file:///"),
+        outlets=[Asset("ui_pages_videos", group="scenario")],
     )
 
-    @task
+    @task(outlets=[Asset("ui_pages_foreign")])
     def foreign() -> str:
         return "nothing of Scenario's"
 
