@@ -107,9 +107,16 @@ def title_of(page: Path) -> str:
 
 
 def summary_of(page: Path) -> str:
-    """Return a page's first sentence."""
+    """Return a page's first sentence; a page of docstrings names its modules before."""
     paragraphs = [part.strip() for part in page.read_text().split("\n\n")]
-    plain = next((part for part in paragraphs if part and (part[0].isalnum() or part[0] == "[")), "")
+    plain = next(
+        (
+            part
+            for part in paragraphs
+            if part and (part[0].isalnum() or part[0] == "[") and not part.startswith("Module")
+        ),
+        "",
+    )
     return re.split(r"(?<=\.)\s", " ".join(LINK.sub(lambda match: match[1].strip("![]("), plain).split()))[0]
 
 

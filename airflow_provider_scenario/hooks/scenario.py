@@ -249,7 +249,7 @@ class ScenarioHook(BaseHook):
         except ScenarioNotFoundError:
             return False, f"There is no Scenario API at {address}. Check the host (Base URL): its path ends with /v1."
         except ScenarioConnectionError as error:
-            return False, f"{address} does not answer as Scenario does. {error} Check the host (Base URL)."
+            return False, f"{error} The host (Base URL) is {address}."
         except ScenarioError as error:
             return False, str(error)
         where = f" ({', '.join(projects)})" if projects else ""

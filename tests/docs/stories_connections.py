@@ -51,6 +51,15 @@ def wrong_proxy(stage: Stage) -> None:
     generating().execute(TaskRun().context)
 
 
+@remembering
+@raised
+def no_way_out(stage: Stage) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        stage.patch.delenv(name, raising=False)
+    connect(stage, host="https://localhost:9/v1")
+    generating().execute(TaskRun().context)
+
+
 @raised
 def proxy_wants_a_password(stage: Stage) -> None:
     from tests.api.proxies import listening, read_head
@@ -65,8 +74,7 @@ def proxy_wants_a_password(stage: Stage) -> None:
         generating().execute(TaskRun().context)
 
 
-@raised
-def private_authority(stage: Stage) -> None:
+def meet_a_private_authority(stage: Stage) -> None:
     import ssl
 
     import trustme
@@ -78,6 +86,19 @@ def private_authority(stage: Stage) -> None:
     with listening(with_tls(context, lambda _: None)) as port:
         connect(stage, host=f"https://localhost:{port}/v1")
         generating().execute(TaskRun().context)
+
+
+@raised
+def private_authority(stage: Stage) -> None:
+    meet_a_private_authority(stage)
+
+
+@raised
+def bundle_without_the_authority(stage: Stage) -> None:
+    import certifi
+
+    stage.patch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    meet_a_private_authority(stage)
 
 
 @raised

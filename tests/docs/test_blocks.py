@@ -171,6 +171,14 @@ def check(words: list[str]) -> None:
             assert all((REPOSITORY / path).exists() for path in paths if "/" in path)
         case ["python", path, *_] | ["bash", path]:
             assert (REPOSITORY / path).exists()
+        case ["python3", "-m", "venv", _] | ["source", _] | ["mkdir", "-p", _]:
+            pass
+        case [setting, "airflow", *_] if setting.startswith("AIRFLOW__"):
+            from airflow.configuration import conf
+
+            _, section, option = setting.partition("=")[0].lower().split("__")
+            assert conf.has_option(section, option)
+            check(words[1:])
         case ["airflow", *arguments]:
             from airflow.cli.cli_parser import get_parser
 

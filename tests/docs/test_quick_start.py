@@ -74,7 +74,6 @@ def test_from_nothing_to_a_saved_video(home: dict[str, str]) -> None:
         shell(migrate, home)
         (program,) = blocks("python")
         dags = Path(home["HOME"]) / "airflow" / "dags"
-        dags.mkdir(parents=True)
         (dags / "first_video.py").write_text(program.text)
         told = shell(f"{pasted}{run}", home)
     finally:

@@ -42,6 +42,7 @@ def test_llms_txt_names_every_page(staged: Path) -> None:
     named = re.findall(r"^- \[.+\]\(([\w/.-]+\.md)\): \S", text, re.MULTILINE)
     assert {str(page.relative_to(REPOSITORY / "docs")) for page in (*WRITTEN, *REFERENCE)} <= set(named)
     assert all((staged / name).exists() for name in named)
+    assert "): Module" not in text, "a module's name says nothing of what is in it"
 
 
 def test_a_link_to_no_file_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -534,7 +534,10 @@ def test_the_project_need_not_be_told(scenario_connection: str, sandbox: Sandbox
         ({"login": ""}, "needs a login"),
         ({"host": "ftp://x"}, "must be a host"),
         ({"extra": {"request_timeout": 0}}, "request_timeout"),
-        ({"host": "http://127.0.0.1:9/v1"}, "http://127.0.0.1:9/v1 does not answer as Scenario does."),
+        (
+            {"host": "http://127.0.0.1:9/v1"},
+            "name it in HTTPS_PROXY. The host (Base URL) is http://127.0.0.1:9/v1.",
+        ),
     ],
 )
 def test_a_bad_connection_is_told_why(
