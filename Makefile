@@ -17,7 +17,7 @@ drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_
 
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
-	@echo 'make test    run the tests, end to end ones included, in under eight minutes'
+	@echo 'make test    run the tests, end to end ones included'
 	@echo 'make slow    run the other tests: the pages, and an Airflow whose parts die, stall and come back'
 	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
