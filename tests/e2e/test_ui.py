@@ -373,7 +373,7 @@ def test_an_airflow_assets_page_shows_what_the_tasks_of_its_events_made(world: W
     made = world.facts("watched", "save")["jobs"][0]["assets"][0]["id"]
     known = {one["name"]: one["id"] for one in world.airflow.api("GET", "assets", limit=100)["assets"]}
     asset = known["ui_pages_videos"]
-    # Whoever may make events names what he likes: it is no task's, so nothing of it is shown.
+    # A person's event may name any file. It is no task's, so nothing of it is shown.
     stranger = world.sandbox.make_asset(10_000)
     world.airflow.api("POST", "assets/events", {"asset_id": asset, "extra": {"asset_id": stranger}})
     with world.client("viewer") as client:
