@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -45,18 +47,26 @@ def ended_by_scheduler(events: list[Record], log_of: Callable[[str, int, int], s
 
     On a busy machine it may read that the worker of a task that deferred has ended only after the task was queued
     again: it then takes the task for lost, ends its try, and says so in its log of events. The worker that is already
-    on its way to the task then ends the next try too, so each such event counts twice. Airflow says the same of a try
-    whose process was killed, which is none of these: that try's own log tells.
+    on its way to the task then starts it anew, writes into the log of the try that was ended, and ends the next try
+    too, so each such event counts twice. Airflow says the same of a try whose process was killed, which is none of
+    these: that try's own log told so before the event.
 
     :param log_of: Gives the log of a try, by task, map index and number.
     """
-    tries = {
-        (event["task_id"], -1 if event["map_index"] is None else event["map_index"], event["try_number"])
-        for event in events
-        if event["event"] == STATE_MISMATCH and WORKER_ENDED_WELL.search(event["extra"] or "")
-    }
-    ended = Counter((each[0], each[1]) for each in tries if KILLED not in log_of(*each))
+    tries = set()
+    for event in events:
+        if event["event"] == STATE_MISMATCH and WORKER_ENDED_WELL.search(event["extra"] or ""):
+            place = (event["task_id"], -1 if event["map_index"] is None else event["map_index"], event["try_number"])
+            if not was_killed_before(log_of(*place), datetime.fromisoformat(event["when"])):
+                tries.add(place)
+    ended = Counter((each[0], each[1]) for each in tries)
     return ended + ended
+
+
+def was_killed_before(log: str, moment: datetime) -> bool:
+    """Tell whether a try's log says before a moment that its process was killed."""
+    killed = (json.loads(line)["timestamp"] for line in log.splitlines() if KILLED in line)
+    return any(datetime.fromisoformat(timestamp) <= moment for timestamp in killed)
 
 
 class AirflowApi:

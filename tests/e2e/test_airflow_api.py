@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.e2e.airflow_api import KILLED, STATE_MISMATCH, ended_by_scheduler
@@ -14,7 +16,7 @@ MESSAGE = (
 
 def event(**changed: Any) -> dict[str, Any]:
     told = {"event": STATE_MISMATCH, "task_id": "buy", "map_index": -1, "try_number": 1}
-    return {**told, "extra": MESSAGE.format("success"), **changed}
+    return {**told, "when": "2026-01-01T10:00:30.5Z", "extra": MESSAGE.format("success"), **changed}
 
 
 def no_log(task_id: str, map_index: int, try_number: int) -> str:
@@ -26,12 +28,19 @@ def test_each_try_that_the_scheduler_ended_counts_with_the_next_one() -> None:
     assert ended_by_scheduler(events, no_log) == {("buy", -1): 4, ("save", -1): 2, ("buy", 3): 2}
 
 
-def test_a_try_whose_process_was_killed_is_no_excuse() -> None:
-    def log_of(task_id: str, map_index: int, try_number: int) -> str:
-        return f"A line\n{KILLED} error (OOM)." if (task_id, map_index, try_number) == ("buy", 3, 1) else "A line"
+def log_of_one_killed_at(timestamp: str) -> Callable[[str, int, int], str]:
+    line = json.dumps({"timestamp": timestamp, "event": f"{KILLED} error (OOM)."})
+    killed = ("buy", 3, 1)
+    return lambda *place: f"A line\n{line}\n" if place == killed else "A line"
 
+
+def test_a_try_whose_process_was_killed_is_no_excuse() -> None:
     events = [event(map_index=3), event(map_index=3, try_number=2), event()]
-    assert ended_by_scheduler(events, log_of) == {("buy", 3): 2, ("buy", -1): 2}
+    assert ended_by_scheduler(events, log_of_one_killed_at("2026-01-01T10:00:30Z")) == {("buy", 3): 2, ("buy", -1): 2}
+
+
+def test_a_process_that_was_killed_later_does_not_explain_what_the_scheduler_did_before() -> None:
+    assert ended_by_scheduler([event(map_index=3)], log_of_one_killed_at("2026-01-01T10:01:00Z")) == {("buy", 3): 2}
 
 
 def test_a_worker_that_did_not_end_well_is_no_excuse() -> None:
