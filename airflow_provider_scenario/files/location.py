@@ -16,6 +16,9 @@ _LOCAL_PROTOCOLS = ("", "file", "local")
 
 _ADVICE = "Give a folder or file such as file:///data/clips, s3://connection@bucket/key or /data/clips."
 
+STAGING_PREFIX = "scenario-staging-"
+"""How the folders for temporary files begin in which a file is made complete."""
+
 _KEPT = (
     "Nothing was lost at Scenario: the files stay there, and fetching them again is free; no new job is bought. {todo}"
 )
@@ -142,7 +145,10 @@ def writing_error(error: Exception, folder: str) -> ScenarioError:
             f"In {folder} a folder stands where a file is to be saved ({error}). {_KEPT.format(todo=todo)}"
         )
     if number in _FULL:
-        todo = f"Make room{_free_space(folder)} or choose another destination, then clear the task."
+        other = "choose another destination"
+        if STAGING_PREFIX in folder:
+            other = "let TMPDIR name a larger folder: a file stands there until it is put to its storage"
+        todo = f"Make room{_free_space(folder)} or {other}. Then clear the task."
         return ScenarioFileError(f"There is no space left in {folder}. {_KEPT.format(todo=todo)}")
     if number == errno.EFBIG:
         todo = "Raise the worker's limit for the size of files or choose another destination, then clear the task."

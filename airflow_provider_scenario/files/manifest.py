@@ -41,6 +41,9 @@ NOTE_INTERVAL = 5.0
 PARALLEL = 4
 """Jobs that are read at once."""
 
+_BEGINNING = b'{\n  "version": '
+"""How a manifest of ours begins."""
+
 _DEEPEST = 50
 """Levels of a job's inputs that are listed."""
 
@@ -233,6 +236,7 @@ class ManifestFile:
     :param folder: The folder that the files are saved in.
     :param name: Its name in there; ``None`` for no manifest.
     :param log: The task's logger.
+    :raises ScenarioFileError: if a file of this name stands there that is no manifest: it would be lost.
     """
 
     def __init__(self, folder: Folder, name: str | None, log: Log) -> None:
@@ -246,6 +250,12 @@ class ManifestFile:
         self._noted_at = float("-inf")  # The first file is noted at once.
         self._saved: list[SavedFile] = []
         self._found = [folder.read(place, LARGEST) for place in self.reserved]
+        if self._found and _is_foreign(self._found[0]):
+            raise ScenarioFileError(
+                f"{self.uri} is a file that this operator did not write.\nNothing was fetched: the manifest would "
+                "replace that file.\nGive the manifest another name (manifest='videos.json'), or move the file away. "
+                "Then clear the task: it buys nothing."
+            )
         self._vouched = _vouched(self._found)
 
     def digest_of(self, uri: str, asset_id: str) -> tuple[int, str] | None:
@@ -357,6 +367,13 @@ def _parsed(content: bytes | None) -> Mapping[str, Any]:
         return {}
     is_ours = isinstance(document, dict) and document.get("version") == VERSION
     return document if is_ours and isinstance(document.get("files"), list) else {}
+
+
+def _is_foreign(content: bytes | None) -> bool:
+    """Tell whether a file is somebody else's, and not a manifest of ours, whole or cut, or empty."""
+    if content is None or not content.strip(b"\0 \r\n"):
+        return False
+    return not (_parsed(content) or content.startswith(_BEGINNING))
 
 
 def _same_files(before: bytes | None, after: bytes) -> bool:

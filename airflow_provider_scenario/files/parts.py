@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
-from airflow_provider_scenario.files.location import writing_error
+from airflow_provider_scenario.files.location import STAGING_PREFIX, writing_error
 
 P = TypeVar("P", bound=PurePath)
 
@@ -180,12 +180,12 @@ def staging_folder() -> Iterator[Path]:
 
 def _staging_base() -> Path:
     """Return this user's folder of staging folders; a new one if that is not surely this user's own."""
-    base = Path(tempfile.gettempdir()) / f"scenario-staging-{os.getuid()}"
+    base = Path(tempfile.gettempdir()) / f"{STAGING_PREFIX}{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         base.mkdir(mode=0o700)
     facts = base.lstat()
     is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022
-    return base if is_ours else Path(tempfile.mkdtemp(prefix="scenario-staging-"))
+    return base if is_ours else Path(tempfile.mkdtemp(prefix=STAGING_PREFIX))
 
 
 def _remove_left_staging(base: Path) -> None:

@@ -49,7 +49,8 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         wherever ``destination`` holds what people may enter.
     :param manifest: ``True`` (default) for a manifest called ``manifest.json``, in an instance of a mapped task
         ``manifest-<map index>.json`` unless the template gives each ``job_id`` its folder; ``False`` for none, or a
-        name. Tasks that save into one folder need names of their own.
+        name. Tasks that save into one folder need names of their own. A file of that name which is no manifest is not
+        replaced: the task fails before it fetches anything.
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
     :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.

@@ -291,6 +291,7 @@ def test_bodies_that_are_no_objects(api: httpx.Client) -> None:
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b"{").status_code == 400
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b"[]").status_code == 400
     assert api.post(f"generate/custom/{TEXT_MODEL}", content=b" " * 10_000_001).status_code == 413
+    assert api.post(f"generate/custom/{TEXT_MODEL}", content=b'{"a":' + b"[" * 1_000_000).status_code == 400
 
 
 # --- Fractions, discounts, add-ons

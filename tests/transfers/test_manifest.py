@@ -15,7 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError
+from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError
 from airflow_provider_scenario.files.manifest import Manifest, SavedFile, facts_of, manifest_name
 from airflow_provider_scenario.files.naming import name_in_common_folder
 from airflow_provider_scenario.files.storage import LocalFolder
@@ -239,6 +239,32 @@ def test_it_stays_while_nothing_changes(
     assert (place / "manifest.json").read_bytes() == first
     save(context, asset_ids=asset_id, destination=str(place))
     assert (place / "manifest.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("content", [b'{"name": "A web app", "icons": []}', b"[1]", b"# Notes\n", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_of_somebody_else_is_not_replaced(
+    scenario: SandboxServer, context: dict[str, Any], place: ObjectStoragePath, content: bytes
+) -> None:
+    asset_id = scenario.make_asset(50_000)
+    (place / "manifest.json").write_bytes(content)
+    with pytest.raises(ScenarioFileError, match=r"did not write.*\n.*\n.*another name") as refusal:
+        save(context, asset_ids=asset_id, destination=str(place))
+    assert str(place / "manifest.json") in str(refusal.value)
+    assert [path.name for path in place.iterdir()] == ["manifest.json"]
+    assert (place / "manifest.json").read_bytes() == content
+    save(context, asset_ids=asset_id, destination=str(place), manifest="videos.json")
+    assert (place / "videos.json").exists()
+    assert (place / "manifest.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b'{\n  "version": 1,\n  "uri": "file:'])
+def test_what_is_left_of_a_manifest_is_replaced(
+    scenario: SandboxServer, context: dict[str, Any], place: ObjectStoragePath, content: bytes
+) -> None:
+    asset_id = scenario.make_asset(50_000)
+    (place / "manifest.json").write_bytes(content)
+    save(context, asset_ids=asset_id, destination=str(place))
+    assert json.loads((place / "manifest.json").read_bytes())["files"][0]["asset_id"] == asset_id
 
 
 def test_it_is_never_half_there(

@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -325,6 +326,22 @@ def test_a_full_disk(scenario: SandboxServer, context: dict[str, Any], small_dis
     assert f"no space left in {small_disk}" in str(refusal.value)
     assert "free; no new job is bought" in str(refusal.value)
     assert files_in(small_disk) == []
+
+
+def test_a_full_folder_for_temporary_files(
+    scenario: SandboxServer,
+    context: dict[str, Any],
+    small_disk: Path,
+    s3_bucket: ObjectStoragePath,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asset_id = scenario.make_asset(SIZE)
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with pytest.raises(ScenarioFileError, match="let TMPDIR name a larger folder") as refusal:
+        save(context, asset_ids=asset_id, destination=f"{s3_bucket}/full")
+    assert f"no space left in {small_disk}" in str(refusal.value)
+    assert "another destination" not in str(refusal.value)
+    assert "free; no new job is bought" in str(refusal.value)
 
 
 def test_a_limit_for_the_size_of_files(scenario: SandboxServer, context: dict[str, Any], tmp_path: Path) -> None:

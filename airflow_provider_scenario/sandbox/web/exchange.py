@@ -54,7 +54,7 @@ async def body_of(request: Request) -> dict[str, Any]:
         raise RefusalError(413, "Request Too Long")
     try:
         content = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RefusalError(400, "The request body is not valid JSON") from None
     if not isinstance(content, dict):
         raise RefusalError(400, "The request body must be a JSON object")
