@@ -188,6 +188,7 @@ def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Insta
             ),
         )
         .where(*conditions, *_OF_LAST_TRY)
+        .order_by(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
         .limit(_MOST_ROWS)
     )
     with create_session(scoped=False) as session:
