@@ -213,7 +213,8 @@ class Response:
 
     def _document(self) -> dict[str, Any] | None:
         try:
-            document = json.loads(self.body)
+            # As UTF-8 always: in another encoding a reply could quote the key without its being found.
+            document = json.loads(self.body.decode("utf-8-sig", "surrogatepass"))
         except (ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None
