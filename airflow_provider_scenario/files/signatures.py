@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, canonical_type
+from airflow_provider_scenario.api.mime_types import UNKNOWN_EXTENSION, UNKNOWN_TYPE, canonical_type, extension_of
 
 HEAD = 1024
 """First bytes of a file that :func:`bytes_fit` needs; fewer only where the file has no more."""
@@ -38,7 +38,7 @@ _XML = ("application/xml", "image/svg+xml", "model/vnd.collada+xml")
 _FAMILIES = (_ISO, _ISO_IMAGES, _MATROSKA, _OGG, _PLAIN, _XML)
 """Types that servers take for one another, since their files look alike."""
 
-_ISO_BOXES = rb"(?:ftyp|styp|moov|moof|mdat|wide|free|skip|pnot|sidx|uuid|emsg|prfl|meta|pdin)"
+_ISO_BOXES = rb"(?:ftyp|styp|moov|moof|mdat|wide|free|skip|pnot|sidx|uuid|emsg|prft|meta|pdin)"
 
 _SIGNATURES: dict[str, bytes] = {
     **dict.fromkeys(_ISO, rb".{4}" + _ISO_BOXES),
@@ -86,6 +86,9 @@ _SIGNATURES: dict[str, bytes] = {
 }
 """How the files of a type begin. A type that is not here may begin in any way, but not as a web page."""
 
+_GZIP = b"\x1f\x8b\x08"
+"""How a body begins that was packed on its way, whatever its headers say. No file of a known type begins so."""
+
 _PAGE = re.compile(
     r"\ufeff?(?:\s|<!--(?:(?!-->).)*-->|<\?xml[^>]*>)*"
     r"<(?:!doctype\s+html|html|head|body|script|style|title|meta|center|h[1-6]|div|p|iframe|noscript|error)\b",
@@ -131,6 +134,8 @@ def bytes_fit(mime_type: str, head: bytes) -> bool:
         return True
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     if _PAGE.match(head.decode(encoding, "replace")) and wanted not in ("text/plain", "text/markdown"):
+        return False
+    if head.startswith(_GZIP) and wanted != "application/gzip" and extension_of(wanted) != UNKNOWN_EXTENSION:
         return False
     signature = _SIGNATURES.get(wanted)
     return signature is None or re.match(signature, head, re.DOTALL) is not None
