@@ -99,7 +99,7 @@ def folder_at(path: ObjectStoragePath, fence: ObjectStoragePath | None = None) -
     :param fence: A folder that it must not lead out of by a symbolic link.
     """
     if not is_local(path):
-        return RemoteFolder(path)
+        return RemoteFolder(path, fence)
     return LocalFolder(Path(path.path), fence=None if fence is None else Path(fence.path))
 
 
@@ -228,10 +228,13 @@ class RemoteFolder:
     """A folder, or a prefix of keys, of any other storage.
 
     :param root: Where.
+    :param fence: A folder below which no symbolic link is followed: from here nobody sees where it leads.
     """
 
-    def __init__(self, root: ObjectStoragePath) -> None:
+    def __init__(self, root: ObjectStoragePath, fence: ObjectStoragePath | None = None) -> None:
         self.root = root
+        self._fence = None if fence is None else PurePosixPath(fence.path)
+        self._no_links: set[PurePosixPath] = set()
         self._storage = root.fs
         # Some storages, such as sshfs, do not name their own protocol.
         self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
@@ -374,8 +377,22 @@ class RemoteFolder:
             for folder in path.parents:
                 if self._storage.isfile(str(folder)):
                     raise NotADirectoryError(errno.ENOTDIR, "a file stands in place of a folder", str(folder))
+                self._refuse_link(folder)
         except OSError as error:
             raise writing_error(error, str(self.root)) from error
+
+    def _refuse_link(self, folder: PurePosixPath) -> None:
+        """Refuse a link in place of a folder below the fence."""
+        if self._fence is None or self._fence not in folder.parents or folder in self._no_links:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            for found in self._storage.ls(str(folder.parent), detail=True):
+                if PurePosixPath(found["name"]).name == folder.name and found.get("type") == "link":
+                    raise ScenarioFileError(
+                        f"{folder} is a symbolic link, which may lead out of root {self._fence}. Nothing was saved. "
+                        "Remove the link or choose another destination."
+                    )
+        self._no_links.add(folder)
 
     def _remove_half(self, name: str, before: int | None, size: int) -> None:
         """Remove what a failed put has left, but not the file that stood there before, or that another has put."""
