@@ -120,7 +120,7 @@ def test_a_reply_to_a_part_fills_no_memory(answer: Callable[[socket.socket], Non
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with (
         listening(answer) as port,
-        ScenarioClient(ClientConfig("key", "secret", timeout=5)) as client,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1", timeout=5)) as client,
         pytest.raises(ScenarioConnectionError, match="in the place of Scenario's storage"),
     ):
         client.put_part(f"http://127.0.0.1:{port}/part", b"content", "video/mp4")
@@ -134,7 +134,7 @@ def test_a_reply_to_a_part_fills_no_memory(answer: Callable[[socket.socket], Non
 def test_a_page_is_no_storage_s_reply_to_a_part(headers: dict[str, str], body: bytes) -> None:
     with (
         scripted(Answer(200, body, headers)) as server,
-        ScenarioClient(ClientConfig("key", "secret")) as client,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client,
         pytest.raises(ScenarioConnectionError, match="page answers"),
     ):
         client.put_part(f"{server.url}/part", b"content", "video/mp4")
