@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.mime_types import extension_of
+from airflow_provider_scenario.api.mime_types import _TABLE, extension_of
 from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -381,6 +381,9 @@ def test_types_that_fit(recorded: str, offered: str, fits: bool) -> None:
         ("text/csv", b"<p>Blocked</p>", False),
         ("text/plain", b"<p>how to write HTML</p>", True),
         ("text/html", b"<p>", True),
+        ("video/mpeg", b"\0\0\x01\xba", True),
+        ("video/mpeg", b"\0\0\x02\xba", False),
+        ("image/x-icon", b"\0\0\x01\0", True),
         ("text/plain", gzip.compress(b"packed on the way"), False),
         ("model/obj", gzip.compress(b"packed on the way"), False),
         ("application/gzip", gzip.compress(b"a file of its own"), True),
@@ -391,6 +394,12 @@ def test_types_that_fit(recorded: str, offered: str, fits: bool) -> None:
 )
 def test_how_files_of_a_type_begin(mime_type: str, head: bytes, fits: bool) -> None:
     assert bytes_fit(mime_type, head) is fits
+
+
+def test_every_type_of_the_table_can_be_judged() -> None:
+    for mime_type in _TABLE:
+        assert bytes_fit(mime_type, b"\0") in (True, False), mime_type
+        assert not bytes_fit(mime_type, PAGE[:1024]) or mime_type in ("text/html", "text/plain", "text/markdown")
 
 
 @pytest.mark.parametrize("head", [b"<!---->", b"<!-- -->-->", b"<?xml?>", b"<!--", b"<?xml ", b" "])
