@@ -19,7 +19,12 @@ _WEB_PAGE = (
     r"https://app\.scenario\.com/(?:create\?restartGeneration|assets\?openAssetId)=[\w-]{1,100}(?=[.,;)]*(?:\s|$))"
 )
 _URL_QUERY = re.compile(rf"(?i)\b(?!{_WEB_PAGE})(https?://[^\s\"<>?#]*)[?#][^\s\"<>]+")
-_SIGNATURE = re.compile(r"(?i)(?<![a-z])(policy|signature|key-pair-id|x-amz-[a-z-]+|sig|token)(=|%3D)[^&\s\"'<>]+")
+# How "=" is written in an address, in one within another, in JSON that escapes it, in HTML, and as a pair of JSON.
+_EQUALS = r"=|%(?:25)*3D|\\u003d|&#(?:61|x3d);|[\"']\s*:\s*[\"']"
+_SIGNATURE = re.compile(
+    r"(?i)(?:(?<![a-z])|(?<=%3F)|(?<=253F))(policy|signature|key-pair-id|x-amz-[a-z-]+|sig|token)"
+    rf"({_EQUALS})[^&\s\"'<>]+"
+)
 # A word such as "Basic authentication" is no credential: base64 of that length has a capital, a digit or a "=".
 _AUTHORIZATION = re.compile(r"\b((?i:basic|bearer))\s+(?=[\w+/.~-]*[A-Z0-9=])[\w+/.~-]{8,}=*")
 MAX_RETRY_AFTER = 3600.0

@@ -216,6 +216,7 @@ class ScenarioClient:
 
         :raises ScenarioConnectionError: if the connection breaks, or a page answers in the place of the storage. A part
             may be sent again.
+        :raises ScenarioFileError: if the URL is not https, unless the API itself is on this machine.
         """
         # A file is sent in small pieces, and the time-out for connecting, which also holds while a body is sent, bounds
         # each of them: a slow line may take as long as it needs, a silent one may not. What the kernel still has to
@@ -223,6 +224,7 @@ class ScenarioClient:
         unsent = min(len(content), _SEND_BUFFER) / _SLOWEST_LINE
         timeout = (self.config.timeout, self.config.timeout + unsent)
         body, headers, url = io.BytesIO(content), {"Content-Type": content_type}, _Hidden(url)
+        check_file_address(url, self.config.base_url)
         with ReplyTimeout(2 * timeout[1]):
             response = self._request(
                 "send a part", "PUT", url, data=body, headers=headers, stream=True, timeout=timeout
@@ -263,8 +265,8 @@ def check_file_address(url: str, base_url: str) -> None:
     """
     if not url.lower().startswith("https://") and not _is_loopback(base_url):
         raise ScenarioFileError(
-            "Scenario's reply names a file's address that is not https. It was not fetched, since anybody on the way "
-            "could change it. Check the connection's host, and what stands between here and Scenario."
+            "Scenario's reply names a file's address that is not https. It was not used, since anybody on the way "
+            "could read and change the file. Check the connection's host, and what stands between here and Scenario."
         )
 
 

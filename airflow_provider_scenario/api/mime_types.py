@@ -80,7 +80,17 @@ _TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
     "application/x-subrip": (".srt", ("text/srt", "text/x-srt")),
     "application/xml": (".xml", ("text/xml",)),
     "application/yaml": (".yaml", ("text/yaml", "application/x-yaml", "text/x-yaml")),
-    UNKNOWN_TYPE: (UNKNOWN_EXTENSION, ("binary/octet-stream", "application/binary", "application/unknown")),
+    UNKNOWN_TYPE: (
+        UNKNOWN_EXTENSION,
+        (
+            "binary/octet-stream",
+            "application/binary",
+            "application/unknown",
+            "application/download",
+            "application/x-download",
+            "application/force-download",
+        ),
+    ),
 }
 
 _CANONICAL = {other: name for name, (_, others) in _TABLE.items() for other in others}
@@ -102,7 +112,7 @@ _BY_EXTENSION = {extension: name for name, (extension, _) in reversed(_TABLE.ite
 
 
 def canonical_type(mime_type: str) -> str:
-    """Return the usual spelling of a MIME type, without its parameters.
+    """Return the usual spelling of a MIME type, without its parameters; of several, as proxies join them, the first.
 
     >>> canonical_type("Audio/MP3; rate=44100")
     'audio/mpeg'
@@ -110,7 +120,7 @@ def canonical_type(mime_type: str) -> str:
     :param mime_type: A MIME type, or a ``Content-Type``.
     :return: In lower case; a type that is not in the table comes back as it is; empty for an empty one.
     """
-    bare = mime_type.partition(";")[0].strip().lower()
+    bare = mime_type.partition(";")[0].partition(",")[0].strip().lower()
     return _CANONICAL.get(bare, bare)
 
 

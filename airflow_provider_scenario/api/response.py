@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     import requests
 
 
-LARGEST_REPLY = 32 * 2**20
+LARGEST_REPLY = 16 * 2**20
 """Bytes of JSON, unpacked, beyond which a reply is not read: the largest known have less than 1 MiB."""
+
+_MOST_VALUES = 500_000
+"""Values in a reply's JSON beyond which it is not read: each takes as much memory as a hundred bytes of the reply."""
 
 ACCEPTED_ENCODING = "gzip"
 """The one encoding that is asked for and unpacked."""
@@ -212,8 +215,11 @@ class Response:
         )
 
     def _document(self) -> dict[str, Any] | None:
+        if self.body.count(b",") > _MOST_VALUES:
+            return None
         try:
-            document = json.loads(self.body)
+            # As UTF-8 always: in another encoding a reply could quote the key without its being found.
+            document = json.loads(self.body.decode("utf-8-sig", "surrogatepass"))
         except (ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None

@@ -90,6 +90,7 @@ class FileDownload:
         start, end, total = _extent_of(stream)
         versions = {name: stream.headers[name] for name in ("etag", "last-modified") if name in stream.headers}
         has_changed = any(versions.get(name, value) != value for name, value in self._versions.items())
+        has_changed |= None not in (total, self._total) and total != self._total
         if self.position and (start == 0 or has_changed):
             self.begin_anew()
         if start != self.position:

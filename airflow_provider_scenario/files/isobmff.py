@@ -5,7 +5,11 @@ Every length in a box is checked against what holds it, so that no file can make
 
 from __future__ import annotations
 
+import itertools
+import operator
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -142,7 +146,7 @@ def _track(file: BinaryIO, box: Box, movie_scale: int) -> Track:
     if not scale or table is None:
         return Track(name, is_enabled, None)
     runs = _numbers(file, table, 4, "I", 2)
-    seconds = sum(count * each for count, each in zip(runs[::2], runs[1::2], strict=False)) / scale
+    seconds = sum(map(operator.mul, runs[::2], runs[1::2])) / scale
     if details and not _agree(details / scale, seconds):
         return Track(name, is_enabled, None)
     edits = _edited(file, next(find(file, box, b"edts", b"elst"), None))
@@ -278,10 +282,10 @@ def _track_end(file: BinaryIO, media: Box) -> int:
     return 0
 
 
-def _chunk_size(file: BinaryIO, chunk: int, runs: tuple[int, ...], sizes: Box) -> int:
+def _chunk_size(file: BinaryIO, chunk: int, runs: array[int], sizes: Box) -> int:
     """Return the bytes of a chunk, counted from 1, by the samples that are in it."""
     before, samples = 0, 0
-    for first, each, following in zip(runs[::3], runs[1::3], (*runs[3::3], chunk + 1), strict=False):
+    for first, each, following in zip(runs[::3], runs[1::3], itertools.chain(runs[3::3], (chunk + 1,)), strict=False):
         if first > chunk:
             break
         samples = each
@@ -292,17 +296,17 @@ def _chunk_size(file: BinaryIO, chunk: int, runs: tuple[int, ...], sizes: Box) -
     if same:
         return same * samples
     content = read_at(file, sizes.start + 12 + 4 * before, min(4 * samples, _LARGEST_TABLE))
-    return sum(struct.unpack(f">{len(content) // 4}I", content[: len(content) // 4 * 4]))
+    return sum(number for (number,) in struct.iter_unpack(">I", content[: len(content) // 4 * 4]))
 
 
-def _numbers(file: BinaryIO, box: Box, skip: int, kind: str, each: int = 1) -> tuple[int, ...]:
-    """Return the numbers of a table that says how many entries it has."""
+def _numbers(file: BinaryIO, box: Box, skip: int, kind: str, each: int = 1) -> array[int]:
+    """Return the numbers of a table that says how many entries it has, as small as they are in the file."""
     width = 8 if kind == "Q" else 4
     (count,) = struct.unpack(">I", read_at(file, box.start + skip, 4))
     room = min(box.end - box.start - skip - 4, _LARGEST_TABLE) // width
     count = min(count * each, max(0, room))
     content = read_at(file, box.start + skip + 4, count * width)
-    numbers: tuple[int, ...] = struct.unpack(
-        f">{len(content) // width}{kind}", content[: len(content) // width * width]
-    )
+    numbers = array(kind, content[: len(content) // width * width])
+    if sys.byteorder == "little":
+        numbers.byteswap()
     return numbers

@@ -249,13 +249,7 @@ class ManifestFile:
         self._is_withdrawn = False
         self._noted_at = float("-inf")  # The first file is noted at once.
         self._saved: list[SavedFile] = []
-        self._found = [folder.read(place, LARGEST) for place in self.reserved]
-        if self._found and _is_foreign(self._found[0]):
-            raise ScenarioFileError(
-                f"{self.uri} is a file that this operator did not write.\nNothing was fetched: the manifest would "
-                "replace that file.\nGive the manifest another name (manifest='videos.json'), or move the file away. "
-                "Then clear the task: it buys nothing."
-            )
+        self._found = [_read_own(folder, place) for place in self.reserved]
         self._vouched = _vouched(self._found)
 
     def digest_of(self, uri: str, asset_id: str) -> tuple[int, str] | None:
@@ -367,6 +361,25 @@ def _parsed(content: bytes | None) -> Mapping[str, Any]:
         return {}
     is_ours = isinstance(document, dict) and document.get("version") == VERSION
     return document if is_ours and isinstance(document.get("files"), list) else {}
+
+
+def _read_own(folder: Folder, place: str) -> bytes | None:
+    """Return the content of a manifest of ours.
+
+    :raises ScenarioFileError: if a file stands there that is none, or that can't be known to be one.
+    """
+    content, why = None, ""
+    try:
+        content = folder.read(place, LARGEST)
+    except ScenarioFileError as error:
+        why = f" ({str(error).rstrip('.')})"
+    if why or _is_foreign(content):
+        raise ScenarioFileError(
+            f"{folder.uri(place)} is a file that this operator did not write{why}.\nNothing was fetched: the manifest "
+            "would replace that file.\nGive the manifest another name (manifest='videos.json'), or move the file away. "
+            "Then clear the task: it buys nothing."
+        )
+    return content
 
 
 def _is_foreign(content: bytes | None) -> bool:

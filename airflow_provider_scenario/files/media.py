@@ -6,6 +6,7 @@ stands in this file's tables is taken.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import struct
 from collections.abc import Iterable
@@ -67,6 +68,9 @@ _HEIF = {b"mif1", b"mif2", b"msf1", b"miaf"}
 _WINDOWS_MEDIA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _WINDOWS_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
 
+_LEAST_BITS = 8
+"""Bits a second that any video has: also one of a still picture."""
+
 _TRANSPORT_PACKETS = 5
 """Packets of a transport stream that must follow each other."""
 
@@ -74,7 +78,7 @@ _PASSED_OVER = (("<?", "?>"), ("<!--", "-->"))
 """What may stand before the root element of an XML document, beside its type."""
 
 _DOCUMENT_TYPE = re.compile(r"<!DOCTYPE\s+svg\b[^>\[]*(?:\[[^\]]*\][^>\[]*)?>")
-_SVG_ROOT = re.compile(r"<(?:svg:)?svg[\s>/]")
+_SVG_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?svg[\s>/]")
 
 
 def examine(file: BinaryIO, size: int) -> Media | None:
@@ -85,19 +89,34 @@ def examine(file: BinaryIO, size: int) -> Media | None:
     """
     head = read_at(file, 0, HEAD)
     try:
-        if isobmff.is_iso(head[:16]):
-            return _of_boxes(file, size)
-        if head.startswith(matroska.MAGIC):
-            return _of_matroska(file, size)
-        if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
-            return _of_chunks(file, size, head)
-        if head.startswith(b"OggS"):
-            content_type = sound.ogg_kind(head)
-            seconds = sound.ogg_duration(file, size) if content_type == "audio/ogg" else None
-            return _media(content_type, seconds)
-        return _of_sound(file, size, head) or _media(_by_signature(head))
+        return _borne_out(_examine(file, size, head), size)
     except (struct.error, IndexError, ZeroDivisionError, OverflowError):
         return None  # cut or damaged within a header
+
+
+def _examine(file: BinaryIO, size: int, head: bytes) -> Media | None:
+    if isobmff.is_iso(head[:16]):
+        return _of_boxes(file, size)
+    if head.startswith(matroska.MAGIC):
+        return _of_matroska(file, size)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
+        return _of_chunks(file, size, head)
+    if head.startswith(b"OggS"):
+        content_type = sound.ogg_kind(head)
+        seconds = sound.ogg_duration(file, size) if content_type == "audio/ogg" else None
+        return _media(content_type, seconds)
+    return _of_sound(file, size, head) or _media(_by_signature(head))
+
+
+def _borne_out(media: Media | None, size: int) -> Media | None:
+    """Return it without a length that its bytes can't bear out.
+
+    FLAC may be silence of hardly any bytes: its length is judged by its frames.
+    """
+    if media is None or media.duration is None or media.type.content_type == "audio/flac":
+        return media
+    least = sound.LEAST_BITS if media.type.kind == "audio" else _LEAST_BITS
+    return media if media.duration * least <= size * 8 else dataclasses.replace(media, duration=None)
 
 
 def _media(content_type: str | None, duration: float | None = None) -> Media | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, canonical_type
+from airflow_provider_scenario.api.mime_types import UNKNOWN_EXTENSION, UNKNOWN_TYPE, canonical_type, extension_of
 
 HEAD = 1024
 """First bytes of a file that :func:`bytes_fit` needs; fewer only where the file has no more."""
@@ -38,7 +38,7 @@ _XML = ("application/xml", "image/svg+xml", "model/vnd.collada+xml")
 _FAMILIES = (_ISO, _ISO_IMAGES, _MATROSKA, _OGG, _PLAIN, _XML)
 """Types that servers take for one another, since their files look alike."""
 
-_ISO_BOXES = rb"(?:ftyp|styp|moov|moof|mdat|wide|free|skip|pnot|sidx|uuid|emsg|prfl|meta|pdin)"
+_ISO_BOXES = rb"(?:ftyp|styp|moov|moof|mdat|wide|free|skip|pnot|sidx|uuid|emsg|prft|meta|pdin)"
 
 _SIGNATURES: dict[str, bytes] = {
     **dict.fromkeys(_ISO, rb".{4}" + _ISO_BOXES),
@@ -55,10 +55,10 @@ _SIGNATURES: dict[str, bytes] = {
     "image/vnd.adobe.photoshop": rb"8BPS",
     "image/vnd.radiance": rb"#\?",
     "image/x-exr": rb"\x76\x2f\x31\x01",
-    "image/x-icon": rb"\0\0[\1\2]\0",
+    "image/x-icon": rb"\0\0[\x01\x02]\0",
     "image/ktx2": rb"\xabKTX 20\xbb",
     "video/x-msvideo": rb"RIFF.{4}AVI ",
-    "video/mpeg": rb"\0\0\1[\xb0-\xbf\xe0-\xef]",
+    "video/mpeg": rb"\0\0\x01[\xb0-\xbf\xe0-\xef]",
     "video/mp2t": rb"G|.{4}G",
     "video/x-flv": rb"FLV",
     "video/x-ms-wmv": rb"\x30\x26\xb2\x75",
@@ -85,6 +85,9 @@ _SIGNATURES: dict[str, bytes] = {
     **dict.fromkeys(_XML, rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\0?\s*<"),
 }
 """How the files of a type begin. A type that is not here may begin in any way, but not as a web page."""
+
+_GZIP = b"\x1f\x8b\x08"
+"""How a body begins that was packed on its way, whatever its headers say. No file of a known type begins so."""
 
 _PAGE = re.compile(
     r"\ufeff?(?:\s|<!--(?:(?!-->).)*-->|<\?xml[^>]*>)*"
@@ -131,6 +134,8 @@ def bytes_fit(mime_type: str, head: bytes) -> bool:
         return True
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     if _PAGE.match(head.decode(encoding, "replace")) and wanted not in ("text/plain", "text/markdown"):
+        return False
+    if head.startswith(_GZIP) and wanted != "application/gzip" and extension_of(wanted) != UNKNOWN_EXTENSION:
         return False
     signature = _SIGNATURES.get(wanted)
     return signature is None or re.match(signature, head, re.DOTALL) is not None

@@ -11,8 +11,13 @@ _BLOCK = 1 << 20
 _SEARCHED = 1 << 16
 """Bytes in which a first frame or a last page is searched for."""
 
-_LEAST_BITS = 400
+LEAST_BITS = 400
 """Bits a second that any sound has: a length that leaves fewer is not true."""
+
+_MOST_TAGS = 100
+
+_MOST_FRAMES = 2_000_000
+"""Frames that are added up, of half a day: counting more would take longer than a task's start may."""
 
 _RATES = (44100, 48000, 32000)
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -69,12 +74,13 @@ def read_frame(head: bytes) -> Frame | None:
 def tag_end(file: BinaryIO) -> int:
     """Return where the ID3 tags at a file's beginning end, 0 if it has none."""
     place = 0
-    while True:
+    for _ in range(_MOST_TAGS):
         head = read_at(file, place, 10)
         if len(head) < 10 or head[:3] != b"ID3" or head[3] == 0xFF or max(head[6:10]) > 0x7F:
             return place
         length = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         place += 10 + length + (10 if head[5] & 0x10 else 0)
+    return place
 
 
 def find_frames(file: BinaryIO, size: int) -> tuple[int, Frame] | None:
@@ -108,7 +114,9 @@ def frames_duration(file: BinaryIO, size: int, start: int) -> float | None:
     """
     seconds, content, base, is_first = 0.0, b"", start, True
     place = start
-    while place + 8 <= size:
+    for _ in range(_MOST_FRAMES):
+        if place + 8 > size:
+            return seconds or None
         if place + 8 > base + len(content):
             base, content = place, read_at(file, place, _BLOCK)
         frame = read_frame(content[place - base : place - base + 8])
@@ -122,7 +130,7 @@ def frames_duration(file: BinaryIO, size: int, start: int) -> float | None:
             seconds += frame.seconds
         is_first = False
         place += frame.length
-    return seconds or None
+    return None
 
 
 def _is_info(frame: bytes) -> bool:
@@ -178,7 +186,7 @@ def ogg_duration(file: BinaryIO, size: int) -> float | None:
     if not rate or begins > 10 * rate or len(set(_serials(first))) > 1:
         return None  # cut out of a longer stream, or several streams: where it begins is not known
     seconds = (ends - skipped) / rate
-    return seconds if 0 < seconds <= size * 8 / _LEAST_BITS else None
+    return seconds if 0 < seconds <= size * 8 / LEAST_BITS else None
 
 
 def _pages(content: bytes) -> list[int]:

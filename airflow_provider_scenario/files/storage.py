@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
-from airflow_provider_scenario.files.location import is_local, writing_error
+from airflow_provider_scenario.files.location import is_local, reading_error, writing_error
 from airflow_provider_scenario.files.parts import (
     ABANDONED,
     is_part_of,
@@ -39,6 +39,8 @@ BLOCK = 1 << 20
 
 _RENAMING_PROTOCOLS = frozenset({"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"})
 """Storages where a file can be seen while it is written, and that rename in one step."""
+
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 _WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 """Storages where a put is seen whole or not at all."""
@@ -66,7 +68,11 @@ class Folder(Protocol):
         """Return whether a file of this size and digest stands there, and is no link to another."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a small file, ``None`` if there is none, it is longer or it can't be read."""
+        """Return the content of a small file, ``None`` if there is none, or only a link or a folder.
+
+        :raises ScenarioFileError: if it is longer, is no regular file, or may not be read.
+        :raises ScenarioTransferError: if it can't be read just now.
+        """
 
     def remove(self, name: str) -> None:
         """Remove the file that stands there, if there is one.
@@ -93,7 +99,7 @@ def folder_at(path: ObjectStoragePath, fence: ObjectStoragePath | None = None) -
     :param fence: A folder that it must not lead out of by a symbolic link.
     """
     if not is_local(path):
-        return RemoteFolder(path)
+        return RemoteFolder(path, fence)
     return LocalFolder(Path(path.path), fence=None if fence is None else Path(fence.path))
 
 
@@ -147,12 +153,21 @@ class LocalFolder:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the content of a small file."""
+        path = self.root / name
         try:
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) or stat.S_ISDIR(mode):
+                return None
+            if not stat.S_ISREG(mode):
+                raise ScenarioFileError(f"{self.uri(name)} is no regular file.")
             with self._open(name) as file:
                 content = file.read(limit + 1)
-        except OSError:
-            return None
-        return content if len(content) <= limit else None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise reading_error(error, self.uri(name)) from error
+        _refuse_longer(len(content), limit, self.uri(name))
+        return content
 
     def remove(self, name: str) -> None:
         """Remove the file, if there is one."""
@@ -213,10 +228,13 @@ class RemoteFolder:
     """A folder, or a prefix of keys, of any other storage.
 
     :param root: Where.
+    :param fence: A folder below which no symbolic link is followed: from here nobody sees where it leads.
     """
 
-    def __init__(self, root: ObjectStoragePath) -> None:
+    def __init__(self, root: ObjectStoragePath, fence: ObjectStoragePath | None = None) -> None:
         self.root = root
+        self._fence = None if fence is None else PurePosixPath(fence.path)
+        self._no_links: set[PurePosixPath] = set()
         self._storage = root.fs
         # Some storages, such as sshfs, do not name their own protocol.
         self._protocols = frozenset({root.protocol, *_protocols(self._storage)})
@@ -262,12 +280,15 @@ class RemoteFolder:
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the content of a small object."""
         size = self._size(name)
-        if size is None or size > limit:
+        if size is None:
             return None
+        _refuse_longer(size, limit, self.uri(name))
         try:
             return bytes(self._storage.cat_file(self._path(name)))
-        except Exception:  # noqa: BLE001
+        except FileNotFoundError:
             return None
+        except Exception as error:
+            raise reading_error(error, self.uri(name)) from error
 
     def remove(self, name: str) -> None:
         """Remove the object, if there is one."""
@@ -356,8 +377,22 @@ class RemoteFolder:
             for folder in path.parents:
                 if self._storage.isfile(str(folder)):
                     raise NotADirectoryError(errno.ENOTDIR, "a file stands in place of a folder", str(folder))
+                self._refuse_link(folder)
         except OSError as error:
             raise writing_error(error, str(self.root)) from error
+
+    def _refuse_link(self, folder: PurePosixPath) -> None:
+        """Refuse a link in place of a folder below the fence."""
+        if self._fence is None or self._fence not in folder.parents or folder in self._no_links:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            for found in self._storage.ls(str(folder.parent), detail=True):
+                if PurePosixPath(found["name"]).name == folder.name and found.get("type") == "link":
+                    raise ScenarioFileError(
+                        f"{folder} is a symbolic link, which may lead out of root {self._fence}. Nothing was saved. "
+                        "Remove the link or choose another destination."
+                    )
+        self._no_links.add(folder)
 
     def _remove_half(self, name: str, before: int | None, size: int) -> None:
         """Remove what a failed put has left, but not the file that stood there before, or that another has put."""
@@ -380,6 +415,11 @@ class RemoteFolder:
 
     def _path(self, name: str) -> str:
         return str((self.root / name).path)
+
+
+def _refuse_longer(size: int, limit: int, uri: str) -> None:
+    if size > limit:
+        raise ScenarioFileError(f"{uri} has more than {limit} bytes.")
 
 
 def _refuse_folder(name: str, *, stands: bool) -> None:

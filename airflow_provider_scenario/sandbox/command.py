@@ -35,6 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
+        if options.renderers < 1:
+            raise SettingsError(f"--renderers must be 1 or more, not {options.renderers}")
     except (SettingsError, ValueError, TypeError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
@@ -46,7 +48,11 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     with listener, tempfile.TemporaryDirectory(prefix="scenario-sandbox-") as temporary:
         directory = Path(options.data_directory or temporary)
-        world = World(settings, directory, options.renderers)
+        try:
+            world = World(settings, directory, options.renderers)
+        except OSError as error:
+            print(f"sandbox: can't keep files in {str(directory)!r}: {error.strerror or error}", file=sys.stderr)
+            return 2
         door = build(world, (options.api_key, options.api_secret), options.host)
         _announce(options, listener.getsockname()[1])
         _serve(_Server(_configuration(door)), listener, stop_with_stdin=options.stop_with_stdin)

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+LARGEST_NUMBER = 1e9
+"""Of any setting: seconds of thirty years, with which times are still times."""
+
+
 class SettingsError(ValueError):
     """A setting that does not exist, or a value of the wrong kind or out of range."""
 
@@ -88,8 +92,9 @@ def _checked(name: str, value: object, current: object, limits: Mapping[str, Any
             return value
         raise SettingsError(f"{name} must be one of {', '.join(limits['choices'])}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if (value < 0 and not limits.get("signed")) or value > limits.get("maximum", float("inf")):
-            raise SettingsError(f"{name} is out of range: {value}")
+        most = limits.get("maximum", LARGEST_NUMBER)
+        if not (-most if limits.get("signed") else 0) <= value <= most:  # as no comparison with NaN holds
+            raise SettingsError(f"{name} is out of range: {str(value)[:50]}")
         if isinstance(current, float):
             return float(value)
         if value == int(value):

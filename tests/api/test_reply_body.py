@@ -78,7 +78,7 @@ def test_a_body_that_trickles_has_an_end(
 def test_a_gzip_bomb_is_not_unpacked(carry: Carrier, status: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = Answer(status, bomb(), {"Content-Encoding": "gzip"})
-    with scripted(answer) as server, pytest.raises(ScenarioServerError, match="larger than 32 MiB") as caught:
+    with scripted(answer) as server, pytest.raises(ScenarioServerError, match="larger than 16 MiB") as caught:
         carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=20), SUBMIT, ONCE)
     assert not caught.value.is_refusal
     assert caught.value.details.status == status
@@ -87,8 +87,16 @@ def test_a_gzip_bomb_is_not_unpacked(carry: Carrier, status: int) -> None:
 
 def test_an_endless_body_is_not_read(carry: Carrier) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with listening(endless) as port, pytest.raises(ScenarioServerError, match="larger than 32 MiB"):
+    with listening(endless) as port, pytest.raises(ScenarioServerError, match="larger than 16 MiB"):
         carry(ClientConfig("key", "secret", f"http://127.0.0.1:{port}/v1", timeout=20), calls.get_job("job_1"), ONCE)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
+
+
+def test_millions_of_values_fill_no_memory(carry: Carrier) -> None:
+    body = b'{"job": {"jobId": "job_1", "status": "success", "x": [' + b"{}," * 5_000_000 + b"1]}}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with scripted(Answer(200, body)) as server, pytest.raises(ScenarioServerError, match="not the JSON"):
+        carry(ClientConfig("key", "secret", f"{server.url}/v1", timeout=20), calls.get_job("job_1"), ONCE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 
@@ -112,7 +120,7 @@ def test_a_reply_to_a_part_fills_no_memory(answer: Callable[[socket.socket], Non
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with (
         listening(answer) as port,
-        ScenarioClient(ClientConfig("key", "secret", timeout=5)) as client,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1", timeout=5)) as client,
         pytest.raises(ScenarioConnectionError, match="in the place of Scenario's storage"),
     ):
         client.put_part(f"http://127.0.0.1:{port}/part", b"content", "video/mp4")
@@ -126,7 +134,7 @@ def test_a_reply_to_a_part_fills_no_memory(answer: Callable[[socket.socket], Non
 def test_a_page_is_no_storage_s_reply_to_a_part(headers: dict[str, str], body: bytes) -> None:
     with (
         scripted(Answer(200, body, headers)) as server,
-        ScenarioClient(ClientConfig("key", "secret")) as client,
+        ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1")) as client,
         pytest.raises(ScenarioConnectionError, match="page answers"),
     ):
         client.put_part(f"{server.url}/part", b"content", "video/mp4")

@@ -179,6 +179,14 @@ def test_a_server_that_quotes_the_key_or_the_secret_in_any_spelling(carry: Carri
         assert not [one for one in spelled(text) if one in shown], shown
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_server_that_quotes_the_key_in_another_encoding_than_that_of_json(carry: Carrier, encoding: str) -> None:
+    answer = Answer(400, json.dumps({"reason": f"no: {KEY} {SECRET}"}).encode(encoding))
+    with scripted(answer) as server, pytest.raises(ScenarioError) as caught:
+        carry(ClientConfig(KEY, SECRET, f"{server.url}/v1"), calls.get_job("job_1"), RetryConfig(attempts=1))
+    assert_hidden(everything_shown(caught.value))
+
+
 @pytest.mark.parametrize("answer", [Answer(drop="yes"), Answer(500), Answer(body=b"{"), None])
 def test_no_frame_of_a_traceback_holds_a_secret(carry: Carrier, answer: Answer | None) -> None:
     """Error reporters such as Sentry send the locals of every frame."""

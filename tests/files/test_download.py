@@ -78,6 +78,16 @@ def test_bytes_of_another_file_or_place_are_not_taken(head: Head) -> None:
     assert file.getvalue() == b""
 
 
+def test_a_rest_of_a_file_of_another_length_is_not_taken() -> None:
+    """Where neither Scenario tells a size nor the CDN a version, the length is all there is to tell them apart."""
+    download, file = a_download(None)
+    download.begin(Head(200, {"content-length": "100"}))
+    download.add(CONTENT[:40])
+    with pytest.raises(ScenarioTransferError, match="another part"):
+        download.begin(Head(206, {"content-range": "bytes 40-119/120"}))
+    assert (download.position, file.getvalue()) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, StaleUrlError), (404, StaleUrlError), (416, StaleUrlError), (500, ScenarioTransferError)]
 )

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.mime_types import extension_of
+from airflow_provider_scenario.api.mime_types import _TABLE, extension_of
 from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -164,6 +164,8 @@ def test_a_reply_that_stays_wrong_leaves_nothing(
     [
         Answer(200, CONTENT, {"Content-Type": 'Video/MP4; codecs="avc1.42E01E, mp4a.40.2"'}),
         Answer(200, CONTENT, {"Content-Type": "binary/octet-stream"}),
+        Answer(200, CONTENT, {"Content-Type": "application/force-download"}),
+        Answer(200, CONTENT, {"Content-Type": "video/mp4, video/mp4"}),
         Answer(200, CONTENT, {**VIDEO, "Content-Encoding": "identity"}),
         Answer(200, CONTENT, {**VIDEO, "Content-Length": f"{SIZE}, {SIZE}"}),
         Answer(200, CONTENT, {**VIDEO, "Content-Length": "many"}),
@@ -293,6 +295,15 @@ def test_a_file_is_fetched_over_https_only(url: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://cdn.example/x", "file:///tmp/x", "ftp://x/y", "//x/y"])
+def test_a_part_is_sent_over_https_only(url: str) -> None:
+    with (
+        ScenarioClient(ClientConfig("k", "s", "https://api.example/v1")) as client,
+        pytest.raises(ScenarioFileError, match="not https"),
+    ):
+        client.put_part(url, CONTENT, "video/mp4")
+
+
 def test_a_trickle_is_given_up(
     serve: Callable[..., ScriptedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,12 +381,25 @@ def test_types_that_fit(recorded: str, offered: str, fits: bool) -> None:
         ("text/csv", b"<p>Blocked</p>", False),
         ("text/plain", b"<p>how to write HTML</p>", True),
         ("text/html", b"<p>", True),
+        ("video/mpeg", b"\0\0\x01\xba", True),
+        ("video/mpeg", b"\0\0\x02\xba", False),
+        ("image/x-icon", b"\0\0\x01\0", True),
+        ("text/plain", gzip.compress(b"packed on the way"), False),
+        ("model/obj", gzip.compress(b"packed on the way"), False),
+        ("application/gzip", gzip.compress(b"a file of its own"), True),
+        ("application/octet-stream", gzip.compress(b"a file of its own"), True),
         ("audio/amr", b"#!AMR\n<", True),
         ("audio/x-ms-wma", b"RIFF", False),
     ],
 )
 def test_how_files_of_a_type_begin(mime_type: str, head: bytes, fits: bool) -> None:
     assert bytes_fit(mime_type, head) is fits
+
+
+def test_every_type_of_the_table_can_be_judged() -> None:
+    for mime_type in _TABLE:
+        assert bytes_fit(mime_type, b"\0") in (True, False), mime_type
+        assert not bytes_fit(mime_type, PAGE[:1024]) or mime_type in ("text/html", "text/plain", "text/markdown")
 
 
 @pytest.mark.parametrize("head", [b"<!---->", b"<!-- -->-->", b"<?xml?>", b"<!--", b"<?xml ", b" "])

@@ -151,13 +151,43 @@ def test_which_requests_a_rule_meets(api: httpx.Client, quick: SandboxServer) ->
 
 
 @pytest.mark.parametrize(
-    "action", ["explode", {"type": "status", "colour": 1}, {"code": 500}, {"type": "cut_at", "bytes": 3}]
+    "action",
+    [
+        "explode",
+        {"type": ["status"]},
+        {"type": "status", "colour": 1},
+        {"code": 500},
+        {"type": "cut_at", "bytes": 3},
+        {"type": "cut_at", "byte": -3},
+        {"type": "cut_body", "bytes": "half"},
+        {"type": "status", "code": "500"},
+        {"type": "status", "code": 42},
+        {"type": "status", "headers": ["a"]},
+        {"type": "delay", "seconds": "1"},
+        {"type": "delay", "seconds": float("nan")},
+        {"type": "hang", "when": "never"},
+        {"type": "trickle", "bytes_per_second": 0},
+        {"type": "wrong_length", "by": None},
+        {"type": "drop_before", "reset": 1},
+    ],
 )
 def test_rules_that_mean_nothing_are_refused(quick: SandboxServer, action: Any) -> None:
     with pytest.raises(SandboxServerError, match=r"POST /faults: .*action"):
         quick.add_fault(action)
     with pytest.raises(SandboxServerError, match="regular expression"):
         quick.add_fault("status", path="(")
+    assert quick.faults() == []
+
+
+@pytest.mark.parametrize(
+    "key", [{"skip": "1"}, {"skip": -1}, {"times": "2"}, {"times": 1.5}, {"method": 5}, {"path": 5}]
+)
+def test_a_rule_of_the_wrong_kind_harms_no_request(
+    api: httpx.Client, quick: SandboxServer, key: dict[str, Any]
+) -> None:
+    with pytest.raises(SandboxServerError, match="POST /faults"):
+        quick.add_fault("status", **key)
+    assert api.get("teams").status_code == 200
 
 
 def test_a_fault_is_seen_in_the_visits(api: httpx.Client, quick: SandboxServer) -> None:

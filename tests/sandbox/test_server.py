@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -76,8 +77,42 @@ def test_unfit_settings_are_told_in_one_line() -> None:
     assert (run.returncode, run.stderr) == (2, "sandbox: render must be one of full, tiny\n")
     run = _run("--settings=[1]")
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    for argument in ("--parallel-jobs=Infinity", "--parallel-jobs=NaN", "--job-seconds=NaN", "--renderers=0"):
+        run = _run(argument)
+        assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1), argument
+    run = _run("--data-directory=/dev/null")
+    assert (run.returncode, run.stderr) == (2, "sandbox: can't keep files in '/dev/null': Not a directory\n")
     with pytest.raises(SandboxServerError, match="there is no setting 'job_second'"):
         SandboxServer(job_second=3).start()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/settings", {"job_seconds": float("nan")}),
+        ("/settings", {"parallel_jobs": float("inf")}),
+        ("/settings", {"job_seconds": 10**400}),
+        ("/settings", {"clock_skew_seconds": 1e18}),
+        ("/jobs", {"seconds": "1"}),
+        ("/jobs", {"inputs": []}),
+        ("/jobs", {"modelId": 5}),
+        ("/models", {"model": 5}),
+        ("/models", {"model": {"id": "m", "inputs": [5]}}),
+    ],
+)
+def test_a_control_of_the_wrong_kind_is_refused(quick: SandboxServer, path: str, body: dict[str, object]) -> None:
+    before = quick.settings()
+    reply = httpx.post(quick.control_url + path, content=json.dumps(body))
+    assert (reply.status_code, list(reply.json())) == (400, ["reason"])
+    assert quick.settings() == before
+    assert quick.control("GET", "/health")["jobs"] == 0
+
+
+def test_a_job_is_not_set_to_what_it_can_not_be(quick: SandboxServer) -> None:
+    (job_id,) = quick.make_jobs(1)
+    for details in ({"progress": "x"}, {"progress": float("nan")}, {"progress": 7}, {"error": 5}, {"hint": []}):
+        with pytest.raises(SandboxServerError, match="must be"):
+            quick.set_job(job_id, "in-progress", **details)
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])
@@ -159,8 +194,9 @@ def test_it_stops_with_the_process_that_started_it() -> None:
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE_ROOT, timeout=60, check=True
     )
-    # The pipe of the dead process is closed; a second is plenty for the server to notice.
-    for _ in range(100):
+    # The pipe of the dead process is closed; ten seconds are plenty for the server to notice.
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
         try:
             httpx.get(f"{run.stdout.strip()}/health", timeout=1)
         except httpx.TransportError:

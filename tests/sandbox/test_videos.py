@@ -375,7 +375,14 @@ def test_the_part_that_a_reframe_keeps(zoom: float, source: Size, frame: Size, p
 
 @pytest.mark.parametrize(
     ("codec", "brand", "kind"),
-    [("libx265", b"heic", "heic"), ("libx265", b"mif1", "heic"), ("libsvtav1", b"avif", "avif")],
+    [
+        ("libx265", b"heic", "heic"),
+        ("libx265", b"mif1", "heic"),
+        ("libx265", b"hevc", "heic"),
+        ("libx265", b"msf1", "heic"),
+        ("libsvtav1", b"avif", "avif"),
+        ("libsvtav1", b"avis", "avif"),
+    ],
 )
 def test_a_picture_of_a_phone_is_no_video(tmp_path: Path, codec: str, brand: bytes, kind: str) -> None:
     content = bytearray(make_video(tmp_path / "one.mp4", codec, "mp4", seconds=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +16,13 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError
-from airflow_provider_scenario.files.manifest import Manifest, SavedFile, facts_of, manifest_name
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioFileError,
+    ScenarioTransferError,
+)
+from airflow_provider_scenario.files.manifest import LARGEST, Manifest, SavedFile, facts_of, manifest_name
 from airflow_provider_scenario.files.naming import name_in_common_folder
 from airflow_provider_scenario.files.storage import LocalFolder
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -255,6 +261,42 @@ def test_a_file_of_somebody_else_is_not_replaced(
     save(context, asset_ids=asset_id, destination=str(place), manifest="videos.json")
     assert (place / "videos.json").exists()
     assert (place / "manifest.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.unfinished"])
+@pytest.mark.parametrize("kind", ["text", "large", "pipe"])
+def test_a_file_that_can_be_no_manifest_is_not_replaced(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, name: str, kind: str
+) -> None:
+    path = tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"# Notes\n")
+    if kind == "large":
+        os.truncate(path, LARGEST + 1)
+    before = path.lstat()
+    with pytest.raises(ScenarioFileError, match=r"did not write.*\n.*\n.*another name"):
+        save(context, asset_ids=scenario.make_asset(50_000), destination=str(tmp_path))
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path.lstat().st_ino, path.lstat().st_mtime) == (before.st_ino, before.st_mtime)
+
+
+def test_a_manifest_that_can_not_be_read_just_now_is_not_taken_for_none(
+    scenario: SandboxServer, context: dict[str, Any], s3_bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset_id = scenario.make_asset(50_000)
+    save(context, asset_ids=asset_id, destination=str(s3_bucket))
+    before = (s3_bucket / "manifest.json").read_bytes()
+
+    def busy(*_: object, **__: object) -> bytes:
+        raise TimeoutError("slow down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3_bucket.fs, "cat_file", busy)
+        with pytest.raises(ScenarioTransferError, match="slow down"):
+            save(context, asset_ids=asset_id, destination=str(s3_bucket))
+    assert (s3_bucket / "manifest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 300, b'{\n  "version": 1,\n  "uri": "file:'])

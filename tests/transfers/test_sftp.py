@@ -217,6 +217,27 @@ def test_a_server_that_renames_nothing_is_refused_before_anything_is_fetched(
     assert sftp.names() == []
 
 
+@pytest.mark.parametrize("link", ["clips/a", "clips/deep/a"])
+def test_a_link_below_root_is_refused_before_anything_is_fetched(
+    scenario: SandboxServer, sftp: Sftp, context: dict[str, Any], link: str
+) -> None:
+    elsewhere, path = sftp.folder / "elsewhere", sftp.folder / link
+    elsewhere.mkdir()
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+    before = requests_to(scenario, "GET /cdn/")
+    operator = ScenarioToObjectStorageOperator(
+        task_id="save",
+        asset_ids=scenario.make_asset(50_000),
+        destination=f"{link.removeprefix('clips/')}/b/{{asset_id}}{{ext}}",
+        root="sftp://sftp_test@host/clips",
+    )
+    with pytest.raises(ScenarioFileError, match="symbolic link, which may lead out of root"):
+        operator.execute(context)
+    assert list(elsewhere.iterdir()) == []
+    assert requests_to(scenario, "GET /cdn/") == before
+
+
 def test_a_clip_is_read_from_there(scenario: SandboxServer, sftp: Sftp, context: dict[str, Any]) -> None:
     clip = draw_clip(sftp.folder / "my clip.mp4", seconds=1, width=128, height=64)
     uploader = ObjectStorageToScenarioOperator(task_id="upload", source="sftp://sftp_test@host/my clip.mp4")

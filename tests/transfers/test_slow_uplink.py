@@ -89,7 +89,7 @@ def storage(pause: Callable[[], float], cuts: Sequence[int] = ()) -> Iterator[St
 
 
 def client(timeout: float) -> ScenarioClient:
-    return ScenarioClient(ClientConfig("key", "secret", timeout=timeout))
+    return ScenarioClient(ClientConfig("key", "secret", "http://127.0.0.1", timeout=timeout))
 
 
 def test_a_part_may_take_longer_than_every_time_out() -> None:

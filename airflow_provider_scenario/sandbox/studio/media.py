@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STILL_FORMATS = ("image2", "gif", "svg")
-STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "miaf", "avif")
+STILL_BRANDS = (
+    *("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs"),
+    *("heif", "mif1", "mif2", "msf1", "miaf", "avif", "avis"),
+)
 """Pictures in the container that MP4 has."""
 
 CODECS = {"libdav1d": "av1", "dav1d": "av1", "libaom-av1": "av1", "mp3float": "mp3"}

@@ -12,7 +12,7 @@ from airflow_provider_scenario.sandbox.backend.identifiers import new_id
 from airflow_provider_scenario.sandbox.backend.refusal import RefusalError
 from airflow_provider_scenario.sandbox.backend.timeline import IN_PROGRESS, STATUSES
 from airflow_provider_scenario.sandbox.clip import draw_clip, probe
-from airflow_provider_scenario.sandbox.settings import SettingsError
+from airflow_provider_scenario.sandbox.settings import LARGEST_NUMBER, SettingsError
 from airflow_provider_scenario.sandbox.web.exchange import body_of, reply, world_of
 from airflow_provider_scenario.sandbox.web.faults import FaultError
 from airflow_provider_scenario.sandbox.web.jobs import job_record
@@ -98,12 +98,22 @@ async def make_jobs(request: Request) -> Response:
     if not isinstance(count, int) or not 1 <= count <= JOBS_LIMIT or status not in STATUSES:
         raise RefusalError(400, f"count must be from 1 to {JOBS_LIMIT}, and status one of {', '.join(STATUSES)}")
     model_id, inputs = body.get("modelId", SYNTHETIC_MODEL), body.get("inputs", {})
+    if not isinstance(model_id, str) or not isinstance(inputs, dict):
+        raise RefusalError(400, "modelId must be text, and inputs an object")
+    _check_number(body, "seconds", LARGEST_NUMBER)
     loop = asyncio.get_running_loop()
     made = [
         production.synthetic_job(world, model_id, status, body.get("seconds"), inputs, loop).job_id
         for _ in range(count)
     ]
     return reply({"jobIds": made}, 201)
+
+
+def _check_number(body: dict[str, Any], name: str, most: float) -> None:
+    value = body.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value <= most):
+        raise RefusalError(400, f"{name} must be a number from 0 to {most:g}")
 
 
 async def set_job(request: Request) -> Response:
@@ -113,6 +123,9 @@ async def set_job(request: Request) -> Response:
     status = body.get("status", "success")
     if status not in STATUSES:
         raise RefusalError(400, f"status must be one of {', '.join(STATUSES)}")
+    _check_number(body, "progress", 1)
+    if not all(isinstance(body.get(name), str | None) for name in ("error", "hint")):
+        raise RefusalError(400, "error and hint must be text")
     job.error, job.hint = body.get("error", job.error), body.get("hint", job.hint)
     production.set_status(world, job, status, body.get("progress"), asyncio.get_running_loop())
     return reply({"job": job_record(world, job, world.clock.now())})
@@ -122,8 +135,15 @@ async def add_model(request: Request) -> Response:
     """POST /sandbox/models: offer or replace one, by a record as ``GET /models/{id}`` gives it."""
     body = await body_of(request)
     record = body.get("model", body)
-    if not isinstance(record.get("id"), str) or not isinstance(record.get("inputs"), list):
+    if not isinstance(record, dict):
+        raise RefusalError(400, "a model must be an object")
+    inputs = record.get("inputs")
+    if not isinstance(record.get("id"), str) or not isinstance(inputs, list):
         raise RefusalError(400, "a model needs an id and inputs")
+    if not all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("name", "type")) for one in inputs
+    ):
+        raise RefusalError(400, "each of a model's inputs needs a name and a type")
     world_of(request).catalogue.add(record)
     return reply({"model": world_of(request).catalogue.get(record["id"])}, 201)
 

@@ -119,6 +119,6 @@ def flag(request: Request, name: str) -> bool:
 def page_size(request: Request, default: int = PAGE_SIZE_DEFAULT, limit: int = PAGE_SIZE_LIMIT) -> int:
     """Give the parameter ``pageSize``."""
     text = request.query_params.get("pageSize", str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= limit:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= limit:
         raise RefusalError(400, f'"pageSize" must be a number from 1 to {limit}')
     return int(text)

@@ -41,6 +41,36 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_NUMBER
+
+
+def _is_fit(name: str, value: object) -> bool:
+    """Whether a key of an action may have a value."""
+    match name:
+        case "code":
+            return _is_count(value) and value in range(200, 600)
+        case "seconds" | "bytes_per_second":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return False
+            return 0 <= value <= _LARGEST_NUMBER and (name == "seconds" or value > 0)
+        case "bytes" | "byte":
+            return value is None or _is_count(value)
+        case "by" | "seed":
+            return isinstance(value, int) and abs(value) <= _LARGEST_NUMBER
+        case "when":
+            return value in ("before", "after")
+        case "reset":
+            return isinstance(value, bool)
+        case "headers":
+            return isinstance(value, dict)
+        case _:
+            return True
+
+
+_LARGEST_NUMBER = 1 << 53
+
+
 class FaultError(ValueError):
     """A rule that cannot be understood."""
 
@@ -62,12 +92,18 @@ class FaultRule:
 
     def __post_init__(self) -> None:
         kind = self.action.get("type")
-        if kind not in DEFAULTS:
+        if not isinstance(kind, str) or kind not in DEFAULTS:
             raise FaultError(f"action.type must be one of {', '.join(DEFAULTS)}, not {kind!r}")
         unknown = set(self.action) - {"type"} - set(DEFAULTS[kind])
         if unknown:
             raise FaultError(f"the action {kind} has no {', '.join(sorted(unknown))}")
         self.action = {**DEFAULTS[kind], **self.action}
+        if not all(_is_fit(name, value) for name, value in self.action.items()):
+            raise FaultError(f"the action {kind} has a value of the wrong kind or out of range: {self.action}")
+        if not (_is_count(self.skip) and (self.times is None or _is_count(self.times))):
+            raise FaultError("skip and times must be whole numbers, 0 or more; times may be null")
+        if not isinstance(self.method, str | None):
+            raise FaultError("method must be text, or null")
         try:
             self._path, self._query = re.compile(self.path), re.compile(self.query)
         except re.error as error:

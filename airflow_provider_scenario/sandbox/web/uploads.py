@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = ("3d", "asset", "audio", "avatar", "image", "model", "text", "video")
 PARTS_LIMIT = 1000
+LARGEST_FILE = 1 << 50
 PART_LIFE_SECONDS = 3600
 
 
@@ -85,7 +86,7 @@ def _read_parts(body: dict[str, Any], upload: Upload) -> None:
     for name, kind in (("fileName", str), ("contentType", str), ("fileSize", (int, float)), ("parts", (int, float))):
         if not isinstance(body.get(name), kind):
             raise RefusalError(400, f'"{name}" is required')
-    if not 1 <= body["parts"] <= PARTS_LIMIT or body["fileSize"] < 1:
+    if not 1 <= body["parts"] <= PARTS_LIMIT or not 1 <= body["fileSize"] <= LARGEST_FILE:
         raise RefusalError(400, f'"parts" must be from 1 to {PARTS_LIMIT}, and "fileSize" positive')
     upload.content_type, upload.file_size, upload.parts = body["contentType"], int(body["fileSize"]), int(body["parts"])
 
