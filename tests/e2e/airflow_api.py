@@ -128,9 +128,21 @@ class AirflowApi:
         return {error["filename"]: error["stack_trace"] for error in errors}
 
     def trigger(self, dag_id: str, conf: Record | None = None) -> str:
-        """Start a run now and return its id."""
-        run = self.api("POST", f"dags/{path_of(dag_id)}/dagRuns", {"logical_date": None, "conf": conf or {}})
-        return str(run["dag_run_id"])
+        """Start a run now and return its id.
+
+        On a busy machine Airflow may answer that its database failed: then it has started nothing.
+        """
+        failed = 0
+        while True:
+            try:
+                run = self.api("POST", f"dags/{path_of(dag_id)}/dagRuns", {"logical_date": None, "conf": conf or {}})
+            except AirflowApiError as error:
+                failed += 1
+                if failed == 3 or "Database error" not in str(error):
+                    raise
+                time.sleep(POLL_SECONDS)
+            else:
+                return str(run["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> Record:
         """The record of one run."""
