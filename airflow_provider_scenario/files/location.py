@@ -24,8 +24,8 @@ _KEPT = (
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_FILE = (errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)
-_NO_FOLDER = (*_NO_FILE, errno.EEXIST, errno.EINVAL)
+NO_FILE = (errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)
+_NO_FOLDER = (*NO_FILE, errno.EEXIST, errno.EINVAL)
 
 _SFTP_STATUS = {
     2: errno.ENOENT,
@@ -177,7 +177,7 @@ def reading_error(error: Exception, source: str) -> ScenarioError:
     number = _number_of(error)
     if number == errno.EISDIR:
         return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")
-    if number in _NO_FILE:
+    if number in NO_FILE:
         why = "" if number in (errno.ENOENT, errno.ENOTDIR) else f" ({error})"
         return ScenarioFileError(
             f"There is no file {source}{why}.\nNothing was uploaded.\nCheck the source and its spelling."

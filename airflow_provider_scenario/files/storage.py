@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
-from airflow_provider_scenario.files.location import is_local, reading_error, writing_error
+from airflow_provider_scenario.files.location import NO_FILE, is_local, reading_error, writing_error
 from airflow_provider_scenario.files.parts import (
     ABANDONED,
     is_part_of,
@@ -39,8 +39,6 @@ BLOCK = 1 << 20
 
 _RENAMING_PROTOCOLS = frozenset({"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"})
 """Storages where a file can be seen while it is written, and that rename in one step."""
-
-_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 _WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 """Storages where a put is seen whole or not at all."""
@@ -163,7 +161,7 @@ class LocalFolder:
             with self._open(name) as file:
                 content = file.read(limit + 1)
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in NO_FILE:
                 return None
             raise reading_error(error, self.uri(name)) from error
         _refuse_longer(len(content), limit, self.uri(name))

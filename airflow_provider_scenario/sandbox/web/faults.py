@@ -41,6 +41,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+_LARGEST_NUMBER = 1 << 53
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_NUMBER
 
@@ -66,9 +69,6 @@ def _is_fit(name: str, value: object) -> bool:
             return isinstance(value, dict)
         case _:
             return True
-
-
-_LARGEST_NUMBER = 1 << 53
 
 
 class FaultError(ValueError):
