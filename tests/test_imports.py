@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "links": frozenset({"airflow", *BELOW}),
     "triggers": frozenset({"airflow", "hooks", "links", "polling", *BELOW}),
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
-    "files": frozenset({"airflow", *BELOW}),
+    "files": frozenset({"airflow", "media", *BELOW}),
+    "media": frozenset(BELOW),
     "ui": frozenset({"__init__", "airflow", "files", "hooks", "links", "submission", *BELOW}),
     "operators": TOP | {"files", "submission"},
     "sensors": TOP,
@@ -122,7 +123,7 @@ def test_no_room_but_the_clients_pays_for_a_client(tmp_path: Path) -> None:
         f"{PACKAGE}.{module}"
         for module in FILES
         if room(module)
-        in ("files", "operators", "sensors", "run_cost", "transfers", "triggers", "links", "get_provider_info")
+        in ("files", "media", "operators", "sensors", "run_cost", "transfers", "triggers", "links", "get_provider_info")
     ]
     loaded = loaded_by(modules, tmp_path)
     assert not loaded & {"requests", "av", "fastapi", "uvicorn", "scenario_sdk"}

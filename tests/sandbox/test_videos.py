@@ -13,7 +13,7 @@ from airflow_provider_scenario.sandbox.studio.filters import turned
 from airflow_provider_scenario.sandbox.studio.geometry import Box, Size, frame_size, kept_part, source_place
 from airflow_provider_scenario.sandbox.studio.media import first_frame
 from airflow_provider_scenario.sandbox.studio.rendering import Order, SourceFile, render, render_tiny
-from tests.files.test_media import make_video
+from tests.media.test_examine import make_video
 from tests.sandbox.asking import IMAGE_MODEL, OUTPAINTING, REFRAME, TEXT_MODEL, ended_job, made, original, submitted
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from airflow_provider_scenario.sandbox.clip import draw_image
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
-from tests.files.test_media import box, make_sound, make_video
+from tests.media.test_examine import box, make_sound, make_video
 from tests.transfers.conftest import requests_to
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.files import isobmff, matroska, riff, sound
-from airflow_provider_scenario.files.reading import read_at
+from airflow_provider_scenario.media import isobmff, matroska, riff, sound
+from airflow_provider_scenario.media.reading import read_at
 
 HEAD = 1 << 16
 """First bytes of a file in which its signature is looked for."""

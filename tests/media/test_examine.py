@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
-from airflow_provider_scenario.files.media import Media, examine
 from airflow_provider_scenario.files.source import find_source
-from airflow_provider_scenario.files.truncation import find_truncation
+from airflow_provider_scenario.media.examine import Media, examine
+from airflow_provider_scenario.media.truncation import find_truncation
 from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
 
 
