@@ -7,6 +7,7 @@ and a Python of its own, so that all of them have their turn. Standard library o
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import os
 import re
 import shutil
@@ -26,11 +27,11 @@ PYTHONS = ("3.12", "3.13", "3.11")
 PYTEST = ("-m", "pytest", "--color=no", "-p", "no:cacheprovider", "-p", "no:anyio")
 NEVER_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
 
-WITHOUT_AIRFLOW = ("tests", "--ignore=tests/e2e", "-n", "2", "--dist", "loadfile")
+WITHOUT_AIRFLOW = ("tests", "--ignore=tests/e2e")
 DEMO = "tests/e2e/test_demo.py"
 CRASHES_AND_PEOPLE = ("tests/e2e/test_never_pay_twice.py", "tests/e2e/test_people_act.py")
 PAGES = "tests/e2e/test_ui.py"
-ON_AN_AIRFLOW = (DEMO, *CRASHES_AND_PEOPLE, PAGES, "-n", "2", "--dist", "loadfile")
+ON_AN_AIRFLOW = (DEMO, *CRASHES_AND_PEOPLE, PAGES)
 """Crashes and people share one Airflow, on which all goes on at once; the demo and the pages start their own."""
 
 WHOLE = "not test_ui or a_person_watches or gallery or airflow_assets_page"
@@ -43,9 +44,10 @@ QUICK = " or ".join(
         "clear_after_success",
         "mark_success_while_deferred",
         "the_users_clip_is_widened",
+        "a_person_watches",
     )
 )
-"""What the gate runs of it, on the oldest Airflow and on the newest: crash points, clears and the demo."""
+"""What the gate runs of it: crash points, clears, the demo, and a task's page with its video in a browser."""
 
 CLOSING = re.compile(r"^=+ (.*\d+ (?:passed|failed|errors?|skipped).*) in [\d.]+s.* =+$", re.MULTILINE)
 
@@ -167,27 +169,16 @@ def install(release: Release, uv: Path) -> None:
 
 
 def tests(release: Release, *arguments: str) -> list[str]:
-    """Run tests on a release, and give what is wrong."""
-    print(f"--- Airflow {release.version}, {interpreter_version(release)}: {' '.join(arguments)}", flush=True)
-    started, lines = time.monotonic(), []
-    command = [release.interpreter, *PYTEST, *arguments]
-    with subprocess.Popen(
-        [str(part) for part in command],
-        cwd=REPOSITORY,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            print(line, end="", flush=True)
-    closing = CLOSING.findall("".join(lines))
+    """Run tests on a release, print what they told when they have ended, and give what is wrong."""
+    started = time.monotonic()
+    done = run([release.interpreter, *PYTEST, *arguments])
+    closing = CLOSING.findall(done.stdout)
     told = closing[-1] if closing else "pytest did not come to its end"
-    print(f"--- Airflow {release.version}: {told}, after {time.monotonic() - started:.0f} s", flush=True)
-    if process.returncode != 0 or "passed" not in told:
+    title = f"--- Airflow {release.version}, {interpreter_version(release)}: {' '.join(arguments)}"
+    ending = f"--- Airflow {release.version}: {told}, after {time.monotonic() - started:.0f} s"
+    # In one piece, since other releases may have their turn meanwhile.
+    print(f"{title}\n{done.stdout}{ending}", flush=True)
+    if done.returncode != 0 or "passed" not in told:
         return [f"Airflow {release.version}, {' '.join(arguments)}: {told}"]
     return []
 
@@ -202,26 +193,36 @@ def last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
 
+def try_release(version: str, uv: Path, *, quick: bool, processes: int) -> list[str]:
+    """Install a release, run its tests, and give what is wrong."""
+    release = RELEASES[version]
+    try:
+        install(release, uv)
+    except (UnavailableError, subprocess.TimeoutExpired) as error:
+        print(f"--- Airflow {version} on Python {release.python}: {error}", flush=True)
+        return [f"Airflow {version} on Python {release.python}: {error}"]
+    spread = ("-n", str(processes), "--dist", "loadfile")
+    if quick:
+        return tests(release, *ON_AN_AIRFLOW, *spread, "-k", QUICK)
+    return tests(release, *WITHOUT_AIRFLOW, *spread) + tests(release, *ON_AN_AIRFLOW, *spread, "-k", WHOLE)
+
+
 def main() -> int:
     """Run it from the command line; 1 if anything is wrong, or can't be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", default=list(RELEASES), help="which Airflows (default: all)")
-    parser.add_argument("--quick", action="store_true", help="just crash points, clears and the demo")
+    parser.add_argument("--quick", action="store_true", help="what the gate runs, on all of these Airflows at once")
     given = parser.parse_args()
     if unknown := set(given.versions) - set(RELEASES):
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(RELEASES)}")
-    wrong: list[str] = []
-    for version in given.versions:
-        release = RELEASES[version]
-        try:
-            install(release, find_uv())
-        except (UnavailableError, subprocess.TimeoutExpired) as error:
-            wrong.append(f"Airflow {version} on Python {release.python}: {error}")
-            print(f"--- {wrong[-1]}", flush=True)
-            continue
-        if not given.quick:
-            wrong += tests(release, *WITHOUT_AIRFLOW)
-        wrong += tests(release, *ON_AN_AIRFLOW, "-k", QUICK if given.quick else WHOLE)
+    uv = find_uv()
+    # These tests mostly wait: for a job, a scheduler's next look, or a list that settles.
+    at_once, processes = (len(given.versions), 1) if given.quick else (1, 2)
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        tried = [
+            pool.submit(try_release, version, uv, quick=given.quick, processes=processes) for version in given.versions
+        ]
+        wrong = [each for one in tried for each in one.result()]
     for each in wrong:
         print(f"WRONG {each}")
     print(f"{len(given.versions)} Airflows tried, {len(wrong)} things wrong")
