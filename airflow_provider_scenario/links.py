@@ -1,4 +1,4 @@
-"""Links from a task to its page in Airflow, and to its job and its output in Scenario's web app."""
+"""Links from a task to its page in Airflow and its job at Scenario, and what a task leaves for that page."""
 
 from __future__ import annotations
 

@@ -435,7 +435,7 @@ function AirflowAsset({ assetId }) {
   if (!page) return h(Empty, { problem });
   const card = (job) => h(Card, { key: `${job.id} ${job.assets[0].id}`, job, dagId: job.dag_id, runId: job.run_id, here: `${API}/dags/${path(job.dag_id)}/runs/${path(job.run_id)}` });
   return box(
-    { color: INK, padding: "10px 4px" },
+    { color: INK, padding: "10px 12px" },
     problem || page.problem || page.unread ? box({ marginBottom: 12 }, h(Notice, { title: "Not all is known", tone: WARM }, lines([problem, page.problem, page.unread && `${page.unread} jobs are not read yet.`]))) : null,
     page.jobs.length ? null : h(Empty, { problem: "The last events of this asset tell of nothing made at Scenario." }),
     box({ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(230px, 1fr))", gap: 14 }, ...page.jobs.map(card)),
