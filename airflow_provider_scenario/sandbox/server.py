@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -176,6 +177,11 @@ class SandboxServer:
     def set_job(self, job_id: str, status: str = "success", **details: object) -> dict[str, Any]:
         """Put a job into a status; details are ``progress``, ``error`` and ``hint``. Gives the job."""
         return dict(self.control("POST", f"/jobs/{job_id}", {"status": status, **details})["job"])
+
+    def finish_job(self, job_id: str) -> None:
+        """Let a job succeed, and wait until its files are made."""
+        while self.set_job(job_id)["status"] != "success":
+            time.sleep(0.02)
 
     def add_model(self, record: dict[str, Any]) -> None:
         """Offer one more model, or replace one."""

@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +89,6 @@ class Stage:
 
     def clip(self, **options: Any) -> Path:
         return draw_clip(self.folder / "clip.mp4", **{"seconds": 1, "width": 64, "height": 36, **options})
-
-    def finish(self, job_id: str) -> None:
-        """Let a job succeed, and wait until its video is drawn."""
-        self.scenario.set_job(job_id)
-        while any(one["jobId"] == job_id and one["status"] != "success" for one in self.scenario.ledger()["entries"]):
-            time.sleep(0.02)
 
     def bill(self) -> str:
         totals = self.scenario.ledger()["totals"]

@@ -74,7 +74,7 @@ def triggerer_without_the_connection(stage: Stage) -> str:
     with pytest.MonkeyPatch.context() as triggerer:
         triggerer.delenv("AIRFLOW_CONN_SCENARIO_DEFAULT")
         event = event_of(deferred)
-    stage.finish(run.record["job_id"])
+    stage.scenario.finish_job(run.record["job_id"])
     stage.said.lines.clear()
     generating(deferrable=True).execute_complete(run.context, event)
     return stage.said.lines[0]

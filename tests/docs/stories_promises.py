@@ -16,7 +16,7 @@ def worker_dies(stage: Stage) -> str:
     stage.say("--- try 1")
     deferral(generating(deferrable=True), run.context)
     stage.say("--- the worker is killed; Airflow starts try 2")
-    stage.finish(run.record["job_id"])
+    stage.scenario.finish_job(run.record["job_id"])
     generating(deferrable=True).execute(run.retry())
     stage.say(f"--- {stage.bill()}")
     return stage.told()

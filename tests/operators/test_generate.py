@@ -51,13 +51,6 @@ def paid_jobs(scenario: SandboxServer) -> int:
     return jobs
 
 
-def finish(scenario: SandboxServer, job_id: str) -> None:
-    """Let a job succeed, and wait until its video is drawn."""
-    scenario.set_job(job_id, "success")
-    while any(entry["jobId"] == job_id and entry["status"] != "success" for entry in scenario.ledger()["entries"]):
-        time.sleep(0.02)
-
-
 def made_at(scenario: SandboxServer, job_id: str) -> float:
     """When a job was made, by Scenario's clock, in seconds of the epoch."""
     (entry,) = (entry for entry in scenario.ledger()["entries"] if entry["jobId"] == job_id)
@@ -67,7 +60,7 @@ def made_at(scenario: SandboxServer, job_id: str) -> float:
 def others_buy_a_second_take(scenario: SandboxServer, run: TaskRun, **arguments: Any) -> str:
     """A retry lands the first take, a person clears, and the task buys again: return the second take's job."""
     first = run.job_id
-    finish(scenario, first)
+    scenario.finish_job(first)
     generating("[stuck]", **arguments).execute(run.retry())
     if arguments:
         generating("[stuck]", on_clear="regenerate", **arguments).execute(run.clear())
@@ -452,7 +445,7 @@ def test_a_retry_after_a_timeout_takes_what_was_paid_for(scenario: SandboxServer
     with pytest.raises(exceptions.ScenarioTimeoutError):
         generating("[stuck]", timeout=0.2, deferrable=True).execute(run.retry())
     job_id = run.job_id
-    finish(scenario, job_id)
+    scenario.finish_job(job_id)
     assert generating("[stuck]", timeout=0.2).execute(run.retry())["job_id"] == job_id
     assert paid_jobs(scenario) == 1
 
@@ -474,7 +467,7 @@ def test_a_retry_rejoins_the_running_job(scenario: SandboxServer, deferrable: bo
             first.trigger.serialize()[1]["deadline"] if run.has_store else made_at(scenario, job_id) + 3600
         )
     else:
-        finish(scenario, job_id)
+        scenario.finish_job(job_id)
         assert generating().execute(run.retry())["job_id"] == job_id
     assert run.job_id == job_id
     assert run.records(job_id=job_id)
@@ -628,7 +621,7 @@ def test_a_silent_triggerer_costs_nothing(scenario: SandboxServer) -> None:
     """Airflow ends a deferral that no triggerer looked after: what was paid for is fetched all the same."""
     run = TaskRun()
     deferral(generating("[stuck]", deferrable=True), run.context)
-    finish(scenario, run.job_id)
+    scenario.finish_job(run.job_id)
     timed_out = {"error": "Trigger timeout"}
     result = generating("[stuck]", deferrable=True).resume_execution("__fail__", timed_out, run.context)
     assert result["job_id"] == run.job_id
@@ -752,7 +745,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     assert paid_jobs(scenario) == 0
     assert run.records(state="not_accepted")
 
-    scenario.set_job(running, "success")
+    scenario.finish_job(running)
     second = generating(deferrable=True, capacity_timeout=500)
     with pytest.raises(type(deferred)) as caught:
         resumed(second, deferred, run.context)
@@ -864,7 +857,7 @@ def test_event_of_a_refused_key_keeps_the_retries(scenario: SandboxServer, monke
 def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     run = TaskRun()
     deferral(generating("[stuck]", deferrable=True), run.context)
-    finish(scenario, run.job_id)
+    scenario.finish_job(run.job_id)
     second: list[str] = []
     last_look = generation.final_check
 
@@ -907,7 +900,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
     wait_here = generation.poll_until_done
 
     def wait(*arguments: Any) -> Any:
-        finish(scenario, run.job_id)
+        scenario.finish_job(run.job_id)
         ending = wait_here(*arguments)
         second.append(others_buy_a_second_take(scenario, run))
         return ending

@@ -10,7 +10,6 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
@@ -117,8 +116,7 @@ def test_a_silent_triggerer_loses_no_job(scenario: SandboxServer, has_store: boo
     scenario.configure(job_seconds=60)
     run = TaskRun(has_store=has_store)
     deferral(generating(deferrable=True), run.context)
-    scenario.set_job(run.xcoms["job_id"], "success")
-    ScenarioHook().wait_for_job(run.xcoms["job_id"], poll_interval=0.1)
+    scenario.finish_job(run.xcoms["job_id"])
     result = generating(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
     assert result["job_id"] == run.xcoms["job_id"]
 

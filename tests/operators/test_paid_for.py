@@ -202,7 +202,7 @@ def test_a_wait_that_only_the_triggerer_could_not_keep_is_looked_at_by_the_worke
     event = WaitResult(job_id, timed_out=True).to_event()
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"it is (pending|queued|warming-up|in-progress)"):
         generating(deferrable=True).execute_complete(run.context, event)
-    scenario.set_job(job_id, "success")
+    scenario.finish_job(job_id)
     assert generating(deferrable=True).execute_complete(run.context, event)["job_id"] == job_id
     assert paid_jobs(scenario) == 1
 

@@ -110,10 +110,7 @@ def test_the_outputs_of_a_job_are_saved_by_a_template(
     scenario: SandboxServer, context: dict[str, Any], tmp_path: Path
 ) -> None:
     [job_id] = scenario.make_jobs(1)
-    scenario.set_job(job_id, "success")
-    with ScenarioHook().get_conn() as client:
-        while not client.send(calls.get_job(job_id)).is_finished:
-            time.sleep(0.1)
+    scenario.finish_job(job_id)
     facts = save(context, job_id=job_id, destination=f"{tmp_path}/{{job_id}}/{{index:03d}}{{ext}}")
     assert files_in(tmp_path) == [f"{job_id}/001.mp4"]
     assert len(facts) == 1
