@@ -136,7 +136,9 @@ def world(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
 def picture(page: Page, name: str) -> None:
     """Leave a picture for the documentation, where that is asked for."""
     if PICTURES:
-        page.wait_for_function("[...document.querySelectorAll('video')].every((one) => one.readyState > 1)")
+        # Chromium turns a wheel over a video until all of it is there.
+        page.evaluate("document.querySelectorAll('video').forEach((one) => { one.preload = 'auto'; })")
+        page.wait_for_function("[...document.querySelectorAll('video')].every((one) => one.readyState === 4)")
         page.wait_for_timeout(1000)
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
