@@ -136,7 +136,7 @@ class ScenarioGenerateOperator(BaseOperator):
         inputs = self.inputs or {}
         if isinstance(inputs, str):
             inputs = parse_literal(inputs)
-        if not isinstance(inputs, Mapping):
+        if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
         return dict(inputs)
 

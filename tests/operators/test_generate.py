@@ -235,6 +235,7 @@ def test_a_job_that_fails_at_its_submission_is_not_deferred(scenario: SandboxSer
         ),
         ("a boat", ["inputs must be a mapping of input names to values, not 'a boat'"]),
         ([1], ["inputs must be a mapping"]),
+        ({5: "x", "prompt": "x"}, ["inputs must be a mapping of input names to values, not {5: 'x'"]),
     ],
 )
 def test_bad_inputs_cost_nothing(
