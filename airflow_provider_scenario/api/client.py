@@ -55,6 +55,13 @@ _SLOWEST_LINE = 16 << 10
 """Bytes a second that a connection with such a buffer sends at least."""
 
 
+class _Session(requests.Session):
+    """Looks at no redirect: requests would read its body without end, and fail at an address that is none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return where a reply leads to: nowhere."""
+
+
 class _OurHeadersOnly(requests.auth.AuthBase):
     """Keeps requests from replacing or adding an Authorization header out of a .netrc file."""
 
@@ -131,7 +138,7 @@ class ScenarioClient:
         self.config = config
         self._retry_config = retry_config or RetryConfig()
         keep_secrets_from_log("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
-        self._session = requests.Session()
+        self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, ReplyTimeoutAdapter())
         self._session.auth = _OurHeadersOnly()

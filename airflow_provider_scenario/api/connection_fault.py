@@ -143,10 +143,12 @@ def fault_of(error: BaseException, url: str, body: RequestBody | None = None) ->
     :param body: The request's body, if it has one.
     """
     causes = list(causes_of(error))
-    permanent = _bundle_fault(causes) or _address_fault(causes, url)
+    # Once the body was read, whatever went wrong did so after a part of it may have been sent.
+    was_read = body is not None and body.was_read
+    permanent = None if was_read else _bundle_fault(causes) or _address_fault(causes, url)
     if permanent is not None:
         return permanent
-    sent = may_have_been_sent(error) and (body is None or body.was_read)
+    sent = may_have_been_sent(error) if body is None else was_read
     return Fault(_reason(causes), sent, _advice(causes, url, sent))
 
 
@@ -177,7 +179,8 @@ def _shown(address: str) -> str:
 def _bundle_fault(causes: list[BaseException]) -> Fault | None:
     """Return the fault of a file of certificates that can't be used, if it is that."""
     variable = next((name for name in _BUNDLE_VARIABLES if os.environ.get(name)), None)
-    if variable is None:
+    # A firewall of this machine forbids a connection with the error that a file gives which may not be read.
+    if variable is None or any(isinstance(cause, NewConnectionError) for cause in causes):
         return None
     if any(_is_missing_bundle(cause) for cause in causes):
         trouble = "does not exist"

@@ -64,7 +64,7 @@ def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
             empty[name] = value
             continue
         if name not in known:
-            faults.append(f"{_printable(name)}: {model.name} has no such input.{_suggestion(name, known)}")
+            faults.append(f"{_printable(name)}: {model.name} has no such input.{_suggestion(_printable(name), known)}")
             continue
         try:
             coerced = _coerced(known[name], to_plain(value))

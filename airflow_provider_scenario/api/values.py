@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from jinja2 import Undefined
+
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 NO_VALUE_TEXTS = ("", "None", "null")
@@ -43,8 +45,12 @@ class GivenInputs(dict[str, Any]):
 
 
 def is_no_value(value: object) -> bool:
-    """Return whether a value counts as not given: ``None``, or a text that templating makes of what is not there."""
-    return value is None or (isinstance(value, str) and value.strip().strip(_INVISIBLE) in NO_VALUE_TEXTS)
+    """Return whether a value counts as not given: ``None``, or what templating makes of what is not there."""
+    return (
+        value is None
+        or isinstance(value, Undefined)
+        or (isinstance(value, str) and value.strip().strip(_INVISIBLE) in NO_VALUE_TEXTS)
+    )
 
 
 def is_empty_text(value: object) -> bool:

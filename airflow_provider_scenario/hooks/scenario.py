@@ -286,12 +286,11 @@ class ScenarioHook(BaseHook):
                 f"The connection {self.scenario_conn_id} needs a login (Scenario's API key) and a password "
                 "(its API secret)."
             )
-        project_id = extra.get("project_id")
         return ClientConfig(
             api_key=api_key,
             api_secret=api_secret,
             base_url=_base_url(connection.host, f"The host of {where}", port=connection.port, schema=connection.schema),
-            project_id=self.project_id or (str(project_id).strip() if project_id else None) or None,
+            project_id=self.project_id or name_or_none(extra.get("project_id")),
             timeout=_request_timeout(self.scenario_conn_id, extra.get("request_timeout")),
         )
 
@@ -375,15 +374,7 @@ def _base_url(host: str | None, where: str, *, port: int | None = None, schema: 
 def _request_timeout(conn_id: str, given: object) -> float:
     if given in (None, ""):
         return DEFAULT_TIMEOUT
-    try:
-        timeout = float(str(given))
-    except ValueError:
-        timeout = 0.0
-    if not 0 < timeout < math.inf:
-        raise ScenarioConfigurationError(
-            f"The extra request_timeout of the connection {conn_id} must be a number of seconds above 0, not {given!r}."
-        )
-    return timeout
+    return seconds_of(f"The extra request_timeout of the connection {conn_id}", given)
 
 
 def _is_loopback(name: str) -> bool:

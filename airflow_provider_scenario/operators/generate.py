@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import GivenInputs
+from airflow_provider_scenario.api.values import GivenInputs, name_or_none
 from airflow_provider_scenario.arguments import parse_literal, policy_of, seconds_of, stringify_paths
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
@@ -133,10 +133,10 @@ class ScenarioGenerateOperator(BaseOperator):
 
     def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
-        inputs = self.inputs or {}
+        inputs = {} if self.inputs is None else self.inputs
         if isinstance(inputs, str):
             inputs = parse_literal(inputs)
-        if not isinstance(inputs, Mapping):
+        if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
         return dict(inputs)
 
@@ -198,10 +198,11 @@ class ScenarioGenerateOperator(BaseOperator):
         """Return this process's part in the task. It is imported here so that parsing a DAG file stays fast."""
         from airflow_provider_scenario.submission.generation import Generation
 
+        self.project_id = name_or_none(self.project_id)  # What a template left undefined is no JSON.
         self._generation = Generation(
             context,
             self.log,
-            model_id=self.model_id,
+            model_id=name_or_none(self.model_id) or "",
             scenario_conn_id=self.scenario_conn_id,
             project_id=self.project_id,
             durable=self.durable,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from jinja2 import Undefined
+
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import job_page, units
@@ -39,6 +41,8 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
     :raises ScenarioConfigurationError: if it is none of these, or less than 0. A template that came out empty is no
         limit either, but surely a mistake.
     """
+    if isinstance(given, Undefined):
+        given = None
     if given is None and was_given:
         raise ScenarioConfigurationError(
             f"{name} was given, but came out as None, as from an XCom that is not there. No price was asked for, and "

@@ -83,8 +83,8 @@ class _Facts:
 class NotAccepted(_Facts):
     """The last submission was not accepted: Scenario refused it, or no byte of it was sent.
 
-    :param refused_at: When it was about to be sent, by the worker's clock, in seconds of the epoch, if it was refused
-        for want of a slot or of units; else ``None``. A gateway may have sent it twice, and the first was accepted.
+    :param refused_at: When it was about to be sent, by the worker's clock, in seconds of the epoch; ``None`` if it was
+        not sent. A gateway may have sent it twice, and the first was accepted.
     """
 
     refused_at: float | None = None

@@ -342,9 +342,9 @@ def _compare(sent: Any, echoed: Any) -> Echo:
 
 
 def _compare_seeds(sent: Any, echoed: Any) -> Echo:
-    """Compare two seeds: to the last digit. One below 0 asks for any, so that another one comes back."""
+    """Compare two seeds: to the last digit. One of 0 or below may ask for any, so that another one comes back."""
     whole = whole_number(sent), whole_number(echoed)
-    if None in whole or (whole[0] or 0) < 0:
+    if None in whole or (whole[0] or 0) < 0 or (whole[0] == 0 and whole[1] != 0):
         return Echo.UNCLEAR
     exact = max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
     return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT if exact else _compare_numbers(sent, echoed)

@@ -17,8 +17,6 @@ from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.values import describe_units, format_units, is_no_value, whole_number
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
-    ScenarioInsufficientCreditsError,
-    ScenarioRateLimitError,
     ScenarioSubmissionError,
     ScenarioTransientError,
 )
@@ -465,9 +463,8 @@ class Submitter:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
-                # If a gateway sent it twice, the first job may be what took the slot, or the last units.
-                may_be_twin = isinstance(error, ScenarioRateLimitError | ScenarioInsufficientCreditsError)
-                refused_at = intent.intended_at if may_be_twin and error.sent else None
+                # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
+                refused_at = intent.intended_at if error.sent else None
                 self._save_over(intent, NotAccepted(**facts_of(intent), refused_at=refused_at))
             raise
         cost = submission.cost

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.connection_fault import fault_of, may_have_been_sent
+from airflow_provider_scenario.api.connection_fault import RequestBody, fault_of, may_have_been_sent
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioConnectionError,
@@ -185,6 +185,45 @@ def test_a_proxy_that_can_not_work_is_no_trouble_for_a_host_that_needs_none(
         monkeypatch.setenv(name, value)
     with scripted(Answer(body=b'{"models": []}')) as server:
         assert carry(ClientConfig("key", "secret", f"{server.url}/v1"), calls.list_models()) == ()
+
+
+@pytest.mark.parametrize("is_proxied", [False, True], ids=["direct", "proxied"])
+@pytest.mark.parametrize("location", ["https://[broken/", "http://[::1", "foo://elsewhere", "http://a b/"])
+def test_a_redirect_to_no_address_may_have_been_accepted(
+    carry: Carrier, monkeypatch: pytest.MonkeyPatch, location: str, is_proxied: bool
+) -> None:
+    with scripted(Answer(307, b"moved", {"Location": location})) as server:
+        if is_proxied:
+            monkeypatch.setenv("http_proxy", server.url)
+        error = the_error(carry, f"http://{FAR}/v1" if is_proxied else f"{server.url}/v1")
+        assert len(server.requests) == 1
+    assert error.sent is True
+    assert "HTTP 307, which leads elsewhere" in str(error)
+
+
+def test_a_fault_after_the_body_was_read_is_not_the_fault_of_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+    body = RequestBody(b"{}")
+    body.read()
+    for error in (ValueError("odd"), PermissionError(1, "Operation not permitted"), requests.exceptions.InvalidURL()):
+        fault = fault_of(error, f"https://{FAR}/v1", body)
+        assert fault.sent
+        assert not fault.is_permanent
+
+
+def test_a_firewall_of_this_machine_is_not_taken_for_a_certificate_file(
+    carry: Carrier, monkeypatch: pytest.MonkeyPatch, certificate: Path
+) -> None:
+    def connect(_socket: socket.socket, _address: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setattr("socket.socket.connect", connect)
+    error = the_error(carry, f"https://127.0.0.1:{closed_port()}/v1")
+    assert type(error) is ScenarioConnectionError
+    assert error.sent is False
+    assert "Operation not permitted" in str(error)
 
 
 def test_a_certificate_of_nobody_is_named_with_the_variable(

@@ -339,6 +339,10 @@ def test_a_name_that_is_no_unicode_can_be_told() -> None:
     assert fault == r"a\ud83d: Model One has no such input."
 
 
+def test_a_name_that_is_no_text_can_be_told() -> None:
+    assert check_inputs(model_of(), {5: 1}).faults == ("5: Model One has no such input.",)  # type: ignore[dict-item]
+
+
 class Scalar:
     """A number as numpy's are: it has no dimension, and gives Python's own."""
 

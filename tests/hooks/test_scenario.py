@@ -143,6 +143,7 @@ def test_credentials_in_the_host_are_refused_and_not_repeated(monkeypatch: pytes
         ({}, None, 60.0),
         ({"project_id": "", "request_timeout": ""}, None, 60.0),
         ({"project_id": None, "request_timeout": None}, None, 60.0),
+        ({"project_id": " null ", "request_timeout": " 7 "}, None, 7.0),
         ({"project_id": "proj_1", "request_timeout": 5}, "proj_1", 5.0),
         ({"project_id": 7, "request_timeout": "0.5"}, "7", 0.5),
     ],
@@ -155,7 +156,7 @@ def test_extras(
     assert (config.project_id, config.timeout) == (project_id, timeout)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", True, [5]])
+@pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", 1e12, True, [5]])
 def test_a_timeout_that_is_none_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
     connect(monkeypatch, extra={"request_timeout": timeout})
     with pytest.raises(ScenarioConfigurationError, match="request_timeout of the connection scenario_default"):

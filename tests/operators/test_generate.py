@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
+from jinja2 import StrictUndefined, Undefined
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api import calls
@@ -211,6 +212,41 @@ def test_a_job_that_fails_at_its_submission_is_not_deferred(scenario: SandboxSer
 # --- Bad input: a clear message, and nothing paid
 
 
+@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("model_id", "model_id came out empty"),
+        ("scenario_conn_id", "scenario_conn_id came out empty"),
+        ("max_cost", "max_cost was given, but came out as None"),
+        ("inputs", "inputs must be a mapping"),
+    ],
+)
+def test_what_a_native_template_left_undefined_buys_nothing(
+    scenario: SandboxServer, undefined: type[Undefined], argument: str, said: str
+) -> None:
+    with pytest.raises(exceptions.ScenarioPermanentError, match=said):
+        generating(**{argument: undefined(name="missing")}).execute(TaskRun().context)
+    assert paid_jobs(scenario) == 0
+
+
+@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
+def test_a_project_that_a_native_template_left_undefined_is_none(
+    scenario: SandboxServer, undefined: type[Undefined]
+) -> None:
+    run = TaskRun()
+    deferral(generating("[stuck]", project_id=undefined(name="missing"), deferrable=True), run.context)
+    deferral(generating("[stuck]", project_id=undefined(name="missing"), deferrable=True), run.retry())
+    assert paid_jobs(scenario) == 1
+    assert run.xcoms[PURCHASES_KEY]["project_id"] is None
+
+
+@pytest.mark.parametrize("model_id", [f" {TEXT_TO_VIDEO}\n", f"\t{TEXT_TO_VIDEO}"])
+def test_blanks_around_a_model_are_a_templates(scenario: SandboxServer, model_id: str) -> None:
+    generating(model_id=model_id).execute(TaskRun().context)
+    assert paid_jobs(scenario) == 1
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
@@ -228,6 +264,7 @@ def test_a_job_that_fails_at_its_submission_is_not_deferred(scenario: SandboxSer
         ),
         ("a boat", ["inputs must be a mapping of input names to values, not 'a boat'"]),
         ([1], ["inputs must be a mapping"]),
+        ({5: "x", "prompt": "x"}, ["inputs must be a mapping of input names to values, not {5: 'x'"]),
     ],
 )
 def test_bad_inputs_cost_nothing(

@@ -86,9 +86,17 @@ def test_an_echo_is_not_literal(sent: Any, echoed: Any, grade: Echo) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "echoed", "grade"),
-    [(42, 42.0, Echo.SAME), (42, 43, Echo.DIFFERENT), (-1, 12345, Echo.UNCLEAR), (42, "drawn", Echo.UNCLEAR)],
+    [
+        (42, 42.0, Echo.SAME),
+        (42, 43, Echo.DIFFERENT),
+        (42, 0, Echo.DIFFERENT),
+        (-1, 12345, Echo.UNCLEAR),
+        (0, 12345, Echo.UNCLEAR),
+        (0, "0", Echo.SAME),
+        (42, "drawn", Echo.UNCLEAR),
+    ],
 )
-def test_a_seed_is_no_number_that_is_rounded_and_one_below_0_asks_for_any(sent: Any, echoed: Any, grade: Echo) -> None:
+def test_a_seed_is_not_rounded_and_one_of_0_or_below_asks_for_any(sent: Any, echoed: Any, grade: Echo) -> None:
     assert compare_inputs({"seed": sent}, job(inputs={"seed": echoed})) is grade
 
 

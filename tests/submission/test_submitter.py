@@ -254,7 +254,7 @@ def test_a_refusal_is_bought_by_the_next_try_after_one_look_at_most(end: str) ->
     assert worker.paid == []
     began, bought = worker.clock.now, worker.go()
     assert worker.clock.now - began < 1.0, "it waits for nothing"
-    assert worker.steps.taken.count("after LIST") == (end in ("402", "429", "429 cooldown"))
+    assert worker.steps.taken.count("after LIST") == (end in REFUSALS)
     assert worker.paid == [bought.job.id]
 
 
