@@ -64,16 +64,16 @@ def parse_literal(text: str) -> Any:
     return text
 
 
-_LOCAL_FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
+_LOCAL_FILE = re.compile(r"(?:file|local)://(?:localhost)?(?=/)", re.IGNORECASE)
 
 
 def stringify_paths(value: Any) -> Any:
     """Return inputs as plain JSON: what is compared between tries, stored and sent.
 
     Pure, and the same in every try and process. Each path, at any depth, is its text, and a file of this machine has
-    one form: ``/path``, ``file:///path``, ``file://localhost/path``, ``Path`` and ``ObjectStoragePath`` of it all give
-    ``/path``. Numbers of numpy and ``Decimal`` are numbers, sequences of any kind are lists, and what a template left
-    undefined is ``None``.
+    one form: ``/path``, ``file:///path``, ``file://localhost/path``, ``local:///path``, and ``Path`` and
+    ``ObjectStoragePath`` of it all give ``/path``. Numbers of numpy and ``Decimal`` are numbers, sequences of any kind
+    are lists, and what a template left undefined is ``None``.
 
     :param value: The author's value, after templating.
     """

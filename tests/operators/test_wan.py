@@ -365,7 +365,13 @@ def test_a_connection_that_came_out_empty_is_not_the_default_one(scenario: Sandb
 
 
 def test_a_file_has_one_form_in_what_is_compared() -> None:
-    forms = ["/data/a b.mp4", "file:///data/a b.mp4", "file://localhost/data/a b.mp4", "FILE:///data/a b.mp4"]
+    forms = [
+        "/data/a b.mp4",
+        "file:///data/a b.mp4",
+        "file://localhost/data/a b.mp4",
+        "FILE:///data/a b.mp4",
+        "local:///data/a b.mp4",
+    ]
     given = [*forms, PurePosixPath("/data/a b.mp4"), *map(ObjectStoragePath, forms[:2])]
     assert {stringify_paths(one) for one in given} == {"/data/a b.mp4"}
     assert stringify_paths({"a": [given[-1]], "b": ({"c": given[1]},)}) == {
