@@ -28,7 +28,7 @@ help:
 	@echo 'make docs    build the documentation into build/site; no network once its tools are there'
 	@echo 'make reference    write docs/reference anew from the docstrings'
 	@echo 'make docs-output  run what the pages show, and write the shown logs and messages anew'
-	@echo 'make release      build and check sdist and wheel; INDEX_URL=... REPOSITORY_URL=... publish them'
+	@echo 'make release      build and check sdist and wheel; SIGNING_KEY=... signs, INDEX_URL=... REPOSITORY_URL=... publish'
 	@echo 'make clean   remove .venv, .matrix, caches and builds; output/ stays'
 
 demo: .venv/installed

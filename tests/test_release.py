@@ -6,6 +6,7 @@ import email
 import email.policy
 import shutil
 import subprocess
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario import __version__
+from tests.e2e.debian import install_package
 from tools.release import REPOSITORY, NotReadyError, release, with_absolute_links
 
 HOME = "https://repository.example.com/somebody/airflow-provider-scenario"
@@ -107,6 +109,39 @@ def test_what_is_published_is_what_was_built(
     assert f"{HOME}/blob/v{__version__}/docs/quick-start.md" in readme
     assert "](docs/" not in readme
     assert f"Source, {HOME}" in metadata.get_all("Project-URL", [])
+
+
+@pytest.fixture
+def signing_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A key that gpg holds, without a passphrase."""
+    if shutil.which("gpg") is None:
+        install_package("gnupg")
+    # In a short folder: gpg's agent listens on a socket there, whose path may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        making = [
+            "gpg",
+            "--batch",
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            "release@example.com",
+            "ed25519",
+            "sign",
+        ]
+        subprocess.run(making, check=True, capture_output=True)
+        yield "release@example.com"
+        subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=True)
+
+
+def test_each_file_can_be_signed(source: Path, tmp_path: Path, signing_key: str) -> None:
+    files = release(source, tmp_path / "dist", signing_key=signing_key)
+    assert len(files) == 2
+    for file in files:
+        verify = ["gpg", "--verify", f"{file}.asc", str(file)]
+        assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
+        file.write_bytes(file.read_bytes() + b"x")
+        assert subprocess.run(verify, capture_output=True, check=False).returncode != 0
 
 
 def test_a_version_without_a_date_is_not_published(index: Index, source: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Builds, checks and publishes a release: `make release`.
 
 Nothing is published unless INDEX_URL names a package index. Twine reads TWINE_USERNAME and TWINE_PASSWORD itself.
+With SIGNING_KEY, the id of a key that gpg holds, each file gets a signature beside it, NAME.asc. Package indexes take
+no signatures any more, so they are for the release's page.
 The long description is the README with its links made absolute below REPOSITORY_URL: on an index relative ones are
 dead.
 """
@@ -77,8 +79,10 @@ def prepare(source: Path, folder: Path, repository_url: str) -> None:
     project.write_text(project.read_text().replace("[project.urls]", urls))
 
 
-def release(source: Path, dist: Path, *, repository_url: str = "", index_url: str = "", tag: str = "") -> list[Path]:
-    """Build and check, then publish if an index is given; return the files.
+def release(
+    source: Path, dist: Path, *, repository_url: str = "", index_url: str = "", tag: str = "", signing_key: str = ""
+) -> list[Path]:
+    """Build and check, sign if a key is given, then publish if an index is given; return the files built.
 
     :raises NotReadyError: if something is missing.
     """
@@ -93,6 +97,9 @@ def release(source: Path, dist: Path, *, repository_url: str = "", index_url: st
         run("build", "--no-isolation", "--outdir", str(dist), folder)
     files = sorted(dist.iterdir())
     run("twine", "check", "--strict", *map(str, files))
+    if signing_key:
+        for file in files:
+            sign(file, signing_key)
     if index_url:
         run(
             "twine",
@@ -106,6 +113,11 @@ def release(source: Path, dist: Path, *, repository_url: str = "", index_url: st
     return files
 
 
+def sign(file: Path, key: str) -> None:
+    """Write a file's signature beside it; gpg asks for the key's passphrase, if it has one."""
+    subprocess.run(["gpg", "--yes", "--local-user", key, "--armor", "--detach-sign", str(file)], check=True)
+
+
 def run(module: str, *arguments: str) -> None:
     """Run a tool, and end if it fails."""
     subprocess.run([sys.executable, "-m", module, *arguments], check=True)
@@ -113,15 +125,15 @@ def run(module: str, *arguments: str) -> None:
 
 def main() -> int:
     """Run it from the command line."""
-    urls = {name: os.environ.get(name.upper(), "") for name in ("repository_url", "index_url", "tag")}
+    given = {name: os.environ.get(name.upper(), "") for name in ("repository_url", "index_url", "tag", "signing_key")}
     try:
-        files = release(REPOSITORY, REPOSITORY / "dist", **urls)
+        files = release(REPOSITORY, REPOSITORY / "dist", **given)
     except NotReadyError as error:
         print(error, file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
         return error.returncode
-    print(f"{'Published' if urls['index_url'] else 'Built and checked'}: {', '.join(file.name for file in files)}")
+    print(f"{'Published' if given['index_url'] else 'Built and checked'}: {', '.join(file.name for file in files)}")
     return 0
 
 
