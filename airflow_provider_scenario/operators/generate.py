@@ -24,6 +24,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, showing_errors
+from airflow_provider_scenario.polling import POLL_INTERVAL
 from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class ScenarioGenerateOperator(BaseOperator):
         max_cost: Decimal | float | str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | datetime.timedelta = 10.0,
+        poll_interval: float | datetime.timedelta = POLL_INTERVAL,
         timeout: float | datetime.timedelta = 3600.0,
         capacity_timeout: float | datetime.timedelta = 86400.0,
         durable: bool = True,

@@ -28,14 +28,11 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.polling import wait
+from airflow_provider_scenario.polling import POLL_INTERVAL, wait
 from airflow_provider_scenario.polling.job_index import JobIndex, ListWindow
 from airflow_provider_scenario.polling.result import no_client_error, unreadable_error
 from airflow_provider_scenario.polling.subscription import Reading, Subscription
 from airflow_provider_scenario.polling.wait import ErrorReporter, is_local, is_worth_single_reads
-
-TICK = 10.0
-"""Seconds between two polls where no wait asks for another interval."""
 
 GATHER_SECONDS = 1.0
 """Seconds to wait for more waits before the first poll, a tenth of an interval at most."""
@@ -124,10 +121,10 @@ class JobWatcher:
 
         :param job_id: The job.
         :param since: When it was last known to run, in seconds of the epoch. Default: nobody knows.
-        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default :data:`TICK`.
+        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default 10.
         """
         now = self._clock()
-        subscription = Subscription(job_id, since, every or TICK, delivered_at=now)
+        subscription = Subscription(job_id, since, every or POLL_INTERVAL, delivered_at=now)
         self._subscriptions.setdefault(job_id, []).append(subscription)
         self._start()
         listed = self._list.get(job_id)
@@ -482,7 +479,7 @@ class JobWatcher:
             self._wanted.set()
 
     def _interval(self) -> float:
-        return min((one.every for one in self._all_subscriptions()), default=TICK)
+        return min((one.every for one in self._all_subscriptions()), default=POLL_INTERVAL)
 
     def _all_subscriptions(self) -> Iterator[Subscription]:
         return (one for subscriptions in self._subscriptions.values() for one in subscriptions)

@@ -32,6 +32,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
+from airflow_provider_scenario.polling import POLL_INTERVAL
 from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.retry_policy import clear_locals
@@ -85,7 +86,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         scenario_conn_id: str = ScenarioHook.default_conn_name,
         project_id: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: float = 10.0,
+        poke_interval: float = POLL_INTERVAL,
         timeout: float = 3600.0,
         start_from_trigger: bool = False,
         **kwargs: Any,

@@ -16,6 +16,7 @@ from airflow_provider_scenario.api.model import UsualTimes
 from airflow_provider_scenario.api.transport import RetryConfig
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
+from airflow_provider_scenario.polling import POLL_INTERVAL
 from airflow_provider_scenario.polling.progress import push_progress
 from airflow_provider_scenario.polling.result import result_of
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS, OUTPUTS_PAUSE, WaitResult, WaitState
@@ -85,7 +86,7 @@ class ScenarioJobTrigger(BaseTrigger):
         scenario_conn_id: str,
         project_id: str | None = None,
         deadline: float,
-        poll_interval: float = 10.0,
+        poll_interval: float = POLL_INTERVAL,
         since: float | None = None,
         usual: dict[str, float | None] | None = None,
     ) -> None:

@@ -11,6 +11,10 @@ import pytest
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.get_provider_info import get_provider_info
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
+from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
+from airflow_provider_scenario.polling import POLL_INTERVAL
+from airflow_provider_scenario.sensors.job import ScenarioJobSensor
+from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.docs.pages import FOLDER, REFERENCE, REPOSITORY
 from tools.reference import pages
 
@@ -54,6 +58,15 @@ def test_a_public_name_has_its_place_in_the_reference(name: str) -> None:
 def test_the_reference_is_that_of_todays_docstrings() -> None:
     there = {page.name: page.read_text() for page in REFERENCE}
     assert there == pages(), "make reference writes it anew"
+
+
+@pytest.mark.parametrize(
+    "documented", [ScenarioGenerateOperator, ScenarioJobSensor, ScenarioJobTrigger, ScenarioHook.wait_for_job]
+)
+def test_the_default_of_the_poll_interval_is_told(documented: object) -> None:
+    told = re.search(r":param po(?:ll|ke)_interval:[^:]*Default (\d+)\.", inspect.getdoc(documented) or "")
+    assert told
+    assert float(told[1]) == POLL_INTERVAL
 
 
 def test_every_error_has_a_row_in_troubleshooting() -> None:
