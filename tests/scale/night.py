@@ -17,7 +17,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import psycopg2
+import requests
 
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.client import ScenarioClient
+from airflow_provider_scenario.api.config import ClientConfig
 from tests.scale.set_up import BUCKET, Studio
 from tests.scale.trouble import TROUBLES, Trouble, drawn
 
@@ -108,17 +112,11 @@ def judge(studio: Studio, night: Night, run_id: str) -> None:
         night.wrong.append(f"{asked} jobs were asked for, {paid} were paid")
     counts = studio.scenario.requests()["counts"]
     night.requests, night.list_requests = sum(counts.values()), counts.get("GET /v1/jobs", 0)
-    client = studio.storage.client()
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="saved/")
-    keys = [row["Key"] for page in pages for row in page.get("Contents", ())]
-    right = 0
-    for key in keys:
-        if key.endswith(".json"):
-            for file in json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())["files"]:
-                saved = client.get_object(Bucket=BUCKET, Key=file["uri"].partition(f"{BUCKET}/")[2])["Body"].read()
-                right += hashlib.sha256(saved).hexdigest() == file["sha256"]
-    if right != studio.clips * SHAPES or sum(key.endswith(".mp4") for key in keys) != right:
-        night.wrong.append(f"{right} of {studio.clips * SHAPES} files are there and right, of {len(keys)} objects")
+    right, objects = count_right_files(studio)
+    if not right == objects == studio.clips * SHAPES:
+        night.wrong.append(
+            f"{right} of {studio.clips * SHAPES} files are as Scenario has them, of {objects} in the bucket"
+        )
     night.tries = studio.airflow.tries(DAG_ID, run_id)
     reported = studio.airflow.xcom(DAG_ID, run_id, "report")
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
@@ -127,6 +125,23 @@ def judge(studio: Studio, night: Night, run_id: str) -> None:
     for secret in (studio.scenario.api_secret, "Signature=", "Policy=", "Authorization: Basic"):
         if secret in logs:
             night.wrong.append(f"a log holds {secret[:4]}...")
+
+
+def count_right_files(studio: Studio) -> tuple[int, int]:
+    """Return how many files of the manifests are in the bucket as Scenario has them, and how many there are."""
+    client, right, objects = studio.storage.client(), 0, 0
+    scenario = studio.scenario
+    config = ClientConfig(scenario.api_key, scenario.api_secret, scenario.base_url)
+    with ScenarioClient(config) as api:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="saved/"):
+            keys = [row["Key"] for row in page.get("Contents", ())]
+            objects += sum(key.endswith(".mp4") for key in keys)
+            for key in filter(lambda one: one.endswith(".json"), keys):
+                for file in json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())["files"]:
+                    saved = client.get_object(Bucket=BUCKET, Key=file["uri"].partition(f"{BUCKET}/")[2])["Body"].read()
+                    made = requests.get(str(api.send(calls.get_asset(file["asset_id"])).url), timeout=60).content
+                    right += saved == made and hashlib.sha256(made).hexdigest() == file["sha256"]
+    return right, objects
 
 
 def main() -> int:
