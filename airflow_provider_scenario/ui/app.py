@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated, Any, TypeVar
 
@@ -23,23 +23,17 @@ from airflow.api_fastapi.core_api.security import (
     requires_access_dag,
 )
 from airflow.configuration import conf
-from airflow.models.asset import AssetEvent
-from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.xcom import XComModel
-from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import and_, select, tuple_
 
 from airflow_provider_scenario.api.asset import AssetStatus
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioNotFoundError
 from airflow_provider_scenario.links import PAGE_KEY
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, run_cost_of
-from airflow_provider_scenario.ui import fleet, media, pages
+from airflow_provider_scenario.ui import database, fleet, media, pages
 from airflow_provider_scenario.ui.pages import Instance, Source
-from airflow_provider_scenario.ui.reads import Access, Cache, ReadJobs, ScenarioReads, fresh_asset
+from airflow_provider_scenario.ui.reads import Access, ReadJobs, ScenarioReads, fresh_asset
 
 T = TypeVar("T")
 
@@ -47,15 +41,6 @@ app = FastAPI(title="Scenario", docs_url=None, redoc_url=None, openapi_url=None)
 reads = ScenarioReads()
 
 _SCRIPT = (FilePath(__file__).parent / "static" / "scenario.js").read_bytes()
-_MOST_ROWS = 20_000
-"""Rows of Airflow's database that one page reads at most."""
-_MOST_EVENTS = 60
-"""Events of an Airflow asset that its page shows, the last ones."""
-_NEAR = 10
-"""How many instances before and after it a mapped task's page names."""
-
-# From Airflow 3.4 on the rows of former tries stand beside that of the last one.
-_OF_LAST_TRY = [TaskInstance.working_set.is_(True)] if hasattr(TaskInstance, "working_set") else []
 
 _NEEDED = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 """What of a DAG a user must be allowed to read to see what its tasks made."""
@@ -107,21 +92,21 @@ async def asset(
     poster: Annotated[bool, Query()] = False,
 ) -> Response:
     """Give a file, if it is one that this task's jobs made."""
-    source = await _in_thread(_source, dag_id, run_id, task_id, map_index)
+    source = await _in_thread(database.source_at, dag_id, run_id, task_id, map_index)
     return await _in_thread(_file, source, asset_id, request.headers.get("range"), download, poster)
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/poster", dependencies=MAY_SEE_TASKS)
 async def poster(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex) -> Response:
     """Give a small picture of the task's first file: an approval's question can't know the file's id."""
-    source = await _in_thread(_source, dag_id, run_id, task_id, map_index)
+    source = await _in_thread(database.source_at, dag_id, run_id, task_id, map_index)
     return await _in_thread(_poster, source)
 
 
 @app.get("/assets/{asset_id}", dependencies=MAY_SEE_ASSET)
 async def airflow_asset(asset_id: AirflowAssetId, user: GetUserDep) -> Response:
     """Tell what the task instances made that updated an Airflow asset; of DAGs that the user may read."""
-    events = await _in_thread(_events, asset_id)
+    events = await _in_thread(database.events_of, asset_id)
 
     def readable() -> set[str]:
         manager = get_auth_manager()
@@ -140,7 +125,7 @@ async def airflow_asset(asset_id: AirflowAssetId, user: GetUserDep) -> Response:
 @app.get("/fleet", dependencies=MAY_SEE_CONNECTION)
 async def connections() -> Response:
     """Name the connections that tasks wait on."""
-    waiting = await _in_thread(_waiting)
+    waiting = await _in_thread(database.waiting)
     return _private({"connections": sorted({one.scenario_conn_id for _, one in waiting})})
 
 
@@ -159,128 +144,8 @@ def _private(document: dict[str, Any]) -> Response:
     return JSONResponse(document, headers=media.PRIVATE)
 
 
-# From Airflow's database. Each function lets go of it before it returns.
-
-
-def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Instance]:
-    """Return task instances with their XComs of some keys; those without any have none."""
-    columns: tuple[Any, ...] = (
-        TaskInstance.dag_id,
-        TaskInstance.run_id,
-        TaskInstance.task_id,
-        TaskInstance.map_index,
-        TaskInstance.state,
-        TaskInstance.rendered_map_index,
-        TaskInstance.try_number,
-        XComModel.key,
-        XComModel.value,
-    )
-    query = (
-        select(*columns)
-        .outerjoin(
-            XComModel,
-            and_(
-                XComModel.dag_id == TaskInstance.dag_id,
-                XComModel.run_id == TaskInstance.run_id,
-                XComModel.task_id == TaskInstance.task_id,
-                XComModel.map_index == TaskInstance.map_index,
-                XComModel.key.in_(list(keys)),
-            ),
-        )
-        .where(*conditions, *_OF_LAST_TRY)
-        .order_by(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
-        .limit(_MOST_ROWS)
-    )
-    with create_session(scoped=False) as session:
-        rows = session.execute(query).all()
-    found: dict[tuple[str, str, str, int], tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    for *place, state, name, try_number, key, value in rows:
-        _, xcoms = found.setdefault(tuple(place), ((state, name, try_number), {}))
-        if key is not None:
-            xcoms[key] = pages.value_of(value)
-    return [
-        Instance(*place, None if state is None else str(state), _own_name(name, place[-1]), try_number, xcoms)
-        for place, ((state, name, try_number), xcoms) in found.items()
-    ]
-
-
-def _own_name(rendered: str | None, map_index: int) -> str | None:
-    """Return what a mapped instance is called; ``None`` where Airflow has just its index."""
-    return None if rendered == str(map_index) else rendered
-
-
-def _of_run(dag_id: str, run_id: str) -> tuple[Any, ...]:
-    return (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
-
-
-def _instance(dag_id: str, run_id: str, task_id: str, map_index: int) -> Instance:
-    place = (*_of_run(dag_id, run_id), TaskInstance.task_id == task_id, TaskInstance.map_index == map_index)
-    found = _instances(*place)
-    if not found:
-        raise HTTPException(404, "There is no such task instance.")
-    return found[0]
-
-
-def _source(dag_id: str, run_id: str, task_id: str, map_index: int) -> Source:
-    source = pages.source_of(_instance(dag_id, run_id, task_id, map_index))
-    if source is None or not source.job_ids:
-        raise HTTPException(404, "This task has made nothing at Scenario.")
-    return source
-
-
-_waiting_cache: Cache[list[tuple[Instance, Source]]] = Cache(1)
-
-
-def _waiting() -> list[tuple[Instance, Source]]:
-    """Return the task instances of all DAGs that wait for a job or for a free slot; one look serves all viewers."""
-    kept = _waiting_cache.get("all")
-    if kept is None:
-        pending = TaskInstance.state.in_(("deferred", "running", "up_for_reschedule"))
-        instances = _instances(pending, XComModel.key.is_not(None), keys=(PURCHASES_KEY, PAGE_KEY))
-        kept = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
-        _waiting_cache.put("all", kept, 3.0)
-    return kept
-
-
-def _events(asset_id: int) -> list[tuple[Instance, str, set[str]]]:
-    """Return the last events of an Airflow asset: the task instance that made each, when, and the files it names."""
-    columns = (
-        AssetEvent.source_dag_id,
-        AssetEvent.source_run_id,
-        AssetEvent.source_task_id,
-        AssetEvent.source_map_index,
-        AssetEvent.timestamp,
-        AssetEvent.extra,
-    )
-    query = select(*columns).where(AssetEvent.asset_id == asset_id).order_by(AssetEvent.timestamp.desc())
-    with create_session(scoped=False) as session:
-        rows = session.execute(query.limit(_MOST_EVENTS)).all()
-    # An event of a person's or of a watcher's has no task.
-    events = [(tuple(row[:4]), row[4].isoformat(), pages.named_assets(row[5])) for row in rows if row[2] is not None]
-    if not events:
-        return []
-    place = tuple_(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
-    instances = _instances(place.in_(list({place for place, _, _ in events})), keys=(PURCHASES_KEY, PAGE_KEY))
-    known = {(one.dag_id, one.run_id, one.task_id, one.map_index): one for one in instances}
-    return [(known[place], at, named) for place, at, named in events if place in known]
-
-
-def _run_started(dag_id: str, run_id: str) -> datetime.datetime | None:
-    with create_session(scoped=False) as session:
-        query = select(DagRun.queued_at, DagRun.start_date).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-        row = session.execute(query).first()
-    if row is None:
-        raise HTTPException(404, "There is no such run.")
-    # A clear moves both on; jobs of before it are read one by one. Scenario's clock may be behind Airflow's.
-    times = [one for one in row if one is not None]
-    return min(times) - datetime.timedelta(minutes=5) if times else None
-
-
-# From Scenario
-
-
 def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
-    instance = _instance(dag_id, run_id, task_id, map_index)
+    instance = database.instance_at(dag_id, run_id, task_id, map_index)
     source = pages.source_of(instance)
     facts: list[dict[str, Any]] = []
     problem = ""
@@ -292,7 +157,7 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
             facts = _facts(access, source, seen)
         except ScenarioError as error:
             problem = str(error)
-    place = fleet.place_in_line(instance, source, _waiting()) if source and source.waits else None
+    place = fleet.place_in_line(instance, source, database.waiting()) if source and source.waits else None
     page = pages.task_page(instance, source, facts, place) | {"problem": problem}
     page["bought_by"] = None if source is None or source.has_bought else _buyer(instance, source)
     page["siblings"] = _siblings(instance)
@@ -317,33 +182,29 @@ def _saved_files(instance: Instance, job: dict[str, Any]) -> list[dict[str, Any]
     wanted = {one["id"] for one in job.get("assets", ())}
     if not wanted:
         return []
-    near = TaskInstance.map_index.in_({-1, instance.map_index})
-    others = _instances(
-        *_of_run(instance.dag_id, instance.run_id), near, XComModel.key.is_not(None), keys=(pages.MANIFEST_KEY,)
-    )
-    files = [one for other in others for one in pages.files_of(other.xcoms.get(pages.MANIFEST_KEY))]
+    files = [
+        one for other in database.savers_beside(instance) for one in pages.files_of(other.xcoms.get(pages.MANIFEST_KEY))
+    ]
     return [one for one in files if one.get("asset_id") in wanted]
 
 
 def _buyer(instance: Instance, source: Source) -> dict[str, Any] | None:
     """Return which task of the same run bought what this one only looks at."""
-    of_run = _of_run(instance.dag_id, instance.run_id)
-    return pages.buyer_of(source, _instances(*of_run, XComModel.key.is_not(None), keys=(PURCHASES_KEY,)))
+    others = database.instances_of_run(instance.dag_id, instance.run_id, keys=(PURCHASES_KEY,))
+    return pages.buyer_of(source, others)
 
 
 def _siblings(instance: Instance) -> list[dict[str, Any]]:
     """Return what the instances of a mapped task saved that are near to this one."""
     if instance.map_index < 0 or not pages.files_of(instance.xcoms.get(pages.MANIFEST_KEY)):
         return []
-    near = TaskInstance.map_index.between(max(0, instance.map_index - _NEAR), instance.map_index + _NEAR)
-    same = (*_of_run(instance.dag_id, instance.run_id), TaskInstance.task_id == instance.task_id, near)
-    return pages.siblings_of(instance, _instances(*same, XComModel.key.is_not(None), keys=(pages.MANIFEST_KEY,)))
+    return pages.siblings_of(instance, database.savers_near(instance))
 
 
 def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
-    started = _run_started(dag_id, run_id)
+    started = database.run_started(dag_id, run_id)
     keys = (PURCHASES_KEY, PAGE_KEY, pages.TOTAL_KEY)
-    instances = _instances(*_of_run(dag_id, run_id), XComModel.key.is_not(None), keys=keys)
+    instances = database.instances_of_run(dag_id, run_id, keys)
     sources = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
     wanted: dict[Access, list[str]] = {}
     for _, source in sources:
@@ -416,7 +277,7 @@ def _name(instance: Instance) -> str:
 
 
 def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
-    waiting = [(one, source) for one, source in _waiting() if source.scenario_conn_id == connection_id]
+    waiting = [(one, source) for one, source in database.waiting() if source.scenario_conn_id == connection_id]
     midnight = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     jobs: list[Job] = []
     is_all, problem = True, ""
