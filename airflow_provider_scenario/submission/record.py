@@ -80,17 +80,6 @@ class _Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotAccepted(_Facts):
-    """The last submission was not accepted: Scenario refused it, or no byte of it was sent.
-
-    :param refused_at: When it was about to be sent, by the worker's clock, in seconds of the epoch; ``None`` if it was
-        not sent. A gateway may have sent it twice, and the first was accepted.
-    """
-
-    refused_at: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Intent(_Facts):
     """A POST was about to be sent: it may or may not have been accepted.
 
@@ -108,6 +97,19 @@ class Intent(_Facts):
     token: str
     baseline: Baseline | None = None
     account: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAccepted(_Facts):
+    """The last submission was not accepted: Scenario refused it, or no byte of it was sent.
+
+    :param refused: What Scenario refused; ``None`` if nothing was sent. A gateway may have sent it twice, and the first
+        was accepted.
+    :param refused_within: Seconds from its POST to the refusal.
+    """
+
+    refused: Intent | None = None
+    refused_within: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,8 @@ _TYPES: Mapping[str, Any] = {
     "intended_at": (int, float),
     "job_id": str,
     "submitted_at": (int, float),
-    "refused_at": (int, float, type(None)),
+    "refused": (Intent, type(None)),
+    "refused_within": (int, float),
     "charged": str | None,
 }
 """What a field must be, for nothing to be bought by a record that somebody has damaged."""
@@ -206,6 +209,8 @@ def _read(document: object) -> Record:
     if isinstance(known.get("baseline"), Mapping):
         baseline = dict(known["baseline"])
         known["baseline"] = Baseline(tuple(baseline["job_ids"]), baseline.get("newest"), baseline.get("server_time"))
+    if isinstance(known.get("refused"), Mapping):
+        known["refused"] = _read({**known["refused"], "state": "intent"})
     if kind is Submitted:
         # A person who settles a doubt makes it of an intent, which has another name for the time.
         known.setdefault("submitted_at", document.get("intended_at"))

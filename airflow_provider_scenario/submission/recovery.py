@@ -19,7 +19,7 @@ from typing import Any
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.validation import names_a_file
 from airflow_provider_scenario.api.values import is_no_value, whole_number
-from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, Submitted, Wanted
+from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, NotAccepted, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
 SETTLE_SECONDS = 180.0
@@ -260,6 +260,33 @@ def find_equal(
     alive = [job for job in equal if not job.has_ended_badly]
     candidates = tuple(job for job in unclear if not job.has_ended_badly)
     return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
+
+
+def find_twin(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
+    """Return the job of a POST that a gateway sent twice, and of which Scenario refused the second.
+
+    Where no seed of ours proves it, only a job that was made while the POST was on its way counts, and that ran with
+    the same inputs. Another task may have bought such a one too, so it must be the only one.
+
+    :param record: The record of the refusal.
+    :param jobs: The listed jobs.
+    :param claimed: Ids of jobs known to be other tasks' or earlier ones of this task.
+    """
+    refused = record.refused
+    if refused is None or refused.baseline is None or refused.baseline.server_time is None:
+        return None
+    began = refused.baseline.server_time
+    ended = began + FRESH_SECONDS + record.refused_within + _SERVERS_APART
+    made = [
+        job
+        for job in jobs
+        if job.id not in {*claimed, *refused.baseline.job_ids}
+        and job.created_at is not None
+        and began - _SERVERS_APART <= job.created_at.timestamp() <= ended
+        and job.model_id == refused.model_id
+    ]
+    found, _ = by_likeness(_sent(refused), made)
+    return found[0] if len(found) == 1 and not found[0].has_ended_badly else None
 
 
 def _hides_seed(job: Job) -> bool:

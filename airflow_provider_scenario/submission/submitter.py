@@ -51,7 +51,9 @@ from airflow_provider_scenario.submission.recovery import (
     FRESH_SECONDS,
     SearchResult,
     find_equal,
+    find_twin,
     lacking_seeds,
+    list_from,
     list_since,
     recall,
     recall_from,
@@ -133,8 +135,9 @@ class Submitter:
         is_unproven = isinstance(stored, Submitted) and not stored.is_proven
         if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
             return later_of(decided, self._recall(wanted, stored))
-        if isinstance(stored, NotAccepted) and stored.refused_at is not None:
-            return self._bought_next(stored, decided, wanted, list_since(stored.refused_at)) or decided
+        if isinstance(stored, NotAccepted) and stored.refused is not None:
+            start = list_since(stored.refused.intended_at)
+            return self._bought_next(stored, decided, wanted, start) or self._twin(stored, wanted) or decided
         if decided.generation == stored.generation:
             return decided
         return self._bought_next(stored, decided, wanted, recall_from(self._key)) or decided
@@ -335,6 +338,18 @@ class Submitter:
         )
         return self._decide(later, wanted, stored)
 
+    def _twin(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
+        """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
+        if stored.refused is None or stored.seed_is_ours or stored.refused.baseline is None:
+            return None
+        jobs, _ = self._reader.all(list_from(stored.refused))
+        job = find_twin(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
+        if job is None:
+            return None
+        self._log.warning("The submission that Scenario refused was sent twice on its way: job %s is of it.", job.id)
+        self._claim(job)
+        return self._decide(submitted_from(stored.refused, job), wanted, stored)
+
     # Buying
 
     def buy(
@@ -459,13 +474,14 @@ class Submitter:
             self._save_over(intent, NotAccepted(**facts_of(intent)))
             raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
+        sent_at = self._monotonic()
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
                 # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
-                refused_at = intent.intended_at if error.sent else None
-                self._save_over(intent, NotAccepted(**facts_of(intent), refused_at=refused_at))
+                refused, within = (intent, self._monotonic() - sent_at) if error.sent else (None, 0.0)
+                self._save_over(intent, NotAccepted(**facts_of(intent), refused=refused, refused_within=within))
             raise
         cost = submission.cost
         price = "a price it did not name" if cost is None else describe_units(cost)

@@ -11,12 +11,13 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.submission.record import Baseline, Intent, Wanted
+from airflow_provider_scenario.submission.record import Baseline, Intent, NotAccepted, Wanted, from_dict, to_dict
 from airflow_provider_scenario.submission.recovery import (
     Echo,
     by_likeness,
     compare_inputs,
     find_submission,
+    find_twin,
     list_from,
     recall,
 )
@@ -243,3 +244,43 @@ def test_after_a_clear_another_airflows_finished_job_hides_no_running_one() -> N
     assert found is not None
     assert found.job_id == "job_ours"
     assert found.earlier_jobs == ("job_theirs",)
+
+
+def refusal(**facts: Any) -> NotAccepted:
+    return NotAccepted(generation=1, digests={}, max_tries=2, refused=intent(**facts), refused_within=20.0)
+
+
+ALIKE = {"inputs": {"prompt": PROMPT}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([job(**ALIKE)], "job_1"),
+        ([job(after=-59.0, **ALIKE)], "job_1"),
+        ([job(after=85.0, **ALIKE)], "job_1"),
+        ([job(after=-61.0, **ALIKE)], None),
+        ([job(after=95.0, **ALIKE)], None),
+        ([job(after=None, **ALIKE)], None),
+        ([job("job_old", **ALIKE)], None),
+        ([job("job_claimed", **ALIKE)], None),
+        ([job(**ALIKE), job("job_2", **ALIKE)], None),
+        ([job(**ALIKE), job("job_claimed", **ALIKE)], "job_1"),
+        ([job(inputs={"prompt": PROMPT.upper()})], None),
+        ([job(inputs={})], None),
+        ([job(model_id="model_2", **ALIKE)], None),
+        ([dataclasses.replace(job(**ALIKE), status=JobStatus.FAILURE)], None),
+    ],
+)
+def test_a_post_that_a_gateway_sent_twice_is_known_by_its_moment_and_inputs(rows: list[Job], found: str | None) -> None:
+    twin = find_twin(refusal(), rows, claimed=("job_claimed",))
+    assert (twin.id if twin else None) == found
+
+
+def test_where_nobody_told_the_time_no_post_counts_as_sent_twice() -> None:
+    assert find_twin(refusal(baseline=None), [job(**ALIKE)], claimed=()) is None
+    assert find_twin(refusal(baseline=Baseline()), [job(**ALIKE)], claimed=()) is None
+
+
+def test_a_refusal_is_stored_with_what_was_refused() -> None:
+    assert from_dict(to_dict(refusal())) == refusal()

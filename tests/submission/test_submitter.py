@@ -273,21 +273,36 @@ def test_refusals_for_want_of_a_slot_are_no_submissions(has_store: bool) -> None
     assert [worker.go().job.id] == worker.paid
 
 
+@MODELS
 @STORES
 @pytest.mark.parametrize("end", ["twice 429", "twice 429 cooldown"])
-def test_a_gateway_sends_a_post_twice_and_the_second_finds_no_slot(has_store: bool, end: str) -> None:
+def test_a_gateway_sends_a_post_twice_and_the_second_finds_no_slot(
+    has_store: bool, largest_seed: int, end: str
+) -> None:
     """On a plan of one job at once the first one's job is why: waiting for its slot must not buy another."""
-    worker = Worker(ends=[end, "well"], has_store=has_store)
+    worker = Worker(ends=[end, "well"], has_store=has_store, largest_seed=largest_seed)
     assert [worker.go().job.id] == worker.paid
 
 
+@MODELS
 @STORES
 @pytest.mark.parametrize("end", SENT_TWICE)
-def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: bool, end: str) -> None:
-    worker = Worker(ends=[end], has_store=has_store)
+def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: bool, largest_seed: int, end: str) -> None:
+    worker = Worker(ends=[end], has_store=has_store, largest_seed=largest_seed)
     with pytest.raises(ScenarioError):
         worker.go()
     assert [worker.go().job.id] == worker.paid
+
+
+def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice() -> None:
+    """Both ask for the same, the model takes no seed, and the plan's last slot went to the sibling."""
+    scenario = LyingScenario(Clock())
+    sibling = Worker(scenario=scenario, task="sibling", largest_seed=0)
+    theirs = sibling.go().job.id
+    worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"])
+    worker.others = lambda: (theirs,)
+    assert worker.go().job.id != theirs
+    assert (len(worker.paid), len(sibling.paid)) == (1, 1)
 
 
 @STORES
