@@ -214,6 +214,8 @@ def _earlier(
         found = sure
     else:  # Twelve bits may agree by chance: what is over must not hide a job that may be this task's.
         found = [*sure, *alive] or likely or changed
+        if all(job.is_finished for job, _ in found):  # Nor may one that is over hide one that still runs.
+            found = [*(one for one in changed if not one[0].is_finished), *found]
     # Of two jobs of one seed, as of a POST that a gateway sent twice, the one that has not failed comes last.
     return sorted(
         found, key=lambda one: (one[1].generation, one[1].since_clear, not one[0].has_ended_badly, _made_at(one[0]))

@@ -11,7 +11,15 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.submission.record import Baseline, Intent, NotAccepted, Wanted, from_dict, to_dict
+from airflow_provider_scenario.submission.record import (
+    Baseline,
+    Intent,
+    NotAccepted,
+    Wanted,
+    changed_inputs,
+    from_dict,
+    to_dict,
+)
 from airflow_provider_scenario.submission.recovery import (
     Echo,
     by_likeness,
@@ -232,18 +240,24 @@ def test_a_failed_job_hides_no_running_one_that_is_less_sure() -> None:
     assert (found.job_id, found.earlier_jobs) == ("job_2", ("job_1",))
 
 
-def test_after_a_clear_another_airflows_finished_job_hides_no_running_one() -> None:
-    """Half a seed tells of both. The finished one is of a later generation, and would be a reason to buy."""
+@pytest.mark.parametrize("other_prompt", [None, "Two dogs run on a beach at night"])
+def test_after_a_clear_another_airflows_finished_job_hides_no_running_one(other_prompt: str | None) -> None:
+    """Half a seed tells of both. The finished one is of a later generation, and would be a reason to buy.
+
+    Ours may have run with other inputs, of before the DAG changed.
+    """
     before = TaskKey("dag", "run", "generate", "", 1000.0, 1, 2, False)
     other = dataclasses.replace(before, run_started_at=5.0)
     cleared = dataclasses.replace(before, run_started_at=2000.0, try_number=2, max_tries=3, was_cleared=True)
-    ours = job("job_ours", seed=before.seed(1, LARGEST_SEED), inputs={"prompt": PROMPT})
+    ours = job("job_ours", seed=before.seed(1, LARGEST_SEED), inputs={"prompt": other_prompt or PROMPT})
     theirs = job("job_theirs", seed=other.seed(2, LARGEST_SEED), inputs={"prompt": PROMPT})
     theirs = dataclasses.replace(theirs, status=JobStatus.SUCCESS)
-    found = recall(cleared, Wanted("model_1", {"prompt": PROMPT}), [ours, theirs], now=0.0, regenerates=True)
+    wanted = Wanted("model_1", {"prompt": PROMPT})
+    found = recall(cleared, wanted, [ours, theirs], now=0.0, regenerates=True, changed_too=other_prompt is not None)
     assert found is not None
     assert found.job_id == "job_ours"
     assert found.earlier_jobs == ("job_theirs",)
+    assert changed_inputs(found, wanted) == ([] if other_prompt is None else ["prompt"])
 
 
 def refusal(**facts: Any) -> NotAccepted:
