@@ -105,7 +105,7 @@ class NotAccepted(_Facts):
 
     :param refused: What Scenario refused; ``None`` if nothing was sent. A gateway may have sent it twice, and the first
         was accepted.
-    :param refused_within: Seconds from its POST to the refusal.
+    :param refused_within: Seconds from its baseline, or from its POST if it has none, to the refusal.
     """
 
     refused: Intent | None = None

@@ -46,6 +46,10 @@ _FAR = datetime.timedelta(days=1)
 _SERVERS_APART = 60.0
 """Seconds by which the clocks of Scenario's own servers may differ."""
 
+_REFUSED_AT_ONCE = 5.0
+"""Seconds by which a job may seem to be made after the refusal of the second of two equal POSTs. Each more is a chance
+to take a stranger's job, who was given the slot that was refused to us."""
+
 _TRUTHS = {"true": "true", "1": "true", "yes": "true", "on": "true", "false": "false", "0": "false", "no": "false",
            "off": "false"}  # fmt: skip
 """How an API may spell a truth value."""
@@ -165,7 +169,7 @@ def recall(
     :param wanted: What is wanted now.
     :param jobs: The listed jobs.
     :param now: Stands for the time of a job that shows none, in seconds of the epoch.
-    :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others.
+    :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others that run.
     :param regenerates: Whether a job that finished before a clear counts as returned.
     """
     found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
@@ -267,8 +271,9 @@ def find_equal(
 def find_twin(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
     """Return the job of a POST that a gateway sent twice, and of which Scenario refused the second.
 
-    Where no seed of ours proves it, only a job that was made while the POST was on its way counts, and that ran with
-    the same inputs. Another task may have bought such a one too, so it must be the only one.
+    Where no seed of ours proves it, a job counts that ran with the same inputs and was made before the refusal; a
+    minute before the POST too, since the one before it may have been sent twice, whose job was not listed yet. Another
+    task may have bought such a one too, so it must be the only one.
 
     :param record: The record of the refusal.
     :param jobs: The listed jobs.
@@ -278,7 +283,7 @@ def find_twin(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[s
     if refused is None or refused.baseline is None or refused.baseline.server_time is None:
         return None
     began = refused.baseline.server_time
-    ended = began + FRESH_SECONDS + record.refused_within + _SERVERS_APART
+    ended = began + record.refused_within + _REFUSED_AT_ONCE
     made = [
         job
         for job in jobs

@@ -110,6 +110,7 @@ class Submitter:
         self._ambiguous = 0
         self._stale = 0
         self._is_late = False
+        self._baseline_at: float | None = None
         self.has_settled = has_settled
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
@@ -340,13 +341,14 @@ class Submitter:
 
     def _twin(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
         """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
-        if stored.refused is None or stored.seed_is_ours or stored.refused.baseline is None:
+        baseline = stored.refused.baseline if stored.refused is not None and not stored.seed_is_ours else None
+        if stored.refused is None or baseline is None or baseline.server_time is None:
             return None
         jobs, _ = self._reader.all(list_from(stored.refused))
         job = find_twin(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
-        self._log.warning("The submission that Scenario refused was sent twice on its way: job %s is of it.", job.id)
+        self._log.warning("Scenario refused the submission, but seems to have got it twice: job %s is taken for it.", job.id)
         self._claim(job)
         return self._decide(submitted_from(stored.refused, job), wanted, stored)
 
@@ -436,6 +438,7 @@ class Submitter:
         given = inputs.get("seed")
         baseline_at = self._monotonic()
         baseline = None if ours is not None else self._reader.baseline()
+        self._baseline_at = None if baseline is None else baseline_at
         intent = Intent(
             generation=order.generation,
             digests=wanted.digests,
@@ -474,13 +477,13 @@ class Submitter:
             self._save_over(intent, NotAccepted(**facts_of(intent)))
             raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
-        sent_at = self._monotonic()
+        began = self._monotonic() if self._baseline_at is None else self._baseline_at
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
             if not is_ambiguous(error):
                 # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
-                refused, within = (intent, self._monotonic() - sent_at) if error.sent else (None, 0.0)
+                refused, within = (intent, self._monotonic() - began) if error.sent else (None, 0.0)
                 self._save_over(intent, NotAccepted(**facts_of(intent), refused=refused, refused_within=within))
             raise
         cost = submission.cost

@@ -272,9 +272,9 @@ ALIKE = {"inputs": {"prompt": PROMPT}}
     [
         ([job(**ALIKE)], "job_1"),
         ([job(after=-59.0, **ALIKE)], "job_1"),
-        ([job(after=85.0, **ALIKE)], "job_1"),
+        ([job(after=24.0, **ALIKE)], "job_1"),
         ([job(after=-61.0, **ALIKE)], None),
-        ([job(after=95.0, **ALIKE)], None),
+        ([job(after=26.0, **ALIKE)], None),
         ([job(after=None, **ALIKE)], None),
         ([job("job_old", **ALIKE)], None),
         ([job("job_claimed", **ALIKE)], None),

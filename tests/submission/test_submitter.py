@@ -296,13 +296,34 @@ def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: boo
 
 def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice() -> None:
     """Both ask for the same, the model takes no seed, and the plan's last slot went to the sibling."""
-    scenario = LyingScenario(Clock())
+    scenario = LyingScenario(Clock(), list_lag=10.0)
     sibling = Worker(scenario=scenario, task="sibling", largest_seed=0)
     theirs = sibling.go().job.id
     worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"])
+    worker.waits_for_capacity = 15.0
     worker.others = lambda: (theirs,)
     assert worker.go().job.id != theirs
     assert (len(worker.paid), len(sibling.paid)) == (1, 1)
+
+
+def test_a_task_takes_no_job_that_another_run_bought_after_it_was_refused() -> None:
+    """The slot went to a run that asks for the same and that the task knows nothing of."""
+    scenario = LyingScenario(Clock())
+    other = Worker(scenario=scenario, task="another run's", largest_seed=0)
+    worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"])
+    clock = scenario.clock
+
+    class Busy(Steps):
+        def __call__(self, name: str) -> None:
+            super().__call__(name)
+            if name == "after saving not accepted":
+                clock.sleep(8.0)
+                other.go()
+
+    worker.steps = worker.line.steps = Busy()
+    worker.waits_for_capacity = 15.0
+    assert [worker.go().job.id] == worker.paid
+    assert len(other.paid) == 1
 
 
 @STORES
