@@ -103,8 +103,8 @@ class Intent(_Facts):
 class NotAccepted(_Facts):
     """The last submission was not accepted: Scenario refused it, or no byte of it was sent.
 
-    :param refused: What Scenario refused; ``None`` if nothing was sent. A gateway may have sent it twice, and the first
-        was accepted.
+    :param refused: What Scenario refused last; ``None`` if nothing was sent yet. A gateway may have sent it twice, and
+        the first was accepted.
     :param refused_within: Seconds from its baseline, or from its POST if it has none, to the refusal.
     """
 

@@ -348,7 +348,9 @@ class Submitter:
         job = find_twin(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
-        self._log.warning("Scenario refused the submission, but seems to have got it twice: job %s is taken for it.", job.id)
+        self._log.warning(
+            "Scenario refused the submission, but seems to have got it twice: job %s is taken for it.", job.id
+        )
         self._claim(job)
         return self._decide(submitted_from(stored.refused, job), wanted, stored)
 
@@ -384,7 +386,7 @@ class Submitter:
                 return None
             self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             try:
-                return self._post(intent)
+                return self._post(intent, order.stored)
             except ScenarioError as error:
                 if not is_ambiguous(error):
                     raise
@@ -471,10 +473,13 @@ class Submitter:
             )
         return None
 
-    def _post(self, intent: Intent) -> SubmittedJob:
-        """Send the paid POST, once."""
+    def _post(self, intent: Intent, before: Record | None) -> SubmittedJob:
+        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job."""
+        not_sent = NotAccepted(**facts_of(intent))
+        if isinstance(before, NotAccepted):
+            not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
         if not self._may_buy():
-            self._save_over(intent, NotAccepted(**facts_of(intent)))
+            self._save_over(intent, not_sent)
             raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
         began = self._monotonic() if self._baseline_at is None else self._baseline_at
@@ -483,8 +488,8 @@ class Submitter:
         except ScenarioError as error:
             if not is_ambiguous(error):
                 # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
-                refused, within = (intent, self._monotonic() - began) if error.sent else (None, 0.0)
-                self._save_over(intent, NotAccepted(**facts_of(intent), refused=refused, refused_within=within))
+                refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
+                self._save_over(intent, refused if error.sent else not_sent)
             raise
         cost = submission.cost
         price = "a price it did not name" if cost is None else describe_units(cost)

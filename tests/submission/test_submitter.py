@@ -18,6 +18,7 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.exceptions import (
+    ScenarioConnectionError,
     ScenarioError,
     ScenarioPermanentError,
     ScenarioRateLimitError,
@@ -291,6 +292,17 @@ def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: boo
     worker = Worker(ends=[end], has_store=has_store, largest_seed=largest_seed)
     with pytest.raises(ScenarioError):
         worker.go()
+    assert [worker.go().job.id] == worker.paid
+
+
+@MODELS
+def test_a_post_that_was_not_sent_hides_none_before_it_that_was_sent_twice(largest_seed: int) -> None:
+    scenario = LyingScenario(Clock(), list_lag=20.0)
+    worker = Worker(scenario=scenario, largest_seed=largest_seed, ends=["twice 429", "refused connection"])
+    worker.waits_for_capacity = 15.0
+    with pytest.raises(ScenarioConnectionError):
+        worker.go()
+    worker.clock.sleep(10.0)
     assert [worker.go().job.id] == worker.paid
 
 
