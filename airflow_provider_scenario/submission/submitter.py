@@ -348,9 +348,7 @@ class Submitter:
         job = find_twin(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
-        self._log.warning(
-            "Scenario refused the submission, but seems to have got it twice: job %s is taken for it.", job.id
-        )
+        self._log.warning("Scenario refused the submission, but may have got it twice: job %s is taken for it.", job.id)
         self._claim(job)
         return self._decide(submitted_from(stored.refused, job), wanted, stored)
 
