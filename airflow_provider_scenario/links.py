@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from airflow_provider_scenario.api.values import name_or_none
 from airflow_provider_scenario.exceptions import ScenarioError
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def show_page(
     :param job_ids: The jobs whose files it shows.
     :param facts: More that the page shows.
     """
+    project_id = name_or_none(project_id)
     shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids), **facts}
     context["ti"].xcom_push(key=PAGE_KEY, value=shown)
 

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_scenario.api.job import job_page
-from airflow_provider_scenario.api.values import seconds_of
+from airflow_provider_scenario.api.values import name_or_none, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
@@ -248,7 +248,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             trigger=ScenarioJobTrigger(
                 job_id=self.job_id,
                 scenario_conn_id=self.scenario_conn_id,
-                project_id=self.project_id,
+                project_id=name_or_none(self.project_id),
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
                 since=self._wait_state().seen_at,

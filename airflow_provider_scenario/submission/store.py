@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
+from airflow_provider_scenario.api.values import name_or_none
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary
 from airflow_provider_scenario.submission.record import Record, Submitted, all_jobs, from_dict, to_dict
 
@@ -132,6 +133,7 @@ def show_purchases(
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
+    project_id = name_or_none(project_id)
     shown = PurchaseSummary(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}), **more)
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 

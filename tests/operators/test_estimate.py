@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
+from jinja2 import StrictUndefined, Undefined
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.estimate import ALARM_KEY, JOBS_KEY, ScenarioEstimateCostOperator
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY
 from tests.task_run import TaskRun
 from tests.this_airflow import is_retried, needs_task_state_store
 
@@ -260,3 +262,17 @@ def test_decimals_are_taken_as_they_are(scenario: SandboxServer) -> None:
         operator = estimating(SHORT, max_total_cost=Decimal("2.7499999999999999999"))
     with pytest.raises(exceptions.ScenarioCostLimitError, match=r"Above max_total_cost=2\.7499999999999999999:"):
         operator.execute(TaskRun().context)
+
+
+@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
+def test_a_project_that_a_native_template_left_undefined_is_none(
+    scenario: SandboxServer, undefined: type[Undefined]
+) -> None:
+    run = TaskRun()
+    estimating(SHORT, max_total_cost=15, project_id=undefined(name="missing")).execute(run.context)
+    assert run.xcoms["scenario"]["project_id"] is None
+    scenario.configure(dry_run_ignored=True)
+    run = TaskRun()
+    with pytest.raises(exceptions.ScenarioDryRunError):
+        estimating(SHORT, project_id=undefined(name="missing")).execute(run.context)
+    assert run.xcoms[PURCHASES_KEY]["project_id"] is None

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.sdk import DAG
+from jinja2 import StrictUndefined, Undefined
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import ScenarioJobUnreadableError
@@ -394,3 +395,14 @@ def test_takes_the_job_of_another_task() -> None:
         mapped = ScenarioJobSensor.partial(task_id="many", deferrable=True).expand(job_id=["job_1", "job_2"])
     assert waits.upstream_task_ids == {"buy"}
     assert mapped.unmap({"job_id": "job_2"}).job_id == "job_2"
+
+
+@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
+def test_a_project_that_a_native_template_left_undefined_is_none(
+    scenario: SandboxServer, undefined: type[Undefined]
+) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    run = TaskRun()
+    deferred = deferral(sensing(job_id, project_id=undefined(name="missing"), deferrable=True), run.context)
+    assert deferred.trigger.serialize()[1]["project_id"] is None
+    assert run.xcoms["scenario"]["project_id"] is None

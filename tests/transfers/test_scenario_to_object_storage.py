@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.sdk import Asset, AssetAlias, ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
+from jinja2 import StrictUndefined
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.exceptions import (
@@ -111,7 +112,9 @@ def test_the_outputs_of_a_job_are_saved_by_a_template(
 ) -> None:
     [job_id] = scenario.make_jobs(1)
     scenario.finish_job(job_id)
-    facts = save(context, job_id=job_id, destination=f"{tmp_path}/{{job_id}}/{{index:03d}}{{ext}}")
+    undefined: Any = StrictUndefined(name="missing")
+    destination = f"{tmp_path}/{{job_id}}/{{index:03d}}{{ext}}"
+    facts = save(context, job_id=job_id, destination=destination, project_id=undefined)
     assert files_in(tmp_path) == [f"{job_id}/001.mp4"]
     assert len(facts) == 1
 
