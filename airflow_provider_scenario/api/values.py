@@ -41,7 +41,7 @@ class GivenInputs(dict[str, Any]):
     """Inputs as the author gave them. The repr shows their names only: a value may be a signed URL."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self)})"
+        return f"{type(self).__name__}({', '.join(map(str, self))})"
 
 
 def is_no_value(value: object) -> bool:

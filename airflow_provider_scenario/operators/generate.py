@@ -137,8 +137,10 @@ class ScenarioGenerateOperator(BaseOperator):
         inputs = {} if self.inputs is None else self.inputs
         if isinstance(inputs, str):
             inputs = parse_literal(inputs)
-        if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
+        if not isinstance(inputs, Mapping):
             raise ScenarioInputError(f"inputs must be a mapping of input names to values, not {self.inputs!r}.")
+        if nameless := [name for name in inputs if not isinstance(name, str)]:
+            raise ScenarioInputError(f"inputs must be a mapping of input names to values: {nameless[0]!r} is no name.")
         return dict(inputs)
 
     def argument_name(self, name: str) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.model import Model, ModelInput, packaged_model
 from airflow_provider_scenario.api.validation import CheckedInputs, asset_ids, check_asset, check_inputs
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, GivenInputs
 from tests.api.test_model import PACKAGED
 
 SIGNED = "https://cdn.cloud.scenario.com/assets/a.mp4?Policy=p&Signature=SeCrEt"
@@ -340,6 +340,7 @@ def test_a_name_that_is_no_unicode_can_be_told() -> None:
 
 
 def test_a_name_that_is_no_text_can_be_told() -> None:
+    assert repr(GivenInputs({5: 1})) == "GivenInputs(5)"  # type: ignore[dict-item]
     assert check_inputs(model_of(), {5: 1}).faults == ("5: Model One has no such input.",)  # type: ignore[dict-item]
 
 

@@ -264,7 +264,7 @@ def test_blanks_around_a_model_are_a_templates(scenario: SandboxServer, model_id
         ),
         ("a boat", ["inputs must be a mapping of input names to values, not 'a boat'"]),
         ([1], ["inputs must be a mapping"]),
-        ({5: "x", "prompt": "x"}, ["inputs must be a mapping of input names to values, not {5: 'x'"]),
+        ({5: "x", "prompt": "x"}, ["inputs must be a mapping of input names to values: 5 is no name."]),
     ],
 )
 def test_bad_inputs_cost_nothing(
