@@ -215,7 +215,11 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.versions) - set(RELEASES):
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(RELEASES)}")
-    uv = find_uv()
+    try:
+        uv = find_uv()
+    except (UnavailableError, subprocess.TimeoutExpired) as error:
+        print(f"WRONG {error}")
+        return 1
     # These tests mostly wait: for a job, a scheduler's next look, or a list that settles.
     at_once, processes = (len(given.versions), 1) if given.quick else (1, 2)
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
