@@ -144,6 +144,15 @@ def test_each_file_can_be_signed(source: Path, tmp_path: Path, signing_key: str)
         assert subprocess.run(verify, capture_output=True, check=False).returncode != 0
 
 
+def test_a_key_without_gpg_is_told_before_anything_is_built(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotReadyError, match="gpg is not installed"):
+        release(source, tmp_path / "dist", signing_key="release@example.com")
+    assert not (tmp_path / "dist").exists()
+
+
 def test_a_version_without_a_date_is_not_published(index: Index, source: Path, tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "CHANGELOG.md", source / "CHANGELOG.md")
     (source / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")

@@ -87,6 +87,8 @@ def release(
     :raises NotReadyError: if something is missing.
     """
     check_tag(source, tag)
+    if signing_key and shutil.which("gpg") is None:
+        raise NotReadyError("SIGNING_KEY is set, but gpg is not installed.")
     if index_url:
         check_changelog(source)
         if not repository_url:
