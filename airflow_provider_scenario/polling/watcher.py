@@ -121,7 +121,8 @@ class JobWatcher:
 
         :param job_id: The job.
         :param since: When it was last known to run, in seconds of the epoch. Default: nobody knows.
-        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default 10.
+        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default
+            ``POLL_INTERVAL``.
         """
         now = self._clock()
         subscription = Subscription(job_id, since, every or POLL_INTERVAL, delivered_at=now)
