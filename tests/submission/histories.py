@@ -28,7 +28,8 @@ What nobody can help, and so is left out:
 - an earlier job of the task may be taken for the last one, if the record is gone, the last one is not listed yet, and
   Scenario's echo does not show that the inputs changed in between.
 
-In the two cases before the last nothing can tell whose a job is. Each that was taken counts apart, as ``untold``, and is printed.
+In the two cases before the last nothing can tell whose a job is. Each that was taken counts apart, as ``untold``, and
+is printed.
 
 ``python -m tests.submission.histories --histories 50000 --seed 1`` tries many, on two processes.
 """
