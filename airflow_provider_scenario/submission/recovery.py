@@ -268,7 +268,7 @@ def find_equal(
     return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
 
 
-def find_twin(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
+def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
     """Return the job of a POST that a gateway sent twice, and of which Scenario refused the second.
 
     Where no seed of ours proves it, a job counts that ran with the same inputs and was made before the refusal; a

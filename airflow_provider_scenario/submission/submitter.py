@@ -50,8 +50,8 @@ from airflow_provider_scenario.submission.record import (
 from airflow_provider_scenario.submission.recovery import (
     FRESH_SECONDS,
     SearchResult,
+    find_duplicate,
     find_equal,
-    find_twin,
     lacking_seeds,
     list_from,
     list_since,
@@ -138,7 +138,7 @@ class Submitter:
             return later_of(decided, self._recall(wanted, stored))
         if isinstance(stored, NotAccepted) and stored.refused is not None:
             start = list_since(stored.refused.intended_at)
-            return self._bought_next(stored, decided, wanted, start) or self._twin(stored, wanted) or decided
+            return self._bought_next(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
         if decided.generation == stored.generation:
             return decided
         return self._bought_next(stored, decided, wanted, recall_from(self._key)) or decided
@@ -331,7 +331,7 @@ class Submitter:
         later = self._recalled(wanted, self._with_seeds(wanted, jobs))
         if later is None or not later.is_proven:
             return None
-        if later.generation < order.generation and not _is_twin(later, stored, jobs):
+        if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
             return None
         earlier = (*order.earlier_jobs, *later.earlier_jobs)
         later = dataclasses.replace(
@@ -339,13 +339,13 @@ class Submitter:
         )
         return self._decide(later, wanted, stored)
 
-    def _twin(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
+    def _duplicate(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
         """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
         baseline = stored.refused.baseline if stored.refused is not None and not stored.seed_is_ours else None
         if stored.refused is None or baseline is None or baseline.server_time is None:
             return None
         jobs, _ = self._reader.all(list_from(stored.refused))
-        job = find_twin(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
+        job = find_duplicate(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
         self._log.warning("Scenario refused the submission, but may have got it twice: job %s is taken for it.", job.id)
@@ -545,7 +545,7 @@ def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tup
     return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
 
 
-def _is_twin(later: Submitted, stored: Record, jobs: Sequence[Job]) -> bool:
+def _is_duplicate(later: Submitted, stored: Record, jobs: Sequence[Job]) -> bool:
     """Whether a job is of the same POST as one that failed, as a gateway has sent it twice, and has not failed."""
     ended_badly = {job.id for job in jobs if job.has_ended_badly}
     return (

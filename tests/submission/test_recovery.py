@@ -24,8 +24,8 @@ from airflow_provider_scenario.submission.recovery import (
     Echo,
     by_likeness,
     compare_inputs,
+    find_duplicate,
     find_submission,
-    find_twin,
     list_from,
     recall,
 )
@@ -287,13 +287,13 @@ ALIKE = {"inputs": {"prompt": PROMPT}}
     ],
 )
 def test_a_post_that_a_gateway_sent_twice_is_known_by_its_moment_and_inputs(rows: list[Job], found: str | None) -> None:
-    twin = find_twin(refusal(), rows, claimed=("job_claimed",))
-    assert (twin.id if twin else None) == found
+    found_job = find_duplicate(refusal(), rows, claimed=("job_claimed",))
+    assert (found_job.id if found_job else None) == found
 
 
 def test_where_nobody_told_the_time_no_post_counts_as_sent_twice() -> None:
-    assert find_twin(refusal(baseline=None), [job(**ALIKE)], claimed=()) is None
-    assert find_twin(refusal(baseline=Baseline()), [job(**ALIKE)], claimed=()) is None
+    assert find_duplicate(refusal(baseline=None), [job(**ALIKE)], claimed=()) is None
+    assert find_duplicate(refusal(baseline=Baseline()), [job(**ALIKE)], claimed=()) is None
 
 
 def test_a_refusal_is_stored_with_what_was_refused() -> None:
