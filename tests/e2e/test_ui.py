@@ -139,7 +139,7 @@ def picture(page: Page, name: str) -> None:
         # Chromium turns a wheel over a video until all of it is there.
         page.evaluate("document.querySelectorAll('video').forEach((one) => { one.preload = 'auto'; })")
         page.wait_for_function("[...document.querySelectorAll('video')].every((one) => one.readyState === 4)")
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(3000)
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
