@@ -105,7 +105,7 @@ class NotAccepted(_Facts):
 
     :param refused: What Scenario refused last; ``None`` if nothing was sent yet. A gateway may have sent it twice, and
         the first was accepted.
-    :param refused_within: Seconds from its baseline, or from its POST if it has none, to the refusal.
+    :param refused_within: Seconds from its baseline to the refusal.
     """
 
     refused: Intent | None = None

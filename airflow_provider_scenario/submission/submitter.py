@@ -110,7 +110,6 @@ class Submitter:
         self._ambiguous = 0
         self._stale = 0
         self._is_late = False
-        self._baseline_at: float | None = None
         self.has_settled = has_settled
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
@@ -379,12 +378,13 @@ class Submitter:
                 # No store shows what a retry bought while this worker was frozen, but the job list does.
                 self._is_late = True
                 return None
-            intent = self._intend(order, wanted, model_id, inputs, largest_seed)
-            if intent is None:
+            intended = self._intend(order, wanted, model_id, inputs, largest_seed)
+            if intended is None:
                 return None
+            intent, began = intended
             self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             try:
-                return self._post(intent, order.stored)
+                return self._post(intent, began, order.stored)
             except ScenarioError as error:
                 if not is_ambiguous(error):
                     raise
@@ -432,13 +432,12 @@ class Submitter:
 
     def _intend(
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], largest_seed: int
-    ) -> Intent | None:
-        """Write the intent down. Return ``None`` if another try wrote meanwhile."""
+    ) -> tuple[Intent, float] | None:
+        """Write the intent down; return it and when its baseline was read, ``None`` if another try wrote meanwhile."""
         ours = self.seed_of(order, inputs, largest_seed)
         given = inputs.get("seed")
         baseline_at = self._monotonic()
         baseline = None if ours is not None else self._reader.baseline()
-        self._baseline_at = None if baseline is None else baseline_at
         intent = Intent(
             generation=order.generation,
             digests=wanted.digests,
@@ -461,7 +460,7 @@ class Submitter:
         self._store.save(intent)
         is_ours_still = is_same(self._store.load(), intent)
         if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
-            return intent
+            return intent, baseline_at
         self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
         self._stale += 1
         if self._stale >= MAX_SUBMISSIONS:
@@ -471,7 +470,7 @@ class Submitter:
             )
         return None
 
-    def _post(self, intent: Intent, before: Record | None) -> SubmittedJob:
+    def _post(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob:
         """Send the paid POST, once. If nothing is sent, what was refused before may still show a job."""
         not_sent = NotAccepted(**facts_of(intent))
         if isinstance(before, NotAccepted):
@@ -480,7 +479,6 @@ class Submitter:
             self._save_over(intent, not_sent)
             raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
-        began = self._monotonic() if self._baseline_at is None else self._baseline_at
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
