@@ -67,7 +67,7 @@ def _storage_refuses(studio: Studio) -> None:
 
 def _scenario_is_out(studio: Studio) -> None:
     for code in (502, 429):
-        studio.scenario.add_fault({"type": "status", "code": code}, path="^/v1/", skip=code == 429, times=None)
+        studio.scenario.add_fault({"type": "status", "code": code}, path="^/v1/", skip=int(code == 429), times=None)
     _later(MINUTE, studio.scenario.clear_faults)
 
 
