@@ -179,8 +179,13 @@ class SandboxServer:
         return dict(self.control("POST", f"/jobs/{job_id}", {"status": status, **details})["job"])
 
     def finish_job(self, job_id: str) -> None:
-        """Let a job succeed, and wait until its files are made."""
-        while self.set_job(job_id)["status"] != "success":
+        """Let a job succeed, and wait until its files are made; raises ``SandboxServerError`` if they never are."""
+        deadline = time.monotonic() + CONTROL_SECONDS
+        while (job := self.set_job(job_id))["status"] != "success":
+            if time.monotonic() > deadline:
+                raise SandboxServerError(
+                    f"The files of {job_id} are not made after {CONTROL_SECONDS} s: {job['status']}"
+                )
             time.sleep(0.02)
 
     def add_model(self, record: dict[str, Any]) -> None:
