@@ -231,6 +231,7 @@ class Submitter:
         may_have_bought = not self._store.is_durable or self._key.was_cleared
         waits = may_have_bought and self._key.may_have_submitted and not self.has_settled
         jobs, unreadable, record = list[Job](), 0, None
+        has_read_singly = False
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
             jobs, unreadable = self._reader.all(recall_from(self._key))
@@ -239,6 +240,10 @@ class Submitter:
                 far = self._reader.far(recall_from(self._key), self._is_ours) if may_have_bought else []
                 jobs = [*self._with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
             record = self._recalled(wanted, jobs)
+            if record is not None and not (settled or has_read_singly):
+                # A later job whose row lacks its seed must not be passed over for this one.
+                record = self._recalled(wanted, self._with_seeds(wanted, jobs))
+                has_read_singly = True
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided

@@ -206,6 +206,7 @@ class TaskInstance:
     bought_in_try: dict[str, int] = field(default_factory=dict)
     let_go: set[str] = field(default_factory=set)
     cleared_jobs: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
 
     @property
     def key(self) -> TaskKey:
@@ -421,6 +422,8 @@ class Histories(RuleBasedStateMachine):
         store = self.store(ti, steps)
         if ti.was_cleared and (not self.has_store or ti.memory.text is None):
             ti.recalled = True  # It has nothing but the job list to go by.
+            listed = self.clock.now - self.scenario.list_lag
+            ti.unlisted.update(job.id for job in self.scenario.paid_by(ti.name) if job.created_at > listed)
         self.trouble = trouble
         submitter = Submitter(
             line,
@@ -647,7 +650,8 @@ class Histories(RuleBasedStateMachine):
             if job.id not in ti.let_go and job.id not in ti.cleared_jobs and job.outcome == "success"
         ]
         returned = self.scenario.job(ti.returned[-1])
-        is_earlier = returned.payer == ti.name and not self.shows_inputs(ti, returned)
+        was_hidden = ti.unlisted.issuperset(still_due) and not self.shows_inputs(ti, returned)
+        is_earlier = returned.payer == ti.name and was_hidden
         if still_due and not is_earlier and not self.is_indistinct(ti, returned):
             assert returned.id in still_due, f"{ti.name} returned {returned.id}, but had paid for {still_due}"
 
