@@ -22,7 +22,7 @@ help:
 	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
-	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=20 is shorter, TROUBLE=mixed breaks things'
+	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=3 TROUBLE=each NIGHTS=5 breaks things'
 	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears, pages; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
 	@echo 'make docs    build the documentation into build/site; no network once its tools are there'
@@ -52,7 +52,8 @@ chaos: .venv/installed-for-tests
 	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
 
 scale: .venv/installed-for-scale
-	@$(python) -m tests.scale.night --clips $(or $(CLIPS),200) --trouble $(or $(TROUBLE),none) --seed $(or $(SEED),1)
+	@$(python) -m tests.scale.night --clips $(or $(CLIPS),200) --trouble $(or $(TROUBLE),none) --seed $(or $(SEED),1) \
+		--nights $(or $(NIGHTS),1)
 
 matrix: $(python)
 	@$(python) tests/e2e/matrix.py $(VERSIONS)

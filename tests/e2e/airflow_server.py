@@ -64,6 +64,7 @@ class AirflowServer(AirflowApi):
         super().__init__(f"http://localhost:{self.ports.api}")
         self.dags_folders = [dags_folders] if isinstance(dags_folders, Path) else list(dags_folders)
         self.processes: dict[str, ProcessGroup] = {}
+        self._commands: dict[str, tuple[str, ...]] = {}
         self.startup_seconds: dict[str, float] = {}
         self._home: Path | None = None
         self._extra_environment = dict(environment or {})
@@ -185,6 +186,7 @@ class AirflowServer(AirflowApi):
         return self._started_components
 
     def _launch(self, name: str, component: str, *arguments: str) -> None:
+        self._commands[name] = (component, *arguments)
         self.processes[name] = self.components.start(name, component, *arguments)
 
     def start(self, component: str) -> None:
@@ -194,6 +196,18 @@ class AirflowServer(AirflowApi):
             former.end()
         self._launch(component, component)
         self._wait_until_alive(component, launched)
+
+    def restart_ended(self) -> list[str]:
+        """Start each component again that has ended, as systemd or Kubernetes does, and return their names."""
+        ended = [name for name, process in self.processes.items() if process.exit_code is not None]
+        for name in ended:
+            self.processes.pop(name).end()
+            self._launch(name, *self._commands[name])
+        return ended
+
+    def start_scheduler(self, name: str) -> None:
+        """Start one more scheduler beside the first, under a name of its own."""
+        self._launch(name, "scheduler")
 
     def start_triggerer(self, name: str) -> None:
         """Start one more triggerer beside the first, under a name of its own."""

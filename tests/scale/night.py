@@ -1,7 +1,8 @@
 """One night of a studio on Celery: is every file there, was each job paid once, and what waited where?
 
-`make scale CLIPS=200` is the calm night. With TROUBLE a name of :data:`~tests.scale.trouble.TROUBLES`, or `mixed`, and
-SEED a number, that goes wrong meanwhile. Scenario's ledger, the bucket and the manifests are the judges.
+`make scale CLIPS=200` is the calm night. TROUBLE is what goes wrong meanwhile: a name of
+:data:`~tests.scale.trouble.TROUBLES`, `mixed` for four of them in one night, or `each` for a night of every one. SEED
+draws when, and NIGHTS=5 takes five seeds. Scenario's ledger, the bucket and the manifests are the judges.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Night:
     requests: int = 0
     wrong: list[str] = field(default_factory=list)
     by_hand: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
     spent: Decimal = Decimal(0)
     tries: Counter[int] = field(default_factory=Counter)
 
@@ -55,6 +57,7 @@ class Night:
             f"at Scenario    {self.requests / self.seconds:.2f} requests a second, "
             f"{self.list_requests / self.seconds * 10:.2f} lists in ten seconds by two triggerers",
             f"tries          {', '.join(f'{count} of {number}' for number, count in sorted(self.tries.items()))}",
+            f"restarted      {', '.join(self.restarted) or 'nothing'}",
             *(f"by hand        {what}" for what in self.by_hand),
             *(f"WRONG          {what}" for what in self.wrong),
         ]
@@ -74,6 +77,7 @@ def run_night(studio: Studio, troubles: list[Trouble], *, seconds: float) -> Nig
     looked = time.monotonic()
     while True:
         time.sleep(1.0)
+        night.restarted += studio.restart_ended()
         try:
             (state, instances), triggers = airflow.states(DAG_ID, run_id), airflow.waiting_triggers()
         except psycopg2.OperationalError:
@@ -151,17 +155,24 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--job-seconds", type=float, default=4.0)
     parser.add_argument("--parallel-jobs", type=int, default=10)
-    parser.add_argument("--trouble", default="none", choices=["none", "mixed", *TROUBLES])
+    parser.add_argument("--trouble", default="none", choices=["none", "each", "mixed", *TROUBLES])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--nights", type=int, default=1, help="of each trouble, by as many seeds in a row")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long a night may take")
     given = parser.parse_args()
-    chance = random.Random(given.seed)
-    with Studio(given.clips, job_seconds=given.job_seconds, parallel_jobs=given.parallel_jobs) as studio:
-        night = run_night(studio, drawn(given.trouble, chance), seconds=given.minutes * 60)
-        if night.wrong:
-            print(studio.logs()[-20_000:])
-    print(f"{given.clips} clips, trouble: {given.trouble}, seed {given.seed}\n{night}")
-    return bool(night.wrong)
+    troubles = list(TROUBLES) if given.trouble == "each" else [given.trouble]
+    nights = [(trouble, seed) for seed in range(given.seed, given.seed + given.nights) for trouble in troubles]
+    wrong = 0
+    for trouble, seed in nights:
+        print(f"{given.clips} clips, trouble: {trouble}, seed {seed}", flush=True)
+        with Studio(given.clips, job_seconds=given.job_seconds, parallel_jobs=given.parallel_jobs) as studio:
+            night = run_night(studio, drawn(trouble, random.Random(seed)), seconds=given.minutes * 60)
+            if night.wrong:
+                print(studio.logs()[-20_000:])
+        print(f"{night}\n", flush=True)
+        wrong += bool(night.wrong)
+    print(f"{len(nights)} nights, {wrong} of them wrong")
+    return bool(wrong)
 
 
 if __name__ == "__main__":

@@ -172,15 +172,19 @@ class Studio:
         }
         self.airflow = AirflowServer(DAGS, database="postgresql", parallelism=32, environment=self._environment)
         self._resources.enter_context(self.airflow)
-        self.start_scheduler()
+        self.airflow.start_scheduler("scheduler-2")
         self.airflow.start_triggerer("triggerer-2")
         for name in ("worker-1", "worker-2"):
             self.start_worker(name)
         self._resources.callback(self._stop_workers)
 
-    def start_scheduler(self) -> None:
-        """Start the second scheduler."""
-        self.airflow.processes["scheduler-2"] = self.airflow.components.start("scheduler-2", "scheduler")
+    def restart_ended(self) -> list[str]:
+        """Start again what has ended by itself, as each machine's systemd does, and return the names."""
+        ended = [name for name, worker in self.workers.items() if worker.exit_code is not None]
+        for name in ended:
+            self.workers.pop(name).end()
+            self.start_worker(name)
+        return ended + self.airflow.restart_ended()
 
     def start_worker(self, name: str) -> None:
         """Start a worker's host: nothing on disk is left of what it may have been before."""

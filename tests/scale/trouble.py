@@ -19,7 +19,7 @@ class Trouble:
 
     :param name: What it is.
     :param after: The share of the night's tasks that have succeeded by then.
-    :param happen: Makes it happen. What lasts ends by itself, later.
+    :param happen: Makes it happen. What lasts ends by itself, later; who was killed is started again by the night.
     """
 
     name: str
@@ -34,7 +34,6 @@ def _worker_dies(studio: Studio) -> None:
 
 def _triggerer_dies(studio: Studio) -> None:
     studio.airflow.kill("triggerer", with_children=True)
-    studio.airflow.start("triggerer")
 
 
 def _triggerer_freezes(studio: Studio) -> None:
@@ -44,8 +43,6 @@ def _triggerer_freezes(studio: Studio) -> None:
 
 def _scheduler_dies(studio: Studio) -> None:
     studio.airflow.kill("scheduler-2", with_children=True)
-    studio.airflow.processes.pop("scheduler-2").end()
-    studio.start_scheduler()
 
 
 def _redis_is_emptied(studio: Studio) -> None:

@@ -24,7 +24,7 @@ with DAG(
     params={"budget": Param("100000", type="string", description="Creative units that the night may cost")},
     default_args={
         "retries": int(os.environ.get("STUDIO_RETRIES", "3")),
-        "retry_delay": datetime.timedelta(seconds=5),
+        "retry_delay": datetime.timedelta(seconds=25),
         "deferrable": True,
         "poll_interval": 10,
     },
