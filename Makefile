@@ -10,7 +10,7 @@ candidates := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check --no-input -qq
 
-slow := $(addprefix tests/e2e/,test_ui.py test_chaos.py test_restarts.py)
+slow := $(addprefix tests/e2e/,test_ui.py test_chaos.py test_restarts.py test_scale.py)
 drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_rough_cdn.py transfers/test_rough_uplink.py \
 	api/test_broken_replies.py api/test_upload_replies.py \
 	polling/test_watcher_machine.py files/test_storage.py)
@@ -18,7 +18,7 @@ drawn_at_random := $(addprefix tests/,operators/test_run_cost.py transfers/test_
 help:
 	@echo 'make demo    run outpaint_then_reframe on a real Airflow; VIDEO=clip.mp4 takes your clip, KEEP=1 leaves Airflow up'
 	@echo 'make test    run the tests, end to end ones included'
-	@echo 'make slow    run the other tests: the pages, and an Airflow whose parts die, stall and come back'
+	@echo 'make slow    run the other tests: the pages, an Airflow whose parts die and come back, a short night on Celery'
 	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
 	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
@@ -37,7 +37,7 @@ demo: .venv/installed
 test: .venv/installed-for-tests
 	@$(python) -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(slow))
 
-slow: .venv/installed-for-tests
+slow: .venv/installed-for-scale
 	@$(python) -m pytest -n 2 --dist loadfile $(slow)
 
 ui: .venv/installed-for-tests

@@ -30,7 +30,6 @@ def scenario(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Sandbox
     monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", sandbox.connection_json())
     hurried = functools.partial(RetryConfig, attempts=3, first_wait=0.02, longest_wait=0.1)
     monkeypatch.setattr(client, "RetryConfig", hurried)
-    monkeypatch.setattr(client, "RetryConfig", hurried)
     monkeypatch.setattr(job, "MIN_DEFERRAL_SECONDS", 0.05)
     monkeypatch.setattr(capacity, "MIN_DEFERRAL_SECONDS", 0.05)
     sandbox.configure(job_seconds=0, render="tiny", upload_seconds=0)

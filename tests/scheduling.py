@@ -29,11 +29,12 @@ AIRFLOWS: dict[str, tuple[str, ...]] = {
         "test_restarts.py",  # It does so too, and stops the Airflow at the end.
     ),
     "ui": ("test_ui.py",),
+    "celery": ("test_scale.py",),
     "demo": ("test_demo.py",),
 }
 """The files that use each Airflow, in the order in which they run; the Airflow with most to do has the first turn.
 
-The demo and the pages start their own.
+The demo, the pages and the night on Celery start their own.
 """
 
 AIRFLOWS_AT_ONCE = 2

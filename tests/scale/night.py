@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,11 +23,12 @@ import requests
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from tests.scale.set_up import BUCKET, Studio
+from tests.scale.set_up import Studio
 from tests.scale.trouble import TROUBLES, Trouble, drawn
 
 DAG_ID = "studio_night"
 SHAPES = 3
+TRIGGERERS, POLL_INTERVAL = 2, 10.0
 FINISHED = ("success", "failed")
 
 
@@ -36,8 +37,8 @@ class Night:
     """What came of a night."""
 
     seconds: float = 0.0
-    states: Counter[str] = field(default_factory=Counter)
-    waiting_for: Counter[str] = field(default_factory=Counter)
+    states: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    waiting_for: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     list_requests: int = 0
     requests: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -47,8 +48,10 @@ class Night:
     tries: Counter[int] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        instances = ", ".join(f"{state} {seconds:,.0f} s" for state, seconds in self.states.most_common())
-        waits = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in self.waiting_for.most_common())
+        instances, waits = (
+            ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in sorted(spent.items(), key=lambda one: -one[1]))
+            for spent in (self.states, self.waiting_for)
+        )
         lines = [
             f"time           {self.seconds:,.0f} s",
             f"spent          {self.spent} creative units, as the ledger has it",
@@ -77,7 +80,7 @@ def run_night(studio: Studio, troubles: list[Trouble], *, seconds: float) -> Nig
     looked = time.monotonic()
     while True:
         time.sleep(1.0)
-        night.restarted += studio.restart_ended()
+        night.restarted += studio.tend()
         try:
             (state, instances), triggers = airflow.states(DAG_ID, run_id), airflow.waiting_triggers()
         except psycopg2.OperationalError:
@@ -104,11 +107,12 @@ def run_night(studio: Studio, troubles: list[Trouble], *, seconds: float) -> Nig
             night.wrong.append(f"after {seconds:.0f} s the run is {state}: {dict(instances)}")
             break
     night.seconds = time.monotonic() - started
-    judge(studio, night, run_id)
+    studio.tend(end=True)
+    judge(studio, night, run_id, is_calm=not troubles)
     return night
 
 
-def judge(studio: Studio, night: Night, run_id: str) -> None:
+def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
     """Compare what was asked for with the ledger, the bucket and the report."""
     ledger, asked = studio.scenario.ledger(), studio.clips * (1 + SHAPES)
     paid, charged = ledger["totals"]["jobs"], Decimal(str(ledger["totals"]["charged"]))
@@ -123,6 +127,10 @@ def judge(studio: Studio, night: Night, run_id: str) -> None:
             f"{right} of {studio.clips * SHAPES} files are as Scenario has them, of {objects} in the bucket"
         )
     night.tries = studio.airflow.tries(DAG_ID, run_id)
+    if is_calm and night.list_requests > TRIGGERERS * (night.seconds / POLL_INTERVAL + 1):
+        night.wrong.append(f"{night.list_requests} lists are more than one a tick and triggerer")
+    if is_calm and set(night.tries) != {1}:
+        night.wrong.append("a try failed, though nothing went wrong")
     reported = studio.airflow.xcom(DAG_ID, run_id, "report")
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
         night.wrong.append(f"the report says {reported and reported['spent']}, the ledger {night.spent}")
@@ -134,16 +142,16 @@ def judge(studio: Studio, night: Night, run_id: str) -> None:
 
 def count_right_files(studio: Studio) -> tuple[int, int]:
     """Return how many files of the manifests are in the bucket as Scenario has them, and how many there are."""
-    client, right, objects = studio.storage.client(), 0, 0
+    client, bucket, right, objects = studio.storage.client(), studio.storage.bucket, 0, 0
     scenario = studio.scenario
     config = ClientConfig(scenario.api_key, scenario.api_secret, scenario.base_url)
     with ScenarioClient(config) as api:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="saved/"):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="saved/"):
             keys = [row["Key"] for row in page.get("Contents", ())]
             objects += sum(key.endswith(".mp4") for key in keys)
             for key in filter(lambda one: one.endswith(".json"), keys):
-                for file in json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())["files"]:
-                    saved = client.get_object(Bucket=BUCKET, Key=file["uri"].partition(f"{BUCKET}/")[2])["Body"].read()
+                for file in json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())["files"]:
+                    saved = client.get_object(Bucket=bucket, Key=file["uri"].partition(f"{bucket}/")[2])["Body"].read()
                     made = requests.get(str(api.send(calls.get_asset(file["asset_id"])).url), timeout=60).content
                     right += saved == made and hashlib.sha256(made).hexdigest() == file["sha256"]
     return right, objects
@@ -165,7 +173,7 @@ def main() -> int:
     wrong = 0
     for trouble, seed in nights:
         print(f"{given.clips} clips, trouble: {trouble}, seed {seed}", flush=True)
-        with Studio(given.clips, job_seconds=given.job_seconds, parallel_jobs=given.parallel_jobs) as studio:
+        with Studio(clips=given.clips, job_seconds=given.job_seconds, parallel_jobs=given.parallel_jobs) as studio:
             night = run_night(studio, drawn(trouble, random.Random(seed)), seconds=given.minutes * 60)
             if night.wrong:
                 print(studio.logs()[-20_000:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -33,7 +34,6 @@ from tests.e2e.debian import install_package
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup, process_ids_in_session
 
 DAGS = Path(__file__).with_name("dags")
-BUCKET = "studio"
 TASKS_A_WORKER = 4
 
 
@@ -94,6 +94,8 @@ class ObjectStorage:
         self._app = create_backend_app("s3")
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self.address = f"http://127.0.0.1:{self._server.port}"
+        # moto keeps what it holds in its process, for as long as that lives: each night has a bucket of its own.
+        self.bucket = f"studio-{secrets.token_hex(4)}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def client(self) -> Any:
@@ -123,13 +125,15 @@ class ObjectStorage:
 class Studio:
     """All of it. Use it in a ``with`` block.
 
-    :param clips: How many clips wait in the bucket.
-    :param job_seconds: How long each job takes at Scenario.
-    :param parallel_jobs: How many jobs Scenario runs at once.
+    :param dags: The folder of its DAG files.
+    :param clips: How many clips wait in the bucket. Default: none.
+    :param job_seconds: How long each job takes at Scenario. Default 4.
+    :param parallel_jobs: How many jobs Scenario runs at once. Default 10.
     """
 
-    def __init__(self, clips: int, *, job_seconds: float, parallel_jobs: int) -> None:
+    def __init__(self, dags: Path = DAGS, *, clips: int = 0, job_seconds: float = 4.0, parallel_jobs: int = 10) -> None:
         self.clips = clips
+        self._dags = dags
         self.redis = RedisServer()
         self.storage = ObjectStorage()
         self.scenario = SandboxServer(
@@ -138,6 +142,7 @@ class Studio:
         self.workers: dict[str, ProcessGroup] = {}
         self._resources = ExitStack()
         self._environment: dict[str, str] = {}
+        self._coming: list[tuple[float, Callable[[], object]]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -168,9 +173,9 @@ class Studio:
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
             "AIRFLOW_CONN_SCENARIO_DEFAULT": self.scenario.connection_json(),
             "AIRFLOW_CONN_STUDIO_S3": self.storage.connection(),
-            "STUDIO_BUCKET": f"s3://studio_s3@{BUCKET}",
+            "STUDIO_BUCKET": f"s3://studio_s3@{self.storage.bucket}",
         }
-        self.airflow = AirflowServer(DAGS, database="postgresql", parallelism=32, environment=self._environment)
+        self.airflow = AirflowServer(self._dags, database="postgresql", parallelism=32, environment=self._environment)
         self._resources.enter_context(self.airflow)
         self.airflow.start_scheduler("scheduler-2")
         self.airflow.start_triggerer("triggerer-2")
@@ -178,8 +183,20 @@ class Studio:
             self.start_worker(name)
         self._resources.callback(self._stop_workers)
 
-    def restart_ended(self) -> list[str]:
-        """Start again what has ended by itself, as each machine's systemd does, and return the names."""
+    def later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Have something done in some seconds, by :meth:`tend`."""
+        self._coming.append((time.monotonic() + seconds, then))
+
+    def tend(self, *, end: bool = False) -> list[str]:
+        """Do what is due, and start again what has ended by itself, as each machine's systemd does.
+
+        :param end: Whether to do all that was put off, due or not.
+        :return: What was started again.
+        """
+        due = [one for one in self._coming if end or one[0] <= time.monotonic()]
+        for one in due:
+            self._coming.remove(one)
+            one[1]()
         ended = [name for name, worker in self.workers.items() if worker.exit_code is not None]
         for name in ended:
             self.workers.pop(name).end()
@@ -225,7 +242,7 @@ class Studio:
 
     def _fill_bucket(self) -> None:
         client = self.storage.client()
-        client.create_bucket(Bucket=BUCKET)
+        client.create_bucket(Bucket=self.storage.bucket)
         with tempfile.TemporaryDirectory() as folder:
             for number in range(self.clips):
                 clip = draw_clip(
@@ -236,4 +253,6 @@ class Studio:
                     frames_per_second=12,
                     seed=number,
                 )
-                client.upload_file(str(clip), BUCKET, f"new/{clip.name}", ExtraArgs={"ContentType": "video/mp4"})
+                client.upload_file(
+                    str(clip), self.storage.bucket, f"new/{clip.name}", ExtraArgs={"ContentType": "video/mp4"}
+                )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ class Trouble:
 
 def _worker_dies(studio: Studio) -> None:
     studio.kill_worker("worker-1")
-    _later(10, lambda: studio.start_worker("worker-1"))
+    studio.later(10, lambda: studio.start_worker("worker-1"))
 
 
 def _triggerer_dies(studio: Studio) -> None:
@@ -38,7 +37,7 @@ def _triggerer_dies(studio: Studio) -> None:
 
 def _triggerer_freezes(studio: Studio) -> None:
     studio.airflow.kill("triggerer-2", signal.SIGSTOP, with_children=True)
-    _later(MINUTE, lambda: studio.airflow.kill("triggerer-2", signal.SIGCONT, with_children=True))
+    studio.later(MINUTE, lambda: studio.airflow.kill("triggerer-2", signal.SIGCONT, with_children=True))
 
 
 def _scheduler_dies(studio: Studio) -> None:
@@ -55,23 +54,19 @@ def _database_restarts(studio: Studio) -> None:
 
 def _storage_refuses(studio: Studio) -> None:
     studio.storage.refuses = True
-
-    def end() -> None:
-        studio.storage.refuses = False
-
-    _later(MINUTE, end)
+    studio.later(MINUTE, lambda: setattr(studio.storage, "refuses", False))
 
 
 def _scenario_is_out(studio: Studio) -> None:
     for code in (502, 429):
         studio.scenario.add_fault({"type": "status", "code": code}, path="^/v1/", skip=int(code == 429), times=None)
-    _later(MINUTE, studio.scenario.clear_faults)
+    studio.later(MINUTE, studio.scenario.clear_faults)
 
 
 def _replies_are_lost(studio: Studio) -> None:
     studio.scenario.add_fault("drop_after", method="POST", path="^/v1/generate", times=6)
     studio.scenario.add_fault("drop_after", method="GET", path="^/v1/", skip=2, times=40)
-    _later(MINUTE, studio.scenario.clear_faults)
+    studio.later(MINUTE, studio.scenario.clear_faults)
 
 
 TROUBLES: dict[str, Callable[[Studio], None]] = {
@@ -94,9 +89,3 @@ def drawn(name: str, chance: random.Random) -> list[Trouble]:
     names = [name] if name != "mixed" else chance.sample(sorted(TROUBLES), 4)
     moments = sorted(chance.uniform(0.02, 0.7) for _ in names)
     return [Trouble(each, after, TROUBLES[each]) for each, after in zip(names, moments, strict=True)]
-
-
-def _later(seconds: float, then: Callable[[], object]) -> None:
-    timer = threading.Timer(seconds, then)
-    timer.daemon = True
-    timer.start()
