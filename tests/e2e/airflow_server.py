@@ -373,7 +373,9 @@ class AirflowServer(AirflowApi):
 
     def kept_of(self, dag_id: str) -> str:
         """Every log, XCom, rendered field, stored state, asset event and question that Airflow keeps of a DAG."""
-        logs = [file.read_text() for file in sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))]
+        # Workers that are hosts of their own have folders of their own for their logs.
+        folders = sorted(self.home.rglob(f"dag_id={dag_id}"))
+        logs = [file.read_text() for folder in folders for file in sorted(folder.rglob("*.log*"))]
         if not logs:
             raise FileNotFoundError(f"no log of {dag_id}")
         instances = "(select id from task_instance where dag_id = %s)"
@@ -393,6 +395,15 @@ class AirflowServer(AirflowApi):
         asked = [sql for table, sql in questions.items() if table in self._columns]
         kept = self._select(" union all ".join(asked), *(dag_id,) * len(asked))
         return "\n".join([*logs, *(str(value) for (value,) in kept)])
+
+    def secrets_shown(self, *dag_ids: str, secret: str) -> list[str]:
+        """Which secrets stand in what Airflow keeps of DAGs, or in what its components wrote.
+
+        :param secret: The API secret.
+        """
+        written = [file.read_text(errors="replace") for file in sorted(self.home.glob("*.log"))]
+        everything = "\n".join([*map(self.kept_of, dag_ids), *written])
+        return [name for name in (secret, "Signature=", "Authorization: ", "Basic ") if name in everything]
 
     # Airflow's tables: their names and columns differ between versions
 

@@ -16,25 +16,20 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.airflow_settings import QUICK_TO_NOTICE_DEATH
 from tests.e2e.chaos_mix import CLIENT_TIMEOUT, PARALLELISM, Mix
 from tests.e2e.chaos_run import Batch, MixRun
 
 DAGS = Path(__file__).with_name("dags")
 BATCH = 20
 CONNECTION = "scenario_chaos"
-QUICK_TO_NOTICE_DEATH = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
-}
-"""Airflow takes five minutes by default to see that a worker's whole machine is gone."""
+DAG_IDS = ("chaos_deferrable", "chaos_blocking")
 
 
 @dataclass
@@ -71,7 +66,7 @@ def run_chaos(
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
         extra = json.dumps({"request_timeout": CLIENT_TIMEOUT})
         airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": CONNECTION})
-        for dag_id in ("chaos_deferrable", "chaos_blocking"):
+        for dag_id in DAG_IDS:
             airflow.wait_for_dag(dag_id)
         tell(f"{'seed':>5}  {'asked':>5} {'paid':>5} {'tries':>6}  {'result':8} mix")
         for first in range(0, runs, batch):
@@ -84,6 +79,8 @@ def run_chaos(
                 if run.faults_found:
                     tell(run.log())
             tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
+        shown = airflow.secrets_shown(*DAG_IDS, secret=sandbox.api_secret)
+        outcome.wrong += [f"{seed}: Airflow shows {name[:9]}..." for name in shown]
         airflow.api("DELETE", f"connections/{CONNECTION}")
     return outcome
 
@@ -96,16 +93,22 @@ def row(run: MixRun) -> str:
     return numbers + f"\n{'':{len(numbers)}}".join(lines)
 
 
-def main() -> int:
-    """Run it from the command line; 1 if anything was wrong."""
+def on_one_machine() -> AirflowServer:
+    """Return the Airflow on which it runs by default."""
+    return AirflowServer(DAGS, database="postgresql", parallelism=PARALLELISM, environment=QUICK_TO_NOTICE_DEATH)
+
+
+def main(start: Callable[[], AbstractContextManager[AirflowServer]] = on_one_machine) -> int:
+    """Run it from the command line; 1 if anything was wrong.
+
+    :param start: Starts the Airflow on which it runs.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="the first mix's seed (default 1)")
     parser.add_argument("--runs", type=int, default=100, help="how many mixes (default 100)")
     parser.add_argument("--batch", type=int, default=BATCH, help=f"how many run at once (default {BATCH})")
     given = parser.parse_args()
-    with AirflowServer(
-        DAGS, database="postgresql", parallelism=PARALLELISM, environment=QUICK_TO_NOTICE_DEATH
-    ) as airflow:
+    with start() as airflow:
         outcome = run_chaos(
             airflow, given.seed, given.runs, batch=given.batch, tell=lambda text: print(text, flush=True)
         )

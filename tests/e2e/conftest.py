@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
-from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
+from tests.e2e.airflow_settings import QUICK_TO_NOTICE_DEATH
 from tests.e2e.shared_runs import begin_all
 from tests.scheduling import airflow_of
 

@@ -134,10 +134,8 @@ def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
     reported = studio.airflow.xcom(DAG_ID, run_id, "report")
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
         night.wrong.append(f"the report says {reported and reported['spent']}, the ledger {night.spent}")
-    logs = studio.logs()
-    for secret in (studio.scenario.api_secret, "Signature=", "Policy=", "Authorization: Basic"):
-        if secret in logs:
-            night.wrong.append(f"a log holds {secret[:4]}...")
+    shown = studio.airflow.secrets_shown(DAG_ID, secret=studio.scenario.api_secret)
+    night.wrong += [f"Airflow shows {name[:9]}..." for name in shown]
 
 
 def count_right_files(studio: Studio) -> tuple[int, int]:

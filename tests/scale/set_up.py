@@ -28,13 +28,11 @@ import psutil
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.e2e.airflow_server import AirflowServer
-from tests.e2e.airflow_settings import free_ports, inherited_environment
-from tests.e2e.chaos import QUICK_TO_NOTICE_DEATH
+from tests.e2e.airflow_settings import QUICK_TO_NOTICE_DEATH, free_ports, inherited_environment
 from tests.e2e.debian import install_package
 from tests.e2e.process_group import GUARD_OF_THIS_PROCESS, ProcessGroup, process_ids_in_session
 
 DAGS = Path(__file__).with_name("dags")
-TASKS_A_WORKER = 4
 
 
 class RedisServer:
@@ -129,11 +127,21 @@ class Studio:
     :param clips: How many clips wait in the bucket. Default: none.
     :param job_seconds: How long each job takes at Scenario. Default 4.
     :param parallel_jobs: How many jobs Scenario runs at once. Default 10.
+    :param tasks_a_worker: How many tasks each of the two workers runs at once. Default 4.
     """
 
-    def __init__(self, dags: Path = DAGS, *, clips: int = 0, job_seconds: float = 4.0, parallel_jobs: int = 10) -> None:
+    def __init__(
+        self,
+        dags: Path = DAGS,
+        *,
+        clips: int = 0,
+        job_seconds: float = 4.0,
+        parallel_jobs: int = 10,
+        tasks_a_worker: int = 4,
+    ) -> None:
         self.clips = clips
         self._dags = dags
+        self._tasks_a_worker = tasks_a_worker
         self.redis = RedisServer()
         self.storage = ObjectStorage()
         self.scenario = SandboxServer(
@@ -167,7 +175,7 @@ class Studio:
             **QUICK_TO_NOTICE_DEATH,
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{self.redis.port}/0",
-            "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(TASKS_A_WORKER),
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(self._tasks_a_worker),
             # What Redis has lost is queued again soon.
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",

@@ -1,0 +1,23 @@
+"""The chaos of `make chaos` on Celery, with two of everything: see `tests/e2e/chaos.py`, whose arguments it takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.e2e.airflow_server import AirflowServer
+from tests.e2e.chaos import DAGS, main
+from tests.e2e.chaos_mix import PARALLELISM
+from tests.scale.set_up import Studio
+
+
+@contextmanager
+def on_celery() -> Iterator[AirflowServer]:
+    """Start an Airflow on Celery for it."""
+    with Studio(DAGS, tasks_a_worker=PARALLELISM // 2) as studio:
+        yield studio.airflow
+
+
+if __name__ == "__main__":
+    sys.exit(main(on_celery))
