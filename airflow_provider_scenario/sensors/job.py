@@ -19,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_scenario.api.job import job_page
 from airflow_provider_scenario.api.values import name_or_none, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -33,15 +32,15 @@ from airflow_provider_scenario.exceptions import (
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
 from airflow_provider_scenario.polling import POLL_INTERVAL
-from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
-from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.retry_policy import clear_locals
 
+# What only a task needs is imported in its functions: Airflow parses a DAG file every half minute.
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_scenario.api.model import UsualTimes
+    from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 _TIMEOUT_MARGIN = 60.0
 _DOUBT_PAUSE = 10.0
@@ -110,6 +109,8 @@ class ScenarioJobSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
+        from airflow_provider_scenario.api.job import job_page
+
         with self._skipping_if_soft(), _sensor_errors():
             self._check_job_id()
         context["ti"].xcom_push(key="job_id", value=self.job_id)
@@ -142,6 +143,8 @@ class ScenarioJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer, or take it over."""
+        from airflow_provider_scenario.polling.wait import WaitResult
+
         with _sensor_errors():
             result = WaitResult.from_event(event)
             if result.job_id != self.job_id:
@@ -155,6 +158,7 @@ class ScenarioJobSensor(BaseSensorOperator):
     def _wait_here(self, context: Context) -> WaitResult:
         """Wait in the worker for as long as the sensor's timeout leaves, since the triggerer can't."""
         from airflow_provider_scenario.polling.blocking import pause_of
+        from airflow_provider_scenario.polling.wait import WaitState
 
         started = getattr(context["ti"], "start_date", None)
         deadline = (started.timestamp() if started is not None else time.time()) + self.timeout
@@ -164,6 +168,8 @@ class ScenarioJobSensor(BaseSensorOperator):
         return result
 
     def _returned(self, result: WaitResult) -> dict[str, Any]:
+        from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
+
         return result_of(result.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
 
     def _start_trigger_args(self) -> StartTriggerArgs:
@@ -237,6 +243,8 @@ class ScenarioJobSensor(BaseSensorOperator):
             state.on_usual(self._usual)
 
     def _wait_state(self) -> WaitState:
+        from airflow_provider_scenario.polling.wait import WaitState
+
         # Airflow's own sensor keeps the time in poke and reschedule mode: the wait itself has no deadline there.
         self._state = self._state or WaitState(self.job_id, deadline=float("inf"), is_foreign=True)
         return self._state
