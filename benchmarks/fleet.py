@@ -8,7 +8,8 @@ It prints for each size: list requests a second, for one connection and for all;
 from a job's end until its task knew it; the CPU time of the watchers alone, without the fake's; and the requests of
 the 30 seconds after the restart. It needs about ten minutes and 2 GiB at full size.
 
-Run it with: ``python -m benchmarks.fleet [--waiting 100000] [--minutes 10] [--sizes 1x1,1x100,4x100,20x100]``
+Run it with: ``python -m benchmarks.fleet [--waiting 100000] [--minutes 10] [--sizes 1x1,1x100,4x100,20x100]
+[--job-seconds 300]``
 """
 
 from __future__ import annotations
@@ -29,9 +30,6 @@ from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from tests.virtual_time import START, clock, run
 from tests.watched_scenario import WatchedScenario
-
-MEAN_JOB = 300.0
-"""Seconds that a job takes on average, as a video does."""
 
 WARM_UP = 60.0
 """Seconds after which all have begun to wait, and measuring begins."""
@@ -63,12 +61,14 @@ class Fleet:
     :param connections: How many connections they wait on.
     :param waiting: How many tasks wait at any time.
     :param seconds: Virtual seconds to run, more than :data:`WARM_UP`.
+    :param job_seconds: Seconds that a job takes on average, more than 10.
     """
 
     triggerers: int
     connections: int
     waiting: int
     seconds: float
+    job_seconds: float
     delays: list[float] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -103,6 +103,7 @@ class Fleet:
             "single reads/s": singles / (ended - began),
             "ended": len(delays),
             "median delay": statistics.median(delays),
+            "p95 delay": delays[int(len(delays) * 0.95)],
             "p99 delay": delays[int(len(delays) * 0.99)],
             "CPU s/min a triggerer": cpu / (ended - began) * 60 / self.triggerers,
             "after restart/s": (self._requests("list", ended, after) + self._requests("job", ended, after))
@@ -119,7 +120,7 @@ class Fleet:
         for turn in range(1_000_000):
             if job is None:
                 job, since = f"job_{number}_{turn}_{triggerer}", clock()
-                end = since + 10 + self.chance.expovariate(1 / (MEAN_JOB - 10))
+                end = since + 10 + self.chance.expovariate(1 / (self.job_seconds - 10))
                 scenario.add(job, (since, "pending", 0.0), (since + 5, "in-progress", 0.1), (end, "success", 1.0))
             self.known[number] = (connection, job, since)
             await self._ended(self.watchers[triggerer][connection], job, since)
@@ -165,11 +166,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--waiting", type=int, default=100_000, help="tasks that wait at once")
     parser.add_argument("--minutes", type=float, default=10.0, help="virtual minutes of each size")
     parser.add_argument("--sizes", default="1x1,1x100,4x100,20x100", help="triggerers x connections")
+    parser.add_argument("--job-seconds", type=float, default=300.0, help="how long a job takes on average")
     given = parser.parse_args(arguments)
     for number, size in enumerate(given.sizes.split(",")):
         triggerers, connections = (int(part) for part in size.split("x"))
         began = time.monotonic()
-        figures = run(Fleet(triggerers, connections, given.waiting, given.minutes * 60).measure())
+        figures = run(Fleet(triggerers, connections, given.waiting, given.minutes * 60, given.job_seconds).measure())
         if number == 0:
             print(f"| triggerers x connections | {' | '.join(figures)} |")
             print("| --- |" + " ---: |" * len(figures), flush=True)

@@ -20,6 +20,9 @@ from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_scenario
 from airflow_provider_scenario.get_provider_info import get_provider_info
+from airflow_provider_scenario.links import ScenarioPageLink
+from airflow_provider_scenario.operators.model import ScenarioModelOperator
+from airflow_provider_scenario.ui import plugin
 from tests.this_airflow import needs_connection_fields
 
 INFO = get_provider_info()
@@ -122,3 +125,19 @@ def test_airflows_command_line_shows_it(tmp_path: Path) -> None:
     rows = [line.split() for line in shown.splitlines()]
     assert any(row[0] == "airflow-provider-scenario" for row in rows if row)
     assert any({"scenario", "airflow_provider_scenario.hooks.scenario.ScenarioHook"} <= set(row) for row in rows)
+
+
+def test_every_operator_with_a_page_gets_the_tab_of_airflow_3_4() -> None:
+    """The plugin names them, since to import them would cost every process."""
+    kinds = [f"airflow_provider_scenario.{kind}" for kind in ("operators", "sensors", "transfers")]
+    modules = [importlib.import_module(name) for name in sorted(named_modules()) if name.startswith(tuple(kinds))]
+    with_a_page = {
+        name
+        for module in modules
+        for name, one in vars(module).items()
+        if isinstance(one, type)
+        and not name.startswith("_")
+        and one is not ScenarioModelOperator
+        and any(isinstance(link, ScenarioPageLink) for link in getattr(one, "operator_extra_links", ()))
+    }
+    assert with_a_page == set(plugin.OPERATORS)

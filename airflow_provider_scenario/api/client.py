@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import ipaddress
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import tenacity
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_scenario.api.calls import Call
-from airflow_provider_scenario.api.config import CONNECT_TIMEOUT, ClientConfig
+from airflow_provider_scenario.api.config import CONNECT_TIMEOUT, ClientConfig, is_loopback
 from airflow_provider_scenario.api.connection_fault import FAULTS, Fault, RequestBody, fault_of
 from airflow_provider_scenario.api.reply_timeout import ReplyTimeout, ReplyTimeoutAdapter
 from airflow_provider_scenario.api.response import Response, SlowBodyError, UnreadableBodyError, read_body
@@ -270,7 +269,7 @@ def check_file_address(url: str, base_url: str) -> None:
     :param base_url: Where the API is.
     :raises ScenarioFileError: if it is refused.
     """
-    if not url.lower().startswith("https://") and not _is_loopback(base_url):
+    if not url.lower().startswith("https://") and not is_loopback(urllib.parse.urlsplit(base_url).hostname or ""):
         raise ScenarioFileError(
             "Scenario's reply names a file's address that is not https. It was not used, since anybody on the way "
             "could read and change the file. Check the connection's host, and what stands between here and Scenario."
@@ -285,15 +284,6 @@ def _error_of(fault: Fault, action: str) -> ScenarioError:
     if fault.is_permanent:
         return ScenarioConfigurationError(message, sent=False)
     return ScenarioConnectionError(message, sent=fault.sent)
-
-
-def _is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine itself."""
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _is_receipt(response: requests.Response, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import ipaddress
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -64,3 +65,12 @@ class ClientConfig:
             in_json = json.dumps(text)[1:-1]
             for form in (text, quoted, quote(quoted, safe=""), html.escape(text), in_json, text.replace("/", "\\/")):
                 yield from (form.encode(), json.dumps(form)[1:-1].encode())
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine itself."""
+    name = host.lower().rstrip(".")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")  # RFC 6761

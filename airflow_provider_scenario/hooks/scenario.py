@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import math
 import os
 import urllib.parse
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig
+from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig, is_loopback
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -363,7 +362,7 @@ def _base_url(host: str | None, where: str, *, port: int | None = None, schema: 
         raise ScenarioConfigurationError(
             f"{where} must not hold credentials: the login is the API key, the password the API secret."
         )
-    if parts.scheme == "http" and not _is_loopback(name):
+    if parts.scheme == "http" and not is_loopback(name):
         raise ScenarioConfigurationError(
             f"{where} must be https: over http the API key would go through the network in clear. Only a Scenario on "
             "this machine (localhost), as the sandbox is, may be asked over http."
@@ -376,13 +375,3 @@ def _request_timeout(conn_id: str, given: object) -> float:
     if given in (None, ""):
         return DEFAULT_TIMEOUT
     return seconds_of(f"The extra request_timeout of the connection {conn_id}", given)
-
-
-def _is_loopback(name: str) -> bool:
-    """Whether a host is this machine."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

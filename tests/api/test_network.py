@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import datetime
 import ipaddress
@@ -19,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
+from airflow_provider_scenario.api.client import ClientThread, ScenarioClient, check_file_address
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.transport import RetryConfig
-from airflow_provider_scenario.exceptions import ScenarioConnectionError
+from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioFileError
 from tests.api.conftest import QUICK, Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, in_turn, scripted, seconds_taken
 
@@ -283,6 +284,25 @@ def test_a_redirect_of_the_cdn_is_shown_rather_than_followed() -> None:
         ):
             assert stream.status == 302
         assert target.requests == []
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_used"),
+    [
+        ("http://127.0.0.1:1/v1", True),
+        ("http://[::1]:1/v1", True),
+        ("http://localhost/v1", True),
+        ("http://scenario.localhost/v1", True),
+        ("https://api.cloud.scenario.com/v1", False),
+        ("https://localhost.example/v1", False),
+        ("https://notlocalhost/v1", False),
+    ],
+)
+def test_a_file_is_read_in_clear_only_where_the_connection_may_be(base_url: str, is_used: bool) -> None:
+    check_file_address("https://cdn.example/a", base_url)
+    refusal = contextlib.nullcontext() if is_used else pytest.raises(ScenarioFileError, match="not https")
+    with refusal:
+        check_file_address("http://cdn.example/a", base_url)
 
 
 @pytest.mark.parametrize("url", ["", "not a url", "file:///etc/passwd", "http://127.0.0.1:{port}/a?Signature=SeCrEt"])
