@@ -1,70 +1,54 @@
-"""What authors give as arguments, and what templating makes of them."""
+"""What authors give as arguments: waits in seconds, and inputs as plain JSON."""
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import json
+import datetime
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow.providers.common.compat.sdk import conf
-
-from airflow_provider_scenario.api.values import seconds_of, to_plain
+from airflow_provider_scenario.api.values import to_plain
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
-if TYPE_CHECKING:
-    from airflow_provider_scenario.submission.decision import SubmissionPolicy
-
-
-__all__ = ["parse_literal", "policy_of", "seconds_of", "stringify_paths"]
-
-
-def policy_of(on_lost_submission: str, on_changed_inputs: str, on_clear: str | None) -> SubmissionPolicy:
-    """Return how the author wants doubtful cases decided.
-
-    :param on_lost_submission: ``"resubmit"`` or ``"fail"``.
-    :param on_changed_inputs: ``"resubmit"`` or ``"fail"``.
-    :param on_clear: ``"regenerate"``, ``"reuse"`` or ``None``.
-    :raises ScenarioConfigurationError: if one is none of these, or Airflow is set to forget what it needs.
-    """
-    from airflow_provider_scenario.submission.decision import (
-        OnChangedInputs,
-        OnClear,
-        OnLostSubmission,
-        SubmissionPolicy,
-    )
-
-    try:
-        policy = SubmissionPolicy(
-            OnLostSubmission(on_lost_submission),
-            OnChangedInputs(on_changed_inputs),
-            None if on_clear is None else OnClear(on_clear),
-        )
-    except ValueError as error:
-        message = (
-            f"{error}: on_lost_submission and on_changed_inputs take 'resubmit' or 'fail', on_clear "
-            "takes 'regenerate' or 'reuse'."
-        )
-    else:
-        forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
-        if policy.on_clear is not OnClear.REUSE or not forgets:
-            return policy
-        message = "on_clear='reuse' needs what [state_store] clear_on_success=True makes Airflow forget."
-    raise ScenarioConfigurationError(message)
-
-
-def parse_literal(text: str) -> Any:
-    """Return the mapping or list that templating turned into text, as JSON or as Python wrote it; else the text."""
-    for read in (json.loads, ast.literal_eval):
-        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return read(text)
-    return text
-
+_DAY = 86400.0
+_LONGEST_WAIT = 30 * _DAY
+"""A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even write a time so far ahead."""
+_LONGEST_INTERVAL = 3600.0
+"""With fewer polls than that, a paid job's end is known too late."""
 
 _LOCAL_FILE = re.compile(r"(?:file|local)://(?:localhost)?(?=/)", re.IGNORECASE)
+
+
+class GivenInputs(dict[str, Any]):
+    """Inputs as the author gave them. The repr shows their names only: a value may be a signed URL."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(str, self))})"
+
+
+def seconds_of(name: str, given: object, *, or_zero: bool = False) -> float:
+    """Return an argument in seconds, before anything is paid.
+
+    :param name: The argument's name. One that ends with ``_interval`` may be an hour at most, any other 30 days.
+    :param given: A number, the text of one, or a ``timedelta``; more than 0.
+    :param or_zero: Whether 0 is good too, which means to look once. Default ``False``.
+    :raises ScenarioConfigurationError: if it is none of these, or out of bounds.
+    """
+    most = _LONGEST_INTERVAL if name.endswith("_interval") else _LONGEST_WAIT
+    try:
+        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
+        shown = repr(given)
+    except (ValueError, OverflowError):
+        seconds, shown = math.nan, f"that {type(given).__name__}"
+    if not 0 <= seconds <= most or (seconds == 0 and not or_zero):
+        least = "from 0 to" if or_zero else "above 0 and at most"
+        bound = "an hour" if most == _LONGEST_INTERVAL else "30 days"
+        raise ScenarioConfigurationError(
+            f"{name} must be a number of seconds {least} {most:,.0f} ({bound}), not {shown[:100]}."
+        )
+    return seconds
 
 
 def stringify_paths(value: Any) -> Any:

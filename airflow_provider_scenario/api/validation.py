@@ -10,8 +10,6 @@ prompt ``None``. A choice that the record itself lists stays one.
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import difflib
 import json
 import math
@@ -21,7 +19,14 @@ from typing import Any
 
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_empty_text, is_no_value, to_plain, whole_number
+from airflow_provider_scenario.api.values import (
+    CAME_OUT_EMPTY,
+    is_empty_text,
+    is_no_value,
+    parse_literal,
+    to_plain,
+    whole_number,
+)
 from airflow_provider_scenario.exceptions import redact
 
 _TRUE_TEXTS = ("true", "1", "yes")
@@ -228,19 +233,10 @@ def _coerced(one: ModelInput, value: Any) -> Any:
 
 def _list(value: Any) -> list[Any]:
     if isinstance(value, str) and value.startswith(("[", "(")):
-        value = _literal(value)
+        value = parse_literal(value)
     if isinstance(value, list | tuple):
         return list(value)
     raise _FaultError(f"takes a list, even of one: [{_shown(value)}] rather than {_shown(value)}.")
-
-
-def _literal(text: str) -> Any:
-    """Return the list that templating turned into text, as JSON or as Python wrote it."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(text)
-    with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return ast.literal_eval(text)
-    return text
 
 
 def _item(one: ModelInput, value: Any) -> Any:

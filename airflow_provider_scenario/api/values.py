@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import datetime
+import json
 import math
 import numbers
 import operator
@@ -13,8 +14,6 @@ from decimal import Decimal
 from typing import Any
 
 from jinja2 import Undefined
-
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError
 
 NO_VALUE_TEXTS = ("", "None", "null")
 """What templating makes of a value that is not there."""
@@ -29,19 +28,6 @@ _MOST_DIGITS = 400
 
 CAME_OUT_EMPTY = "as of an XCom that is not there, a key that is missing from conf, or a param that is null"
 """Where an empty value may come from, for messages."""
-
-_DAY = 86400.0
-_LONGEST_WAIT = 30 * _DAY
-"""A wait beyond it is a mistake, as milliseconds for seconds; Airflow can't even write a time so far ahead."""
-_LONGEST_INTERVAL = 3600.0
-"""With fewer polls than that, a paid job's end is known too late."""
-
-
-class GivenInputs(dict[str, Any]):
-    """Inputs as the author gave them. The repr shows their names only: a value may be a signed URL."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(str, self))})"
 
 
 def is_no_value(value: object) -> bool:
@@ -102,27 +88,12 @@ def _plain_number(value: Any) -> Any:
         return value
 
 
-def seconds_of(name: str, given: object, *, or_zero: bool = False) -> float:
-    """Return an argument in seconds, before anything is paid.
-
-    :param name: The argument's name. One that ends with ``_interval`` may be an hour at most, any other 30 days.
-    :param given: A number, the text of one, or a ``timedelta``; more than 0.
-    :param or_zero: Whether 0 is good too, which means to look once. Default ``False``.
-    :raises ScenarioConfigurationError: if it is none of these, or out of bounds.
-    """
-    most = _LONGEST_INTERVAL if name.endswith("_interval") else _LONGEST_WAIT
-    try:
-        seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
-        shown = repr(given)
-    except (ValueError, OverflowError):
-        seconds, shown = math.nan, f"that {type(given).__name__}"
-    if not 0 <= seconds <= most or (seconds == 0 and not or_zero):
-        least = "from 0 to" if or_zero else "above 0 and at most"
-        bound = "an hour" if most == _LONGEST_INTERVAL else "30 days"
-        raise ScenarioConfigurationError(
-            f"{name} must be a number of seconds {least} {most:,.0f} ({bound}), not {shown[:100]}."
-        )
-    return seconds
+def parse_literal(text: str) -> Any:
+    """Return the mapping or list that templating turned into text, as JSON or as Python wrote it; else the text."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return read(text)
+    return text
 
 
 def name_or_none(value: object) -> str | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig, is_loopback
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none, seconds_of
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
+from airflow_provider_scenario.arguments import seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioConnectionError,

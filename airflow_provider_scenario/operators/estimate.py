@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import GivenInputs
-from airflow_provider_scenario.arguments import parse_literal, stringify_paths
+from airflow_provider_scenario.api.values import parse_literal
+from airflow_provider_scenario.arguments import GivenInputs, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import show_page, showing_errors

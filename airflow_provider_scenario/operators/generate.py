@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import GivenInputs, name_or_none
-from airflow_provider_scenario.arguments import parse_literal, policy_of, seconds_of, stringify_paths
+from airflow_provider_scenario.api.values import name_or_none, parse_literal
+from airflow_provider_scenario.arguments import GivenInputs, seconds_of, stringify_paths
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
     ScenarioConcurrencyLimitError,
+    ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
     ScenarioRateLimitError,
@@ -30,7 +31,7 @@ from airflow_provider_scenario.retry_policy import task_errors, with_retry_polic
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_scenario.submission.decision import SubmittedJob
+    from airflow_provider_scenario.submission.decision import SubmissionPolicy, SubmittedJob
     from airflow_provider_scenario.submission.generation import Generation
     from airflow_provider_scenario.submission.record import Submitted
 
@@ -228,7 +229,7 @@ class ScenarioGenerateOperator(BaseOperator):
             request = GenerationRequest(
                 inputs=GivenInputs(stringify_paths(self.api_inputs())),
                 argument_name=self.argument_name,
-                policy=policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
+                policy=_policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
                 limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
             )
         except ScenarioError as error:
@@ -281,6 +282,33 @@ class ScenarioGenerateOperator(BaseOperator):
             method_name="execute_complete",
             timeout=_longest_deferral(arguments["deadline"]),
         )
+
+
+def _policy_of(on_lost_submission: str, on_changed_inputs: str, on_clear: str | None) -> SubmissionPolicy:
+    """Return how the author wants doubtful cases decided."""
+    from airflow_provider_scenario.submission.decision import (
+        OnChangedInputs,
+        OnClear,
+        OnLostSubmission,
+        SubmissionPolicy,
+    )
+
+    try:
+        policy = SubmissionPolicy(
+            OnLostSubmission(on_lost_submission),
+            OnChangedInputs(on_changed_inputs),
+            None if on_clear is None else OnClear(on_clear),
+        )
+    except ValueError as error:
+        raise ScenarioConfigurationError(
+            f"{error}: on_lost_submission and on_changed_inputs take 'resubmit' or 'fail', on_clear takes 'regenerate' "
+            "or 'reuse'."
+        ) from None
+    if policy.on_clear is OnClear.REUSE and conf.getboolean("state_store", "clear_on_success", fallback=False):
+        raise ScenarioConfigurationError(
+            "on_clear='reuse' needs what [state_store] clear_on_success=True makes Airflow forget."
+        )
+    return policy
 
 
 def _longest_deferral(deadline: float) -> datetime.timedelta:

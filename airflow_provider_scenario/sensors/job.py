@@ -19,7 +19,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_scenario.api.values import name_or_none, seconds_of
+from airflow_provider_scenario.api.values import name_or_none
+from airflow_provider_scenario.arguments import seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,

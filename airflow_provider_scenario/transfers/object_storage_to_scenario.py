@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import name_or_none, seconds_of
+from airflow_provider_scenario.api.values import name_or_none
+from airflow_provider_scenario.arguments import seconds_of
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_scenario.api.values import seconds_of
+from airflow_provider_scenario.arguments import seconds_of
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioFileError, ScenarioTransferError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioPageLink, show_page

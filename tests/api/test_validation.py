@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.model import Model, ModelInput, packaged_model
 from airflow_provider_scenario.api.validation import CheckedInputs, asset_ids, check_asset, check_inputs
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, GivenInputs
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY
+from airflow_provider_scenario.arguments import GivenInputs
 from tests.api.test_model import PACKAGED
 
 SIGNED = "https://cdn.cloud.scenario.com/assets/a.mp4?Policy=p&Signature=SeCrEt"
