@@ -1,8 +1,9 @@
-"""Sends a file to Scenario and waits until it is an asset."""
+"""Makes a Scenario asset of a file, once: sends it, in parts if it is large, and waits until it is imported."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import threading
@@ -10,15 +11,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.asset import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.asset import AssetStatus, Upload, UploadPart, UploadStatus
 from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
     ScenarioError,
     ScenarioFileError,
+    ScenarioNotFoundError,
     ScenarioServerError,
     ScenarioTimeoutError,
     ScenarioTransferError,
@@ -26,6 +28,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.files.source import SourceFile
 from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
+from airflow_provider_scenario.files.upload_cache import SentFile, UploadCache
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import ScenarioClient
@@ -43,20 +46,6 @@ PARALLEL = 4
 
 RETRY_CONFIG = RetryConfig(attempts=6, first_wait=0.5, longest_wait=30.0)
 """How long to keep at one part."""
-
-
-@dataclass(frozen=True)
-class SentFile:
-    """A file whose bytes are all at Scenario.
-
-    :param sha256: Its digest in hexadecimal.
-    :param asset_id: The asset, if it is one already.
-    :param upload_id: The upload that will be one.
-    """
-
-    sha256: str
-    asset_id: str | None = None
-    upload_id: str | None = None
 
 
 def part_size_of(size: int) -> int:
@@ -218,3 +207,100 @@ class Uploader:
         if status < 500 and status not in (408, 429):
             raise refusal  # the URL has ended: sending the part there again is in vain
         return refusal
+
+
+class AssetUploader:
+    """Makes assets of files.
+
+    :param client: Who speaks to Scenario.
+    :param cache: What the task remembers.
+    :param log: The task's logger.
+    :param import_timeout: Seconds to wait for an import. Default 600.
+    :param poll_interval: Seconds between two looks at it, more than 0. Default 2.
+    :raises ScenarioConfigurationError: if one of them is out of range.
+    """
+
+    def __init__(
+        self,
+        client: ScenarioClient,
+        cache: UploadCache,
+        log: Log,
+        *,
+        import_timeout: float = 600.0,
+        poll_interval: float = 2.0,
+    ) -> None:
+        if not poll_interval > 0 or not import_timeout >= 0:
+            raise ScenarioConfigurationError("poll_interval must be more than 0 seconds, and import_timeout 0 or more.")
+        self._client = client
+        self._cache = cache
+        self._log = log
+        self._import_timeout = import_timeout
+        self._poll_interval = poll_interval
+        self._uploader = Uploader(client, log)
+
+    def stop(self) -> None:
+        """End what is under way soon."""
+        self._uploader.stop()
+
+    def find_existing(self, path: str) -> str | None:
+        """Return the asset that an earlier try of this task made of the file at a path, without touching the file.
+
+        :param path: The path, as :meth:`upload` was given it.
+        :raises ScenarioError: if what was sent can't be imported.
+        """
+        known = self._cache.recall_path(path)
+        if known is None or not self._is_there(known[0]):
+            return None
+        sent, size = known
+        if sent.asset_id is None:
+            sent = self._imported(sent, size, path, path.rpartition("/")[2])
+        self._log.info("%s was sent by an earlier try: it is Scenario asset %s", path, sent.asset_id)
+        return str(sent.asset_id)
+
+    def upload(self, source: SourceFile, name: str | None = None, path: str | None = None) -> str:
+        """Return the id of the asset that holds the file's bytes.
+
+        :param source: The file.
+        :param name: What Scenario shall call it. Default: the file's name.
+        :param path: What to :meth:`find_existing` it by. Default: the file's path.
+        :raises ScenarioError: what stops it; nothing is ever charged.
+        """
+        name, path = name or source.name, path or str(source.path)
+        sent = self._sent_before(source) or self._uploader.send(source, name)
+        self._cache.remember(sent, source.size, path)
+        sent = self._imported(sent, source.size, path, name)
+        self._log.info("%s is Scenario asset %s", source.path, sent.asset_id)
+        return str(sent.asset_id)
+
+    def _imported(self, sent: SentFile, size: int, path: str, name: str) -> SentFile:
+        if sent.asset_id is not None:
+            return sent
+        try:
+            asset_id = self._uploader.wait(
+                str(sent.upload_id), name, timeout=self._import_timeout, poll_interval=self._poll_interval
+            )
+        except ScenarioFileError:
+            self._cache.forget(sent.sha256)
+            raise
+        sent = dataclasses.replace(sent, asset_id=asset_id)
+        self._cache.remember(sent, size, path)
+        return sent
+
+    def _sent_before(self, source: SourceFile) -> SentFile | None:
+        """Return what an earlier try sent, if it is still good at Scenario."""
+        if not self._cache.has_size(source.size):
+            return None
+        sent = self._cache.recall(source.sha256())
+        if sent is None or not self._is_there(sent):
+            return None
+        self._log.info("%s was sent by an earlier try: not again", source.path)
+        return sent
+
+    def _is_there(self, sent: SentFile) -> bool:
+        try:
+            if sent.asset_id is not None:
+                return self._client.send(calls.get_asset(sent.asset_id)).status is not AssetStatus.ERROR
+            self._client.send(calls.get_upload(str(sent.upload_id)))
+        except ScenarioNotFoundError:
+            return False
+        return True

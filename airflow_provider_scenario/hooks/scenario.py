@@ -225,7 +225,8 @@ class ScenarioHook(BaseHook):
         :raises ScenarioError: if the file can't be used or sent.
         """
         from airflow_provider_scenario.files.source import find_source
-        from airflow_provider_scenario.files.upload_cache import AssetUploader, UploadCache
+        from airflow_provider_scenario.files.upload import AssetUploader
+        from airflow_provider_scenario.files.upload_cache import UploadCache
 
         found = find_source(source)
         with self.get_conn() as client:
