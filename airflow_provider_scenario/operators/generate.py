@@ -20,7 +20,6 @@ from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
     ScenarioInputError,
-    ScenarioRateLimitError,
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_scenario.submission.decision import SubmissionPolicy, SubmittedJob
-    from airflow_provider_scenario.submission.generation import Generation
+    from airflow_provider_scenario.submission.generation import Generation, NoCapacity
     from airflow_provider_scenario.submission.record import Submitted
 
 _TIMEOUT_MARGIN = 60.0
@@ -187,9 +186,10 @@ class ScenarioGenerateOperator(BaseOperator):
         except TaskDeferralTimeout:
             run = self._run(context)
             job_id = run.pending_job_id()
-            if job_id is None:
-                raise  # The task was waiting for capacity, not for a job.
-        with task_errors():
+            # Who waits for capacity may have a job of an earlier try, which has failed.
+            if next_method == "execute_when_free" or job_id is None:
+                raise
+        with task_errors(), showing_errors(context):
             return run.finish(run.final_check(job_id))
 
     def on_kill(self) -> None:
@@ -239,12 +239,12 @@ class ScenarioGenerateOperator(BaseOperator):
             if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
                 run.show_waiting(since, since + self.capacity_timeout)
                 is_shown = True
-            self._wait_for_capacity(submitted.refusal, since, has_settled=run.has_settled)
+            self._wait_for_capacity(submitted, since)
         return submitted
 
-    def _wait_for_capacity(self, busy: ScenarioRateLimitError, since: float, *, has_settled: bool) -> None:
+    def _wait_for_capacity(self, refused: NoCapacity, since: float) -> None:
         """Wait until the plan may run another job: that is no error, and uses no try."""
-        deadline = since + self.capacity_timeout
+        deadline, busy = since + self.capacity_timeout, refused.refusal
         if time.time() >= deadline:
             # No rate limit, which Airflow 3.4 would try again without using a retry: this wait has an end.
             raise ScenarioTimeoutError(
@@ -264,7 +264,7 @@ class ScenarioGenerateOperator(BaseOperator):
                     deadline=deadline,
                     limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
                     retry_after=busy.retry_after,
-                    has_settled=has_settled,
+                    has_settled=refused.has_settled,
                 ),
                 method_name="execute_when_free",
                 timeout=_longest_deferral(deadline),

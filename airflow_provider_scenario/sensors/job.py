@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
+    from airflow_provider_scenario.api.config import ClientConfig
     from airflow_provider_scenario.api.model import UsualTimes
     from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
@@ -217,7 +218,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
                 result = read_job(state, client)
             if result is None and not self.reschedule:
-                self._learn_usual(state)
+                self._learn_usual(state, client.config)
         except ScenarioError as error:
             now = time.time()
             result = state.on_error(error, now)
@@ -226,7 +227,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         report_progress(state, context["ti"], self.log)
         return result
 
-    def _learn_usual(self, state: WaitState) -> None:
+    def _learn_usual(self, state: WaitState, config: ClientConfig) -> None:
         """Ask once how long such jobs usually take, which a job does not tell; the wait does without."""
         from airflow_provider_scenario.api import calls
         from airflow_provider_scenario.api.client import ScenarioClient
@@ -236,7 +237,6 @@ class ScenarioJobSensor(BaseSensorOperator):
         if model_id is None or self._has_asked_usual:
             return
         self._has_asked_usual = True
-        config = ScenarioHook(self.scenario_conn_id, self.project_id).get_client_config()
         config = dataclasses.replace(config, timeout=min(config.timeout, _USUAL_TIMEOUT))
         with contextlib.suppress(ScenarioError), ScenarioClient(config, RetryConfig(attempts=1)) as client:
             self._usual = client.send(calls.get_model(model_id)).usual

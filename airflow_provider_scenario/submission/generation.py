@@ -71,9 +71,11 @@ class NoCapacity:
     """Nothing was bought: the plan runs no more jobs now.
 
     :param refusal: Scenario's refusal.
+    :param has_settled: Whether this try has looked long enough for jobs of earlier tries.
     """
 
     refusal: ScenarioRateLimitError
+    has_settled: bool
 
 
 class Generation:
@@ -157,11 +159,6 @@ class Generation:
             job_id=stored.job_id,
         )
 
-    @property
-    def has_settled(self) -> bool:
-        """Whether this try has looked long enough for jobs of earlier tries."""
-        return self._submitter is not None and self._submitter.has_settled
-
     def submit(self, request: GenerationRequest, *, has_settled: bool = False) -> SubmittedJob | NoCapacity:
         """Return the job of this task: the one that was bought already, or a new one.
 
@@ -193,7 +190,11 @@ class Generation:
             self._show_earlier(found)
             bought = self._buy(self._submitter, found, wanted, request, client)
             if isinstance(bought, NoCapacity):
-                return bought
+                # A gateway may have sent the POST twice. Without a store the process after the wait can't know of it.
+                again = bought if self._store.is_durable else self._submitter.rejoin_or_order(wanted)
+                if not isinstance(again, SubmittedJob):
+                    return bought
+                bought = again
             submitted = bought
         if submitted.is_new and (limit := request.limit()) is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
@@ -232,7 +233,7 @@ class Generation:
         except ScenarioRateLimitError as busy:
             if not busy.is_refusal:
                 raise  # A gateway on the way says so: that is no word about the plan's capacity.
-            return NoCapacity(busy)
+            return NoCapacity(busy, submitter.has_settled)
 
     def _with_assets(
         self, client: ScenarioClient, model: Model, checked: Request, label: Callable[[str], str]
@@ -361,6 +362,9 @@ class Generation:
     def pending_job_id(self) -> str | None:
         """Return the job that the task waits for; ``None`` if it waits for capacity."""
         ti, stored = self._context["ti"], self._store.load()
+        shown = ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
+        if isinstance(shown, Mapping) and PurchaseSummary.from_json(shown).waits:
+            return None  # The record may be of a job of an earlier try, which has failed.
         if stored is None and not self._store.is_durable:
             job_id = ti.xcom_pull(key="job_id", map_indexes=ti.map_index)  # An XCom outlives a deferral.
             return job_id if isinstance(job_id, str) else None

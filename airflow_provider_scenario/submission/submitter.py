@@ -482,7 +482,9 @@ class Submitter:
             not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
         if not self._may_buy():
             self._save_over(intent, not_sent)
-            raise ScenarioTransientError("The task was ended before it bought anything further. Nothing was paid.")
+            raise ScenarioTransientError(
+                "The task was ended before it bought anything further. Nothing was paid.", sent=False
+            )
         seed = {"seed": intent.seed} if intent.seed_is_ours else {}
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))

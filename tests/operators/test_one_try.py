@@ -17,9 +17,11 @@ from airflow_provider_scenario.submission import job_reader
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral
+from tests.this_airflow import airflow_exception
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
+    from tests.quick_scenario import Log
 
 MODEL = "model_wan-2-1-1-3b"
 GATEWAY = "<html>slow down</html>"
@@ -62,7 +64,7 @@ def test_a_rate_limit_of_another_call_is_no_word_about_capacity(scenario: Sandbo
 
 
 def test_who_is_killed_amid_the_search_buys_nothing_more(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 1.5)
     scenario.add_fault({"type": "drop_before"}, method="POST", path="/generate/", times=1)
@@ -74,10 +76,47 @@ def test_who_is_killed_amid_the_search_buys_nothing_more(
         operator.on_kill()
 
     threading.Thread(target=kill_after_the_first_post).start()
-    with pytest.raises(exceptions.ScenarioTransientError, match="ended before it bought anything"):
+    with pytest.raises(exceptions.ScenarioTransientError, match=r"^The task was ended before it bought anything"):
         operator.execute(TaskRun().context)
     assert paid_jobs(scenario) == 0
+    assert log.text.count("looking for it") == 1
     assert sum(number for visit, number in scenario.requests()["counts"].items() if "/generate/" in visit) == 1
+
+
+@EITHER
+@pytest.mark.parametrize("seed", [{}, {"seed": 5}])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
+    scenario: SandboxServer, has_store: bool, seed: dict[str, int], deferrable: bool
+) -> None:
+    """The first took the last slot, for want of which Scenario refuses the second."""
+    scenario.configure(job_seconds=60 if deferrable else 0)
+    scenario.add_fault({**FULL, "type": "status_after"}, method="POST", path="/generate/", times=1)
+    run, operator = TaskRun(has_store=has_store), generating(inputs={"prompt": "A boat", **seed}, deferrable=deferrable)
+    if deferrable:
+        trigger = deferral(operator, run.context).trigger
+        if isinstance(trigger, ScenarioCapacityTrigger):
+            event = {"since": trigger.since, "timed_out": False, "has_settled": trigger.has_settled}
+            with pytest.raises(TaskDeferred) as caught:
+                operator.execute_when_free(run.context, event)
+            trigger = caught.value.trigger
+        assert isinstance(trigger, ScenarioJobTrigger)
+        assert trigger.job_id == run.job_id
+    else:
+        assert operator.execute(run.context)["job_id"] == run.job_id
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_silent_triggerer_in_a_wait_for_capacity_is_no_failure_of_an_earlier_job(scenario: SandboxServer) -> None:
+    run = TaskRun(has_store=True)
+    with pytest.raises(exceptions.ScenarioJobFailedError):
+        generating(inputs={"prompt": "[fail]"}).execute(run.context)
+    scenario.add_fault(FULL, method="POST", path="/generate/", query="dryRun", times=1)
+    again = generating(inputs={"prompt": "[fail]"}, deferrable=True, max_cost=100)
+    assert isinstance(deferral(again, run.retry()).trigger, ScenarioCapacityTrigger)
+    with pytest.raises(airflow_exception("TaskDeferralTimeout")):
+        again.resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
+    assert paid_jobs(scenario) == 1
 
 
 def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
