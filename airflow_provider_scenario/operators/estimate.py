@@ -89,7 +89,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         limit, sets = self._limit(), self._sets()
         self._refuse_after_an_alarm(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            model = read_model(client, self.model_id, self.log, is_bought=False)
+            model = read_model(client, self.model_id, self.log)
             try:
                 found = estimate(client, model, checked_sets(model, sets), self.log)
             except ScenarioDryRunError as alarm:

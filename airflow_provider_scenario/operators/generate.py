@@ -24,7 +24,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, showing_errors
-from airflow_provider_scenario.polling import POLL_INTERVAL
+from airflow_provider_scenario.polling import DEFERRAL_MARGIN, POLL_INTERVAL
 from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.submission.generation import Generation, NoCapacity
     from airflow_provider_scenario.submission.record import Submitted
 
-_TIMEOUT_MARGIN = 60.0
 _CAPACITY_PAUSE = 15.0
+"""Seconds that a worker waits before it asks for capacity again, where Scenario names no time."""
 
 
 class ScenarioGenerateOperator(BaseOperator):
@@ -154,7 +154,7 @@ class ScenarioGenerateOperator(BaseOperator):
             run = self._run(context)
             submitted = self._submit(run)
             if not self.wait_for_completion and not submitted.job.has_ended_badly:
-                return run.result_of(submitted.job, is_complete=True)
+                return run.finish_without_waiting(submitted.job)
             result = run.result_so_far(submitted)
             if result is None and self.deferrable:
                 self._defer_until_done(run, submitted.record, since=time.time())
@@ -313,4 +313,4 @@ def _policy_of(on_lost_submission: str, on_changed_inputs: str, on_clear: str | 
 
 def _longest_deferral(deadline: float) -> datetime.timedelta:
     """Return when Airflow is to end a wait whose trigger keeps silent: some time after its deadline."""
-    return datetime.timedelta(seconds=max(0.0, deadline - time.time()) + _TIMEOUT_MARGIN)
+    return datetime.timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN)

@@ -2,3 +2,6 @@
 
 POLL_INTERVAL = 10.0
 """Seconds between two looks at a job, where the DAG's author names no other interval."""
+
+DEFERRAL_MARGIN = 60.0
+"""Seconds after a wait's own deadline at which Airflow ends a deferral whose trigger keeps silent."""

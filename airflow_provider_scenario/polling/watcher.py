@@ -63,11 +63,16 @@ MAX_PAGES = 60
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _LIST_REACH = 86_400.0
 """Seconds by which the list must reach back beyond a job's last known moment before it counts as not listed."""
 
 _MOST_SEARCHES = 3
 """How often the list is asked to reach back so far for one refused job."""
+
+_MOST_TRIALS = 3
+"""How many jobs are read by themselves to learn whether the list alone is refused."""
 
 _BATCH = 50
 """How many to wake before others on the event loop get their turn."""
@@ -89,7 +94,6 @@ class JobWatcher:
     :param open_client: Opens the client to ask with, as an async context manager. It is opened anew after each
         trouble: by then there may be newer credentials. The client should not repeat calls by itself.
     :param clock: Returns seconds of the epoch.
-    :param log: Where to say what goes wrong.
     """
 
     def __init__(
@@ -97,11 +101,9 @@ class JobWatcher:
         open_client: OpenClient,
         *,
         clock: Callable[[], float] = time.time,
-        log: logging.Logger | None = None,
     ) -> None:
         self._open_client = open_client
         self._clock = clock
-        self._log = log or logging.getLogger(__name__)
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._keepers: list[float] = []
         self._list_waiters: list[asyncio.Future[None]] = []
@@ -308,7 +310,7 @@ class JobWatcher:
             one.is_new = False
         self._new_subscriptions = []
         if not window.is_complete:
-            self._log.warning("Scenario's job list has more than %d pages of changes.", window.pages)
+            _log.warning("Scenario's job list has more than %d pages of changes.", window.pages)
             for one in self._all_subscriptions():
                 if one.delivered_at < window.started:
                     one.mark_uncertain()
@@ -355,7 +357,7 @@ class JobWatcher:
         """Whether a job can be read although the list was refused for so long that all waits are about to end."""
         if not isinstance(error, ScenarioAuthenticationError) or not self._errors.is_lasting(self._clock()):
             return False
-        for one in sorted(self._all_subscriptions(), key=_last_delivered)[:_MOST_SEARCHES]:
+        for one in sorted(self._all_subscriptions(), key=_last_delivered)[:_MOST_TRIALS]:
             reading = await self._read_job(client, one)
             await asyncio.sleep(1.0 / READS_A_SECOND)
             if isinstance(reading, Job):
@@ -413,7 +415,7 @@ class JobWatcher:
     def _list_was_read(self) -> None:
         self._list_is_read, self._list_refusal = True, None
         if self._errors.end():
-            self._log.info("Scenario's job list can be read again.")
+            _log.info("Scenario's job list can be read again.")
         for one in self._list_waiters:
             if not one.done():
                 one.set_result(None)
@@ -423,7 +425,7 @@ class JobWatcher:
         """Say once that single reads take the list's place."""
         self._fail_list_waiters(error)
         if self._errors.begin(error, self._clock(), is_refusal=False):
-            self._log.warning(
+            _log.warning(
                 "Scenario's job list can't be read: %s Reading %d jobs one by one instead, at most %g a second.",
                 error,
                 len(self._subscriptions),
@@ -444,7 +446,7 @@ class JobWatcher:
         is_refusal = not has_client or not isinstance(error, ScenarioTransientError)
         is_new = self._errors.begin(error, self._clock(), is_refusal=is_refusal)
         if is_new:
-            self._log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._subscriptions), error)
+            _log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._subscriptions), error)
         lasts = is_refusal and self._errors.is_lasting(self._clock())
         if not lasts and (is_refusal or not is_new):
             return

@@ -32,7 +32,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
-from airflow_provider_scenario.polling import POLL_INTERVAL
+from airflow_provider_scenario.polling import DEFERRAL_MARGIN, POLL_INTERVAL
 from airflow_provider_scenario.retry_policy import clear_locals
 
 # What only a task needs is imported in its functions: Airflow parses a DAG file every half minute.
@@ -44,9 +44,11 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.api.model import UsualTimes
     from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
-_TIMEOUT_MARGIN = 60.0
 _DOUBT_PAUSE = 10.0
+"""Seconds between two looks at most while one process of a sensor looks until a doubt is settled."""
+
 _USUAL_TIMEOUT = 10.0
+"""Seconds to wait for what a model's jobs usually take: it is only shown."""
 
 
 class ScenarioJobSensor(BaseSensorOperator):
@@ -198,7 +200,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             trigger_cls="airflow_provider_scenario.triggers.job.ScenarioSensorTrigger",
             trigger_kwargs={**given, "timeout": self.timeout, "poll_interval": self.poke_interval},
             next_method="execute_complete",
-            timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),
+            timeout=datetime.timedelta(seconds=self.timeout + DEFERRAL_MARGIN),
         )
 
     def _check_job_id(self) -> None:
@@ -264,7 +266,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 usual=dataclasses.asdict(self._usual) if self._usual else None,
             ),
             method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=self.timeout + _TIMEOUT_MARGIN),
+            timeout=datetime.timedelta(seconds=self.timeout + DEFERRAL_MARGIN),
         )
 
     @contextlib.contextmanager

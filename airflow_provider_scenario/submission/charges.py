@@ -31,9 +31,9 @@ class ChargeStatus(enum.StrEnum):
     """Scenario does not show the job, or not what it cost."""
 
 
-def charge_status_of(job: Job | None) -> ChargeStatus:
-    """Return what became of the money of a job; ``None`` stands for one that Scenario does not show."""
-    if job is None or job.cost is None:
+def charge_status_of(job: Job) -> ChargeStatus:
+    """Return what became of the money of a job."""
+    if job.cost is None:
         return ChargeStatus.UNKNOWN
     match job.status:
         case JobStatus.FAILURE if not job.refund_disabled:

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted, changed_inputs
+from airflow_provider_scenario.submission.record import (
+    Intent,
+    NotAccepted,
+    Record,
+    Submitted,
+    Wanted,
+    changed_inputs,
+    facts_of,
+)
 from airflow_provider_scenario.submission.recovery import SearchResult
 
 _SETTLE_IN_THE_STORE = (
@@ -73,11 +81,6 @@ class Submit:
 
 
 @dataclass(frozen=True)
-class Search:
-    """Look for a submission that may or may not have been accepted."""
-
-
-@dataclass(frozen=True)
 class Rejoin:
     """Go on with a job that was bought.
 
@@ -97,7 +100,7 @@ class Refuse:
     reason: str
 
 
-Decision = Submit | Search | Rejoin | Refuse
+Decision = Submit | Rejoin | Refuse
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def decide(
 
     :param record: What is remembered; ``None`` if nothing was bought yet.
     :param wanted: What the author asks for now.
-    :param seen: The record's job as it was read; or, after a :class:`Search`, what was found; else ``None``.
+    :param seen: For a :class:`Submitted` its job as it was read, for an :class:`Intent` the end of the search for it,
+        else ``None``.
     :param max_tries: Airflow's count now. If it differs from the record's, a person cleared the task.
     :param policy: The author's wishes.
     :param same_try: Whether the record's submission was made by this very try. Then a job of it that has failed is this
@@ -164,14 +168,14 @@ def decide(
         case Submitted(), Job():
             return _after_read(record, wanted, seen, max_tries=max_tries, policy=policy, same_try=same_try)
         case _:
-            return Search()
+            raise TypeError("a job that was bought must be read before, and a lost submission searched for")
 
 
 def _after_search(
     record: Intent, wanted: Wanted, found: SearchResult, *, max_tries: int, policy: SubmissionPolicy, same_try: bool
 ) -> Decision:
     if not found.is_conclusive:
-        return Search()
+        raise TypeError("a search that goes on is no reason to buy")
     if found.jobs:
         job = found.jobs[0]
         submitted = submitted_from(record, job)
@@ -185,11 +189,13 @@ def _after_search(
 
 
 def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
-    """Return why it is not known which job is the task's; ``None`` if it is known, or if the search goes on."""
-    if not found.is_conclusive or (found.jobs and found.is_proof):
+    """Return why it is not known which job is the task's; ``None`` if it is known."""
+    if found.jobs and found.is_proof:
         return None
+    # One that looks the same is taken for ours. But not one that failed while a row can't be read, which may be ours:
+    # the task would buy another.
     if len(found.jobs) == 1 and not found.candidates and not (found.jobs[0].has_ended_badly and found.unreadable):
-        return None  # If it were another's, this task would buy over the one in doubt, or another task would.
+        return None
     unsure = [job.id for job in (*found.jobs, *found.candidates)]
     if unsure:
         one = "1 job at Scenario may be it" if len(unsure) == 1 else f"{len(unsure)} jobs at Scenario may be it"
@@ -257,13 +263,4 @@ def later_of(order: Order, again: SubmittedJob | Order) -> SubmittedJob | Order:
 
 def submitted_from(record: Intent, job: Job) -> Submitted:
     """Return the record of an intent whose job was found."""
-    return Submitted(
-        generation=record.generation,
-        digests=record.digests,
-        seed=record.seed,
-        seed_is_ours=record.seed_is_ours,
-        max_tries=record.max_tries,
-        earlier_jobs=record.earlier_jobs,
-        job_id=job.id,
-        submitted_at=record.intended_at,
-    )
+    return Submitted(**facts_of(record), job_id=job.id, submitted_at=record.intended_at)

@@ -30,9 +30,8 @@ from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchase
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
 from airflow_provider_scenario.submission.prepare import (
     Clip,
-    Request,
     check_assets,
-    checked_request,
+    checked_inputs,
     log_lengths,
     read_model,
 )
@@ -118,7 +117,6 @@ class Generation:
         self._submitter: Submitter | None = None
         self._files: InputFiles | None = None
         self._job_id: str | None = None
-        self._max_cost: str | None = None
         self._usual: UsualTimes | None = None
         self._is_stopped = False
 
@@ -181,25 +179,32 @@ class Generation:
                 has_settled=has_settled,
                 log=self._log,
             )
-        submitted: SubmittedJob | None = None
-        while submitted is None:
-            found = self._submitter.rejoin_or_order(wanted)
-            if isinstance(found, SubmittedJob):
-                submitted = found
-                break
-            self._show_earlier(found)
-            bought = self._buy(self._submitter, found, wanted, request, client)
-            if isinstance(bought, NoCapacity):
-                # A gateway may have sent the POST twice. Without a store the process after the wait can't know of it.
-                again = bought if self._store.is_durable else self._submitter.rejoin_or_order(wanted)
-                if not isinstance(again, SubmittedJob):
-                    return bought
-                bought = again
-            submitted = bought
-        if submitted.is_new and (limit := request.limit()) is not None:
+        submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
+        if isinstance(submitted, NoCapacity):
+            return submitted
+        limit = request.limit() if submitted.is_new else None
+        if limit is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
-        self._announce(submitted.record)
+        # Before the wait: the job must be known most if the wait goes wrong.
+        self._show(submitted.record, max_cost=None if limit is None else format_units(limit))
+        self._log.info("Job %s: %s", submitted.job.id, job_page(submitted.job.id))
         return submitted
+
+    def _rejoin_or_buy(
+        self, submitter: Submitter, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
+    ) -> SubmittedJob | NoCapacity:
+        while True:
+            found = submitter.rejoin_or_order(wanted)
+            if isinstance(found, SubmittedJob):
+                return found
+            self._show_earlier(found)
+            bought = self._buy(submitter, found, wanted, request, client)
+            if isinstance(bought, NoCapacity) and not self._store.is_durable:
+                # A gateway may have sent the POST twice. Without a store the process after the wait can't know of it.
+                again = submitter.rejoin_or_order(wanted)
+                return again if isinstance(again, SubmittedJob) else bought
+            if bought is not None:
+                return bought
 
     def _account_of(self, client: ScenarioClient) -> str:
         project = client.config.project_id or "of its key"
@@ -212,19 +217,18 @@ class Generation:
     ) -> SubmittedJob | NoCapacity | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
         limit = request.limit()
-        self._max_cost = None if limit is None else format_units(limit)
-        model = read_model(client, self._model_id, self._log, is_bought=False)
+        model = read_model(client, self._model_id, self._log)
         self._usual = model.usual
-        checked = checked_request(model, wanted.inputs, label=request.argument_name)
+        checked = checked_inputs(model, wanted.inputs, label=request.argument_name)
         inputs = self._with_assets(client, model, checked, request.argument_name)
         # A dry run that makes a job must be found by its seed too.
-        seed = submitter.seed_of(order, inputs, checked.largest_seed)
+        seed = submitter.seed_of(order, inputs, model.largest_seed)
         priced = inputs if seed is None else {**inputs, "seed": seed}
         try:
             if limit is not None:
                 check_price(client, model, priced, limit, label=request.argument_name, log=self._log)
             self._check_not_stopped()
-            return submitter.buy(order, wanted, model.id, inputs, largest_seed=checked.largest_seed)
+            return submitter.buy(order, wanted, model.id, inputs, largest_seed=model.largest_seed)
         except ScenarioDryRunError as made:
             # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
             self._log.warning("%s It is kept as this task's job.", made)
@@ -236,10 +240,10 @@ class Generation:
             return NoCapacity(busy, submitter.has_settled)
 
     def _with_assets(
-        self, client: ScenarioClient, model: Model, checked: Request, label: Callable[[str], str]
+        self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any], label: Callable[[str], str]
     ) -> Mapping[str, Any]:
         """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits."""
-        inputs, clips = checked.inputs, dict[str, Clip]()
+        clips = dict[str, Clip]()
         if file_paths(model, inputs):
             from airflow_provider_scenario.submission.input_files import InputFiles
 
@@ -279,21 +283,16 @@ class Generation:
             ) from None
         return self._client
 
-    def _announce(self, record: Submitted) -> None:
-        """Make the job known before the wait: it is needed most if the wait goes wrong."""
-        self._show(record)
-        self._log.info("Job %s: %s", record.job_id, job_page(record.job_id))
-
     def _push_page_link(self) -> None:
         """Show the page from now on, before the task defers or ends."""
         self._context["ti"].xcom_push(key=ScenarioPageLink().xcom_key, value=page_path(self._context["ti"]))
 
-    def _show(self, record: Record) -> None:
+    def _show(self, record: Record, max_cost: str | None = None) -> None:
         """Show the job, and all that were bought up to now, as XComs."""
         if isinstance(record, Submitted):
             self._job_id = record.job_id
             self._context["ti"].xcom_push(key="job_id", value=record.job_id)
-        self._store.show(record, self._scenario_conn_id, self._project_id, max_cost=self._max_cost)
+        self._store.show(record, self._scenario_conn_id, self._project_id, max_cost=max_cost)
 
     # Poll
 
@@ -354,10 +353,9 @@ class Generation:
         if not result.take_over:
             return result
         self._log.warning("%s", result.error)
-        self._open_client(result.job_id)
         stored = self._store.load()
         deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._timeout
-        return self._poll(WaitState(result.job_id, deadline, self._usual))
+        return self._poll(WaitState(result.job_id, deadline))
 
     def pending_job_id(self) -> str | None:
         """Return the job that the task waits for; ``None`` if it waits for capacity."""
@@ -394,9 +392,8 @@ class Generation:
         }
 
     def _poll(self, state: WaitState) -> WaitResult:
-        if self._client is None:
-            raise TypeError("the client is opened before the wait")
-        return poll_until_done(state, self._client, self._poll_interval, self._report)
+        client = self._client or self._open_client(state.job_id)
+        return poll_until_done(state, client, self._poll_interval, self._report)
 
     def _report(self, state: WaitState) -> None:
         report_progress(state, self._context["ti"], self._log)
@@ -437,16 +434,18 @@ class Generation:
         shown = None if self._store.is_durable else ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
         return PurchaseSummary.from_json(shown).charged.get(job_id) if isinstance(shown, Mapping) else None
 
-    def result_of(self, job: Job, *, is_complete: bool) -> dict[str, Any]:
-        """Return a task's result, and remember that it was returned.
+    def finish_without_waiting(self, job: Job) -> dict[str, Any]:
+        """Return what a task that does not wait returns: the job itself is its result, whatever it has made yet.
 
         :param job: The job.
-        :param is_complete: Whether the job has its outputs: else a clear must not take it for returned.
         """
-        return self._result(self._store.load(), job, is_complete=is_complete)
+        return self._result(self._store.load(), job, is_complete=True)
 
     def _result(self, stored: Record | None, job: Job, *, is_complete: bool) -> dict[str, Any]:
-        """Keep in the record that the result was returned. It was read just now: others may have bought meanwhile."""
+        """Return the result, and note in the record that it was returned, unless it has no outputs yet.
+
+        ``stored`` must be read just before: another try may have bought meanwhile.
+        """
         if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
             self._store.save(dataclasses.replace(stored, returned=True))
         price = "a price that Scenario does not name" if job.cost is None else describe_units(job.cost)

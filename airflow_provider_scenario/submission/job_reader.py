@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -14,12 +13,12 @@ from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissi
 from airflow_provider_scenario.polling.result import unreadable_error
 from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted
 from airflow_provider_scenario.submission.recovery import (
-    CLOCK_TOLERANCE,
     SETTLE_SECONDS,
     SearchResult,
     far_before,
     find_submission,
     list_from,
+    list_since,
 )
 
 T = TypeVar("T")
@@ -80,11 +79,7 @@ class JobReader:
         :raises ScenarioTransientError: if the list can't be read for a minute.
         :raises ScenarioSubmissionError: if it does not end.
         """
-
-        def give_up(error: ScenarioError, _: float) -> tuple[list[Job], int]:
-            raise self._list_error(error) from None
-
-        return self._patiently(lambda: self._all(updated_after), "Scenario's job list could not be read", give_up)
+        return self._read_list(lambda: self._all(updated_after))
 
     def far(self, start: datetime.datetime | None, is_ours: Callable[[Job], bool]) -> list[Job]:
         """Return the jobs that are surely this task's, of a list that reaches back a day further.
@@ -99,10 +94,7 @@ class JobReader:
             pages = read_pages(self._client, far_before(start))
             return [job for page in pages for job in page.jobs if is_ours(job)]
 
-        def give_up(error: ScenarioError, _: float) -> list[Job]:
-            raise self._list_error(error) from None
-
-        return [] if start is None else self._patiently(read, "Scenario's job list could not be read", give_up)
+        return [] if start is None else self._read_list(read)
 
     def baseline(self) -> Baseline:
         """Return what the newest page of the job list shows, where no seed of ours will prove whose a job is.
@@ -123,12 +115,11 @@ class JobReader:
 
         :param rows: The rows. One whose address can't be read for a minute stays as it is.
         """
-        jobs = dict[str, Job]()
-        for row in rows[:_MAX_SINGLE_READS]:
-            what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
-            read = functools.partial(self._client.send, calls.get_job(row.id))
-            jobs[row.id] = self._patiently(read, what, functools.partial(_as_it_is, row))
-        return jobs
+        return {row.id: self._whole(row) for row in rows[:_MAX_SINGLE_READS]}
+
+    def _whole(self, row: Job) -> Job:
+        what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
+        return self._patiently(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
     def looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
@@ -186,18 +177,20 @@ class JobReader:
             )
         return list(jobs.values()), unreadable
 
-    def _list_error(self, error: ScenarioError) -> ScenarioTransientError:
-        return ScenarioTransientError(
-            f"Scenario's job list can't be read, so it is not known whether this task has a job.\n{error} "
-            "Nothing further was bought: a retry looks again.",
-            retry_after=error.retry_after,
-        )
+    def _read_list(self, read: Callable[[], T]) -> T:
+        def give_up(error: ScenarioError, _: float) -> T:
+            raise ScenarioTransientError(
+                f"Scenario's job list can't be read, so it is not known whether this task has a job.\n{error} "
+                "Nothing further was bought: a retry looks again.",
+                retry_after=error.retry_after,
+            ) from None
+
+        return self._patiently(read, "Scenario's job list could not be read", give_up)
 
     def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
         """Return a job that its own address refuses as the job list shows it."""
-        start = datetime.datetime.fromtimestamp(max(0.0, record.submitted_at - CLOCK_TOLERANCE), datetime.UTC)
         try:
-            job = find_in_list(self._client, record.job_id, start)
+            job = find_in_list(self._client, record.job_id, list_since(record.submitted_at))
         except ScenarioError:
             job = None
         if job is None:
@@ -222,7 +215,3 @@ class JobReader:
                 self._log.warning("%s; trying again in %.0f s. %s", what, wait, error)
             self._sleep(wait)
             pause = min(_LONGEST_PAUSE, pause * _SLOWER)
-
-
-def _as_it_is(row: Job, _error: ScenarioError, _seconds: float) -> Job:
-    return row

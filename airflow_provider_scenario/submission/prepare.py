@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api import calls
@@ -35,25 +35,12 @@ _LITTLE_SECONDS, _LITTLE_SHARE = 0.3, 0.05
 """What nobody misses of a clip: the larger of these seconds and this share of it."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What can be sent.
-
-    :param inputs: The checked inputs by the API's names. Not shown in the repr.
-    :param largest_seed: The largest seed the model takes; 0 if it takes none.
-    """
-
-    inputs: Mapping[str, Any] = field(repr=False)
-    largest_seed: int = 0
-
-
-def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> Model:
+def read_model(client: Client, model_id: str, log: Any) -> Model:
     """Return a model's live record, or the packaged one if that can't be had.
 
     :param client: Carries the calls.
     :param model_id: The model.
     :param log: Where to say what is odd but no fault.
-    :param is_bought: Whether a job of it was bought already: then not even a model that is gone stands in the way.
     :raises ScenarioInputError: if ``model_id`` came out empty.
     :raises ScenarioError: if there is no such model, or it is not known.
     """
@@ -65,7 +52,7 @@ def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> M
         model = client.send(calls.get_model(model_id))
     except ScenarioError as error:
         packaged = packaged_model(model_id)
-        if packaged is None or not (is_bought or isinstance(error, ScenarioTransientError)):
+        if packaged is None or not isinstance(error, ScenarioTransientError):
             raise
         log.warning("%s Checking inputs against the packaged record of %s.", error, model_id)
         return packaged
@@ -74,8 +61,8 @@ def read_model(client: Client, model_id: str, log: Any, *, is_bought: bool) -> M
     return model
 
 
-def checked_request(model: Model, given: Mapping[str, Any], *, label: Callable[[str], str]) -> Request:
-    """Return what to buy, checked against the model's record.
+def checked_inputs(model: Model, given: Mapping[str, Any], *, label: Callable[[str], str]) -> Mapping[str, Any]:
+    """Return the inputs as they can be sent, checked against the model's record.
 
     :param model: The record.
     :param given: The author's inputs, by the API's names.
@@ -84,7 +71,7 @@ def checked_request(model: Model, given: Mapping[str, Any], *, label: Callable[[
     """
     checked = check_inputs(model, given)
     refuse(model, checked.faults, label)
-    return Request(checked.values, model.largest_seed)
+    return checked.values
 
 
 def check_assets(
@@ -93,7 +80,7 @@ def check_assets(
     values: Mapping[str, Any],
     *,
     label: Callable[[str], str],
-    log: Any = None,
+    log: Any,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Mapping[str, Asset]:
@@ -105,7 +92,7 @@ def check_assets(
     :param model: The model's record.
     :param values: The checked inputs.
     :param label: Returns what the author calls an input of the API.
-    :param log: Where to say that an asset is waited for; ``None`` to say nothing.
+    :param log: Where to say that an asset is waited for.
     :param sleep: Waits for seconds; may raise to end the wait.
     :param clock: Returns seconds that only go on.
     :raises ScenarioInputError: naming every fault at once.
@@ -133,7 +120,7 @@ def check_assets(
                 f"Still pending at Scenario after {_LONGEST_PENDING:.0f} s: {', '.join(pending)}. Nothing was bought. "
                 "A retry looks again."
             )
-        if log is not None and pause == _FIRST_PAUSE:
+        if pause == _FIRST_PAUSE:
             log.info("Waiting until Scenario has made %s: nothing is bought before.", ", ".join(pending))
         sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -205,7 +192,7 @@ def log_lengths(
     log: Any,
     *,
     label: Callable[[str], str],
-    files: Mapping[str, Clip] | None = None,
+    files: Mapping[str, Clip],
 ) -> None:
     """Warn of each clip whose length the result won't have.
 
@@ -220,7 +207,7 @@ def log_lengths(
         asset = assets.get(asset_id)
         if one.name != "videoUrl" or asset is None:
             continue
-        file = (files or {}).get(asset_id) or Clip(asset_id, None)
+        file = files.get(asset_id) or Clip(asset_id, None)
         clip = Clip(file.name, asset.duration or file.duration, asset.frame_rate)
         if note := length_note(model, values, clip, label=label):
             log.warning(note)

@@ -17,7 +17,7 @@ from airflow_provider_scenario.api.values import NO_VALUE_TEXTS
 from airflow_provider_scenario.exceptions import ScenarioSubmissionError
 
 THE_MODEL = "the model"
-"""What the model is called among the digests. No input's name has a space: none hides it."""
+"""What the model is called among the digests. It has a space, so no input's name can be the same."""
 
 
 @dataclass(frozen=True)

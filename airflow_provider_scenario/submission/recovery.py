@@ -144,8 +144,7 @@ def _lacks(sent: Mapping[str, Any], job: Job) -> bool:
 
 def recall_from(key: TaskKey) -> datetime.datetime | None:
     """Return from when on the job list shows all that a task instance has bought; ``None`` for all of it."""
-    # A clear sets the start of a finished run anew: its jobs are older, but not older than the run.
-    since = key.run_after if key.was_cleared else key.run_started_at
+    since = key.may_have_submitted_since
     return None if since is None else list_since(since)
 
 

@@ -94,6 +94,12 @@ class TaskKey:
         """Whether an earlier try may have bought something."""
         return self.try_number > 1 or self.was_cleared
 
+    @property
+    def may_have_submitted_since(self) -> float | None:
+        """Before which this task instance has bought nothing, in seconds of the epoch; ``None`` if nobody knows."""
+        # A clear sets the start of a finished run anew: its jobs are older, but not older than the run.
+        return self.run_after if self.was_cleared else self.run_started_at
+
     def seed(self, generation: int, largest: int) -> int:
         """Return the seed of a generation.
 

@@ -110,8 +110,7 @@ class SubmissionStore:
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
         job_ids = () if record is None else all_jobs(record)
-        more = {"max_cost": max_cost, "waits": waits}
-        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, **more)
+        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, max_cost=max_cost, waits=waits)
 
 
 def show_purchases(
@@ -120,7 +119,9 @@ def show_purchases(
     project_id: str | None,
     job_ids: Collection[str],
     charged: Mapping[str, str] | None = None,
-    **more: Any,
+    *,
+    max_cost: str | None = None,
+    waits: Mapping[str, float] | None = None,
 ) -> None:
     """Show what a task instance bought as an XCom, which a report and the task's page can read.
 
@@ -129,12 +130,15 @@ def show_purchases(
     :param project_id: The project it asserted.
     :param job_ids: The jobs, the last one last.
     :param charged: What is known to have been charged, by job. Default: nothing.
-    :param more: What else :class:`PurchaseSummary` takes.
+    :param max_cost: The most that the last job might cost, in creative units as decimal text. Default: no limit.
+    :param waits: Since and until when it waits for a free slot, in seconds of the epoch. Default: it does not.
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
     project_id = name_or_none(project_id)
-    shown = PurchaseSummary(task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}), **more)
+    shown = PurchaseSummary(
+        task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}), max_cost=max_cost, waits=waits
+    )
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 

@@ -26,7 +26,6 @@ from airflow_provider_scenario.submission.decision import (
     Order,
     Refuse,
     Rejoin,
-    Search,
     SubmissionPolicy,
     Submit,
     SubmittedJob,
@@ -62,7 +61,8 @@ from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
 
 MAX_SUBMISSIONS = 3
-"""POSTs whose end was ambiguous that one try may send."""
+"""How often one try may begin a submission that comes to nothing certain: a POST with an ambiguous end, or an intent
+that was stored too slowly."""
 
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
@@ -155,32 +155,33 @@ class Submitter:
     ) -> SubmittedJob | Order:
         if isinstance(record, Submitted):
             found = self._reader.bought(record)
-        while True:
-            decision = decide(
-                record,
-                wanted,
-                found,
-                max_tries=self._key.max_tries,
-                policy=self._policy,
-                same_try=same_try,
-                is_recorded=self._store.is_durable and stored is not None,
-            )
-            match decision:
-                case Refuse(reason):
-                    job_id = record.job_id if isinstance(record, Submitted) else None
-                    raise ScenarioSubmissionError(reason, job_id=job_id)
-                case Submit(generation, reason):
-                    return Order(generation, reason, stored, _jobs_so_far(record, found))
-                case Rejoin(job):
-                    return self._rejoin(record, job, stored, same_try=same_try)
-                case Search() if isinstance(record, Intent):
-                    if not record.seed_is_ours:
-                        self._check_account(record)
-                    found = self._reader.search(record, self._store.jobs_of_others)
-                    if not found.jobs:  # Else our seed proves that it is the right account.
-                        self._check_account(record)
-                case _:
-                    raise TypeError("only an intent is searched for")
+        elif isinstance(record, Intent) and found is None:
+            found = self._search(record)
+        decision = decide(
+            record,
+            wanted,
+            found,
+            max_tries=self._key.max_tries,
+            policy=self._policy,
+            same_try=same_try,
+            is_recorded=self._store.is_durable and stored is not None,
+        )
+        match decision:
+            case Refuse(reason):
+                raise ScenarioSubmissionError(reason, job_id=record.job_id if isinstance(record, Submitted) else None)
+            case Submit(generation, reason):
+                return Order(generation, reason, stored, _jobs_so_far(record, found))
+            case Rejoin(job):
+                return self._rejoin(record, job, stored, same_try=same_try)
+
+    def _search(self, lost: Intent) -> SearchResult:
+        """Look for a lost submission to the end, on the account that sent it."""
+        if not lost.seed_is_ours:
+            self._check_account(lost)
+        found = self._reader.search(lost, self._store.jobs_of_others)
+        if not found.jobs:  # Else our seed proves that it is the right account.
+            self._check_account(lost)
+        return found
 
     def _check_account(self, lost: Intent) -> None:
         """Refuse to look for a lost submission where it can't be: it would not be found, and be bought again."""
@@ -291,7 +292,7 @@ class Submitter:
         if not is_no_value(wanted.inputs.get("seed")):
             return False
         try:
-            model = read_model(self._client, wanted.model_id, self._log, is_bought=False)
+            model = read_model(self._client, wanted.model_id, self._log)
         except ScenarioError as error:
             self._log.warning("%s Looking for what earlier tries bought all the same.", error)
             return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
@@ -299,8 +300,7 @@ class Submitter:
 
     def _recall_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
         """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""
-        # A clear sets the start of a finished run anew.
-        since = self._key.run_after if self._key.was_cleared else self._key.run_started_at
+        since = self._key.may_have_submitted_since
         others = self._store.jobs_of_others()
         found = find_equal(wanted, jobs, since=since, claimed=others)
         whole = self._reader.singly(found.candidates)
@@ -345,8 +345,7 @@ class Submitter:
 
     def _duplicate(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
         """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
-        baseline = stored.refused.baseline if stored.refused is not None and not stored.seed_is_ours else None
-        if stored.refused is None or baseline is None or baseline.server_time is None:
+        if stored.refused is None or stored.seed_is_ours:
             return None
         jobs, _ = self._reader.all(list_from(stored.refused))
         job = find_duplicate(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
@@ -535,7 +534,7 @@ def is_ambiguous(error: ScenarioError) -> bool:
 
 
 def _ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
-    """Return an error that is none of a lack of capacity or an outage: only a retry of its own looks for the job."""
+    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, and only that looks."""
     return ScenarioTransientError(
         f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
         retry_after=error.retry_after,

@@ -14,7 +14,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_scenario.exceptions import MAX_RETRY_AFTER
 from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, EndedSince
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS
-from airflow_provider_scenario.polling.watcher import JobWatcher
 from airflow_provider_scenario.triggers.job import watcher_of
 
 _MARGIN = 120.0
@@ -89,11 +88,8 @@ class ScenarioCapacityTrigger(BaseTrigger):
         if self.retry_after is not None:
             await asyncio.sleep(max(0.0, self.retry_after - MIN_DEFERRAL_SECONDS) + random.uniform(0.0, 10.0))
             return
-        with self._watcher().keep_polling(self.since - _MARGIN):
+        with watcher_of(self.scenario_conn_id, self.project_id).keep_polling(self.since - _MARGIN):
             await self._queue().wait_turn(self.since, self.limit)
-
-    def _watcher(self) -> JobWatcher:
-        return watcher_of(self.scenario_conn_id, self.project_id)
 
     def _queue(self) -> CapacityQueue:
         queues = self._queues.setdefault(asyncio.get_running_loop(), {})

@@ -54,7 +54,7 @@ async def _open_client(scenario_conn_id: str, project_id: str | None) -> ClientT
 
 
 _FINAL_CHECK_TIMEOUT = 30.0
-"""Seconds to wait for a final check: less than the minute after which Airflow itself ends an overdue deferral."""
+"""Seconds to wait for a final check: less than ``DEFERRAL_MARGIN``, after which Airflow itself ends the deferral."""
 
 
 class ScenarioJobTrigger(BaseTrigger):
@@ -76,6 +76,15 @@ class ScenarioJobTrigger(BaseTrigger):
         not known.
     """
 
+    _arguments: tuple[str, ...] = (
+        "job_id",
+        "scenario_conn_id",
+        "project_id",
+        "deadline",
+        "poll_interval",
+        "since",
+        "usual",
+    )
     _is_foreign = False
     """Whether nothing has said yet what the job runs and costs."""
 
@@ -103,15 +112,7 @@ class ScenarioJobTrigger(BaseTrigger):
         """Return what Airflow stores of it."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "job_id": self.job_id,
-                "scenario_conn_id": self.scenario_conn_id,
-                "project_id": self.project_id,
-                "deadline": self.deadline,
-                "poll_interval": self.poll_interval,
-                "since": self.since,
-                "usual": self.usual,
-            },
+            {name: getattr(self, name) for name in self._arguments},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -164,6 +165,7 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
     :param poll_interval: Seconds between two polls.
     """
 
+    _arguments = ("job_id", "scenario_conn_id", "project_id", "timeout", "poll_interval")
     _is_foreign = True
 
     def __init__(
@@ -183,14 +185,6 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
             poll_interval=poll_interval,
         )
         self.timeout = timeout
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what Airflow stores of it."""
-        names = ("job_id", "scenario_conn_id", "project_id", "timeout", "poll_interval")
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {name: getattr(self, name) for name in names},
-        )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""

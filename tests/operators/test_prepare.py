@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -165,7 +166,9 @@ class Scripted:
 
     def check(self) -> Any:
         values = {"videoUrl": "asset_1"}
-        return check_assets(self, reframe(), values, label=str, sleep=self.sleep, clock=self.clock)
+        return check_assets(
+            self, reframe(), values, label=str, log=logging.getLogger(__name__), sleep=self.sleep, clock=self.clock
+        )
 
 
 def test_a_pending_asset_is_waited_for_with_longer_and_longer_pauses() -> None:
@@ -211,4 +214,4 @@ def test_the_task_before_has_just_made_it(scenario: SandboxServer) -> None:
 @pytest.mark.parametrize("empty", ["", "None", "null", " \n", None])
 def test_a_model_id_that_came_out_empty_is_refused(empty: Any) -> None:
     with pytest.raises(ScenarioInputError, match="model_id came out empty"):
-        read_model(Scripted(AssetStatus.SUCCESS), empty, None, is_bought=False)
+        read_model(Scripted(AssetStatus.SUCCESS), empty, None)

@@ -48,7 +48,7 @@ def test_what_became_of_the_money_of_a_job(one: Job, status: ChargeStatus, spent
 
 
 def test_a_job_that_scenario_does_not_tell_of_is_unknown() -> None:
-    assert charge_status_of(None) is ChargeStatus.UNKNOWN
+    assert JobCost.of("generate", "job_1", None).status is ChargeStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from airflow_provider_scenario.submission.decision import (
     Order,
     Refuse,
     Rejoin,
-    Search,
     SubmissionPolicy,
     Submit,
     SubmittedJob,
@@ -103,9 +102,14 @@ def test_changed_inputs_are_named(seen: Job) -> None:
     assert refusal.reason.startswith("Inputs changed since generation 2 (job job_1): prompt.\n")
 
 
-def test_an_intent_is_searched_for_until_the_search_is_conclusive() -> None:
-    assert decided(INTENT) == decided(INTENT, SearchResult()) == Search()
-    assert decided(INTENT, SearchResult((RUNNING,))) == Search(), "without a seed of ours its double may follow"
+@pytest.mark.parametrize("seen", [None, SearchResult(), SearchResult((RUNNING,))])
+def test_nothing_is_decided_before_a_search_for_an_intent_has_come_to_its_end(seen: SearchResult | None) -> None:
+    """Without a seed of ours the right job may be listed after one that only looks like it."""
+    with pytest.raises(TypeError):
+        decided(INTENT, seen)
+
+
+def test_an_intent_goes_on_with_the_job_that_was_found() -> None:
     assert decided(INTENT, SearchResult((RUNNING,), is_proof=True)) == Rejoin(RUNNING)
     assert decided(INTENT, SearchResult((RUNNING,), settled=True)) == Rejoin(RUNNING)
 
