@@ -534,7 +534,7 @@ def is_ambiguous(error: ScenarioError) -> bool:
 
 
 def _ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
-    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, and only that looks."""
+    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, which alone looks."""
     return ScenarioTransientError(
         f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
         retry_after=error.retry_after,
