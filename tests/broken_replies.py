@@ -18,7 +18,7 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import result_of
+from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.api.validation import check_file, check_inputs
 from airflow_provider_scenario.exceptions import ScenarioError
 
@@ -148,7 +148,7 @@ def look(call: Call[Any], reply: Response) -> bool:
     :raises Exception: what is no error of ours.
     """
     try:
-        value = result_of(call, reply)
+        value = read_reply(call, reply)
         repr(value)
         if isinstance(value, Model):
             _ = value.largest_seed

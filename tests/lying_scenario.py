@@ -17,7 +17,7 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import result_of
+from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, from_dict, to_dict
 
@@ -384,14 +384,14 @@ class Line:
             self.steps(f"before {what}")
             reply = self._fault(self.faults.pop(0)) if what == "GET" and self.faults else self.scenario.read(call)
             self.steps(f"after {what}")
-            return result_of(call, reply)
+            return read_reply(call, reply)
         assert call.path.startswith("/generate/custom/"), call.path
         assert not call.repeatable
         self.steps("before POST")
         self.bodies.append(dict(call.body or {}))
         reply = self._post(call, self.ends.pop(0) if self.ends else End())
         self.steps("after POST")
-        return result_of(call, reply)
+        return read_reply(call, reply)
 
     def _fault(self, status: int) -> Response:
         if status == 0:

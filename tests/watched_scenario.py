@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import result_of
+from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioConnectionError
 
 Moment = tuple[float, str, float]
@@ -193,4 +193,4 @@ class _Client:
         self._key = key
 
     async def send(self, call: Call[Any], /) -> Any:
-        return result_of(call, await self._scenario.answer(call, self._key))
+        return read_reply(call, await self._scenario.answer(call, self._key))

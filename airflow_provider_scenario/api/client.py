@@ -28,7 +28,7 @@ from airflow_provider_scenario.api.transport import (
     headers_of,
     keep_secrets_from_log,
     query_of,
-    result_of,
+    read_reply,
     tenacity_arguments,
 )
 from airflow_provider_scenario.exceptions import (
@@ -173,7 +173,7 @@ class ScenarioClient:
                 reply = Response(
                     response.status_code, _lowered(response.headers), config.redact(self._read(call, response))
                 )
-        return result_of(call, reply)
+        return read_reply(call, reply)
 
     def _read(self, call: Call[T], response: requests.Response) -> bytes:
         """Return the body of a reply. Whatever goes wrong with it, the request has arrived."""

@@ -83,7 +83,7 @@ def content_of(call: Call[T]) -> bytes | None:
     )
 
 
-def result_of(call: Call[T], reply: Response) -> T:
+def read_reply(call: Call[T], reply: Response) -> T:
     """Return what the reply says.
 
     :raises ScenarioError: the error it stands for; :class:`ScenarioServerError` if it is not of the expected shape.

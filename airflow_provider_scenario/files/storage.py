@@ -90,15 +90,15 @@ class Folder(Protocol):
         """
 
 
-def folder_at(path: ObjectStoragePath, fence: ObjectStoragePath | None = None) -> Folder:
+def folder_at(path: ObjectStoragePath, within: ObjectStoragePath | None = None) -> Folder:
     """Return the folder at ``path``.
 
     :param path: Where.
-    :param fence: A folder that it must not lead out of by a symbolic link.
+    :param within: A folder that it must not lead out of by a symbolic link.
     """
     if not is_local(path):
-        return RemoteFolder(path, fence)
-    return LocalFolder(Path(path.path), fence=None if fence is None else Path(fence.path))
+        return RemoteFolder(path, within)
+    return LocalFolder(Path(path.path), within=None if within is None else Path(within.path))
 
 
 class LocalFolder:
@@ -107,13 +107,13 @@ class LocalFolder:
     :param root: Its absolute path.
     :param is_lasting: Whether a saved file has to outlive a loss of power, as a manifest that names it may. Default
         ``True``.
-    :param fence: A folder that no symbolic link may lead out of.
+    :param within: A folder that no symbolic link may lead out of.
     """
 
-    def __init__(self, root: Path, *, is_lasting: bool = True, fence: Path | None = None) -> None:
+    def __init__(self, root: Path, *, is_lasting: bool = True, within: Path | None = None) -> None:
         self.root = root
         self._is_lasting = is_lasting
-        self._fence = fence
+        self._within = within
 
     def prepare(self) -> None:
         """Make the folder if need be."""
@@ -210,9 +210,9 @@ class LocalFolder:
 
     def _make(self, folder: Path) -> None:
         try:
-            if self._fence is not None and not folder.resolve().is_relative_to(self._fence.resolve()):
+            if self._within is not None and not folder.resolve().is_relative_to(self._within.resolve()):
                 raise ScenarioFileError(
-                    f"{folder} leads out of root {self._fence} by a symbolic link. Nothing was saved. Remove the link "
+                    f"{folder} leads out of root {self._within} by a symbolic link. Nothing was saved. Remove the link "
                     "or choose another destination."
                 )
             folder.mkdir(parents=True, exist_ok=True)
@@ -226,12 +226,12 @@ class RemoteFolder:
     """A folder, or a prefix of keys, of any other storage.
 
     :param root: Where.
-    :param fence: A folder below which no symbolic link is followed: from here nobody sees where it leads.
+    :param within: A folder below which no symbolic link is followed: from here nobody sees where it leads.
     """
 
-    def __init__(self, root: ObjectStoragePath, fence: ObjectStoragePath | None = None) -> None:
+    def __init__(self, root: ObjectStoragePath, within: ObjectStoragePath | None = None) -> None:
         self.root = root
-        self._fence = None if fence is None else PurePosixPath(fence.path)
+        self._within = None if within is None else PurePosixPath(within.path)
         self._no_links: set[PurePosixPath] = set()
         self._storage = root.fs
         # Some storages, such as sshfs, do not name their own protocol.
@@ -380,14 +380,14 @@ class RemoteFolder:
             raise writing_error(error, str(self.root)) from error
 
     def _refuse_link(self, folder: PurePosixPath) -> None:
-        """Refuse a link in place of a folder below the fence."""
-        if self._fence is None or self._fence not in folder.parents or folder in self._no_links:
+        """Refuse a link in place of a folder below the within."""
+        if self._within is None or self._within not in folder.parents or folder in self._no_links:
             return
         with contextlib.suppress(FileNotFoundError):
             for found in self._storage.ls(str(folder.parent), detail=True):
                 if PurePosixPath(found["name"]).name == folder.name and found.get("type") == "link":
                     raise ScenarioFileError(
-                        f"{folder} is a symbolic link, which may lead out of root {self._fence}. Nothing was saved. "
+                        f"{folder} is a symbolic link, which may lead out of root {self._within}. Nothing was saved. "
                         "Remove the link or choose another destination."
                     )
         self._no_links.add(folder)

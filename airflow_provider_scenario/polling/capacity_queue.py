@@ -15,8 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-TICK = 10.0
-"""Seconds between two reads of the job list while no job ends."""
+from airflow_provider_scenario.polling import POLL_INTERVAL
 
 SHORTEST_TICK = 1.0
 """The shortest poll interval, where jobs end all the time."""
@@ -35,13 +34,15 @@ class CapacityQueue:
     """The queue of one connection. It polls only while somebody waits.
 
     :param ended_since: Returns which jobs have ended since a time. An error it raises is logged and ignored.
-    :param tick: Seconds between two polls while no job ends. It polls more often where jobs end often.
+    :param poll_interval: Seconds between two polls while no job ends. It polls more often where jobs end often.
     :param clock: Returns seconds of the epoch.
     """
 
-    def __init__(self, ended_since: EndedSince, *, tick: float = TICK, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ended_since: EndedSince, *, poll_interval: float = POLL_INTERVAL, clock: Callable[[], float] = time.time
+    ) -> None:
         self._ended_since = ended_since
-        self._tick = tick
+        self._poll_interval = poll_interval
         self._clock = clock
         # A heap. Who has left may still be in it.
         self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
@@ -90,7 +91,7 @@ class CapacityQueue:
     async def _run(self) -> None:
         # A task that was woken in vain is back soon: don't count the job again that woke it.
         self._read_at = max(self._read_at, self._waiting[0][0])
-        pause = self._tick
+        pause = self._poll_interval
         while self._here:
             now = self._clock()
             free = await self._slots_come_free()
@@ -101,7 +102,7 @@ class CapacityQueue:
             elif waited >= self._probe_after:
                 free, self._probe_after = 1, min(LONGEST_PROBE, self._probe_after * 2)
             self._release(free or 0)
-            pause = min(self._tick, max(SHORTEST_TICK, pause / 2) if free else pause * 1.5)
+            pause = min(self._poll_interval, max(SHORTEST_TICK, pause / 2) if free else pause * 1.5)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
     async def _slots_come_free(self) -> int | None:

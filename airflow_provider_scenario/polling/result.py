@@ -19,7 +19,7 @@ from airflow_provider_scenario.exceptions import (
 _ANEW = "Running the task that bought it again buys a new one."
 
 
-def result_of(job: Job) -> dict[str, Any]:
+def job_result(job: Job) -> dict[str, Any]:
     """Return what a task returns for a job, and pushes key by key as XComs.
 
     :return: ``job_id``, ``model_id``, ``asset_id`` (the first output), ``asset_ids`` (all, in order), ``seed`` and
@@ -35,7 +35,7 @@ def result_of(job: Job) -> dict[str, Any]:
     }
 
 
-def error_of(job: Job) -> ScenarioError | None:
+def job_error(job: Job) -> ScenarioError | None:
     """Return the error of a job that ended badly, ``None`` for any other job."""
     if job.status is JobStatus.CANCELED:
         return ScenarioJobCanceledError(

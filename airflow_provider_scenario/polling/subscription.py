@@ -19,7 +19,7 @@ class Subscription:
 
     :param job_id: The job.
     :param since: When the job was last known to run, in seconds of the epoch; ``None`` if nobody knows.
-    :param every: Seconds between two polls that this wait wants.
+    :param poll_interval: Seconds between two polls that this wait wants.
     :param delivered_at: When anything was last delivered, in seconds of the epoch.
     :param is_new: Whether no list read since it began has covered its job.
     :param is_uncertain: Whether the job must be read by itself: the list is not enough.
@@ -30,7 +30,7 @@ class Subscription:
 
     job_id: str
     since: float | None
-    every: float
+    poll_interval: float
     delivered_at: float
     is_new: bool = True
     is_uncertain: bool = False

@@ -24,7 +24,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.polling.progress import progress_of, progress_words, usual_words
-from airflow_provider_scenario.polling.result import RETRY_REJOINS, error_of, timeout_error, unreadable_error
+from airflow_provider_scenario.polling.result import RETRY_REJOINS, job_error, timeout_error, unreadable_error
 
 MIN_DEFERRAL_SECONDS = 10.0
 """The shortest deferral, in seconds. Airflow's scheduler may mark a task failed whose trigger fires sooner."""
@@ -136,7 +136,7 @@ class WaitResult:
             raise self.error
         if self.timed_out or self.job is None:
             raise timeout_error(self.job_id, self.job, timeout, then)
-        error = error_of(self.job)
+        error = job_error(self.job)
         if error is not None:
             raise error
         return self.job

@@ -117,17 +117,17 @@ class JobWatcher:
 
     @contextlib.asynccontextmanager
     async def subscribe(
-        self, job_id: str, since: float | None = None, every: float | None = None
+        self, job_id: str, since: float | None = None, poll_interval: float | None = None
     ) -> AsyncIterator[Subscription]:
         """Wait for a job.
 
         :param job_id: The job.
         :param since: When it was last known to run, in seconds of the epoch. Default: nobody knows.
-        :param every: Seconds between two polls; the shortest of all who wait counts for all. Default
+        :param poll_interval: Seconds between two polls; the shortest of all who wait counts for all. Default
             ``POLL_INTERVAL``.
         """
         now = self._clock()
-        subscription = Subscription(job_id, since, every or POLL_INTERVAL, delivered_at=now)
+        subscription = Subscription(job_id, since, poll_interval or POLL_INTERVAL, delivered_at=now)
         self._subscriptions.setdefault(job_id, []).append(subscription)
         self._start()
         listed = self._list.get(job_id)
@@ -135,7 +135,7 @@ class JobWatcher:
             self._deliver_listed(listed, subscription)
         elif since is not None and self._list.covers(since):
             subscription.is_new = False  # It would have been listed if it had changed.
-        self._poll_by(now + subscription.every)
+        self._poll_by(now + subscription.poll_interval)
         try:
             yield subscription
         finally:
@@ -482,7 +482,7 @@ class JobWatcher:
             self._wanted.set()
 
     def _interval(self) -> float:
-        return min((one.every for one in self._all_subscriptions()), default=POLL_INTERVAL)
+        return min((one.poll_interval for one in self._all_subscriptions()), default=POLL_INTERVAL)
 
     def _all_subscriptions(self) -> Iterator[Subscription]:
         return (one for subscriptions in self._subscriptions.values() for one in subscriptions)

@@ -172,9 +172,9 @@ class ScenarioJobSensor(BaseSensorOperator):
         return result
 
     def _returned(self, result: WaitResult) -> dict[str, Any]:
-        from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, result_of
+        from airflow_provider_scenario.polling.result import CLEAR_LOOKS_AGAIN, job_result
 
-        return result_of(result.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
+        return job_result(result.job_or_raise(self.timeout, CLEAR_LOOKS_AGAIN))
 
     def _start_trigger_args(self) -> StartTriggerArgs:
         """Return what Airflow makes the trigger of; it renders the templates in it.

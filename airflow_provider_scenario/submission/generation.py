@@ -24,7 +24,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioJobLink, ScenarioPageLink, page_path
 from airflow_provider_scenario.polling.blocking import final_check, poll_until_done
 from airflow_provider_scenario.polling.progress import report_progress
-from airflow_provider_scenario.polling.result import result_of
+from airflow_provider_scenario.polling.result import job_result
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
@@ -219,14 +219,14 @@ class Generation:
         limit = request.limit()
         model = read_model(client, self._model_id, self._log)
         self._usual = model.usual
-        checked = checked_inputs(model, wanted.inputs, label=request.argument_name)
+        checked = checked_inputs(model, wanted.inputs, argument_name=request.argument_name)
         inputs = self._with_assets(client, model, checked, request.argument_name)
         # A dry run that makes a job must be found by its seed too.
         seed = submitter.seed_of(order, inputs, model.largest_seed)
         priced = inputs if seed is None else {**inputs, "seed": seed}
         try:
             if limit is not None:
-                check_price(client, model, priced, limit, label=request.argument_name, log=self._log)
+                check_price(client, model, priced, limit, argument_name=request.argument_name, log=self._log)
             self._check_not_stopped()
             return submitter.buy(order, wanted, model.id, inputs, largest_seed=model.largest_seed)
         except ScenarioDryRunError as made:
@@ -240,18 +240,18 @@ class Generation:
             return NoCapacity(busy, submitter.has_settled)
 
     def _with_assets(
-        self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any], label: Callable[[str], str]
+        self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any], argument_name: Callable[[str], str]
     ) -> Mapping[str, Any]:
         """Return inputs that can be bought: every file is an asset, and every asset is there and within the limits."""
         clips = dict[str, Clip]()
         if file_paths(model, inputs):
             from airflow_provider_scenario.submission.input_files import InputFiles
 
-            self._files = self._files or InputFiles(client, self._context, label=label, log=self._log)
+            self._files = self._files or InputFiles(client, self._context, argument_name=argument_name, log=self._log)
             self._check_not_stopped()
             inputs, clips = self._files.uploaded(model, inputs), self._files.clips
-        assets = check_assets(client, model, inputs, label=label, log=self._log, sleep=self._sleep)
-        log_lengths(model, inputs, assets, self._log, label=label, files=clips)
+        assets = check_assets(client, model, inputs, argument_name=argument_name, log=self._log, sleep=self._sleep)
+        log_lengths(model, inputs, assets, self._log, argument_name=argument_name, files=clips)
         return inputs
 
     def _sleep(self, seconds: float) -> None:
@@ -451,7 +451,7 @@ class Generation:
         price = "a price that Scenario does not name" if job.cost is None else describe_units(job.cost)
         assets = ", ".join(job.asset_ids) or "none yet"
         self._log.info("Job %s: %s for %s, assets %s.", job.id, job.status.value, price, assets)
-        return result_of(dataclasses.replace(job, model_id=job.model_id or self._model_id))
+        return job_result(dataclasses.replace(job, model_id=job.model_id or self._model_id))
 
     def stop(self) -> None:
         """Buy nothing more, end an upload, and say what becomes of the job. Safe in a signal handler."""

@@ -27,15 +27,17 @@ class InputFiles:
 
     :param client: Who speaks to Scenario.
     :param context: Airflow's task context.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :param log: The task's logger.
     """
 
-    def __init__(self, client: ScenarioClient, context: Context, *, label: Callable[[str], str], log: Log) -> None:
+    def __init__(
+        self, client: ScenarioClient, context: Context, *, argument_name: Callable[[str], str], log: Log
+    ) -> None:
         store = cast("StateStore | None", context.get("task_state_store"))
         cache = UploadCache(store, context["ti"].max_tries)
         self._uploader = AssetUploader(client, cache, log)
-        self._label = label
+        self._argument_name = argument_name
         self._assets: dict[str, str] = {}
         self._durations: dict[str, float | None] = {}
 
@@ -75,7 +77,7 @@ class InputFiles:
                     self._assets[path] = known
             if path not in self._assets:
                 faults.extend(_faults(place, one, path, sources))
-        refuse(model, faults, self._label)
+        refuse(model, faults, self._argument_name)
         return sources
 
 

@@ -15,10 +15,10 @@ from airflow_provider_scenario.submission.record import Baseline, Intent, Submit
 from airflow_provider_scenario.submission.recovery import (
     SETTLE_SECONDS,
     SearchResult,
-    far_before,
+    a_day_before,
     find_submission,
-    list_from,
-    list_since,
+    list_start_at,
+    list_start_of_submission,
 )
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class JobReader:
         self.looked_at = monotonic()
         """When the job list was last looked at for a job of this task."""
 
-    def bought(self, record: Submitted) -> Job:
+    def read_bought(self, record: Submitted) -> Job:
         """Return a job that was bought. A refusal must last a minute, and the job list must confirm it.
 
         :param record: Its record.
@@ -72,16 +72,16 @@ class JobReader:
         what = f"Job {record.job_id} could not be read. That does not mean that it failed"
         return self._patiently(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
 
-    def all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
+    def list_jobs(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
         """Return all jobs of the list that changed since a time, and how many rows could not be read.
 
         :param updated_after: The time, by Scenario's clock; ``None`` for all there are.
         :raises ScenarioTransientError: if the list can't be read for a minute.
         :raises ScenarioSubmissionError: if it does not end.
         """
-        return self._read_list(lambda: self._all(updated_after))
+        return self._read_list(lambda: self._list_all(updated_after))
 
-    def far(self, start: datetime.datetime | None, is_ours: Callable[[Job], bool]) -> list[Job]:
+    def list_a_day_further(self, start: datetime.datetime | None, is_ours: Callable[[Job], bool]) -> list[Job]:
         """Return the jobs that are surely this task's, of a list that reaches back a day further.
 
         The clock that a list starts by may be in a wrong time zone. A list that does not end is read as far as it goes.
@@ -91,7 +91,7 @@ class JobReader:
         """
 
         def read() -> list[Job]:
-            pages = read_pages(self._client, far_before(start))
+            pages = read_pages(self._client, a_day_before(start))
             return [job for page in pages for job in page.jobs if is_ours(job)]
 
         return [] if start is None else self._read_list(read)
@@ -110,7 +110,7 @@ class JobReader:
                 retry_after=error.retry_after,
             ) from None
 
-    def singly(self, rows: Sequence[Job]) -> dict[str, Job]:
+    def read_singly(self, rows: Sequence[Job]) -> dict[str, Job]:
         """Return the jobs of rows that show too little, as their own addresses show them; of many only the first.
 
         :param rows: The rows. One whose address can't be read for a minute stays as it is.
@@ -121,7 +121,7 @@ class JobReader:
         what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
         return self._patiently(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
-    def looks(self, why: str, *, waits: bool = True) -> Iterator[bool]:
+    def until_settled(self, why: str, *, waits: bool = True) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
 
         :param why: What is looked for, for the log.
@@ -146,23 +146,23 @@ class JobReader:
         :param jobs_of_others: Returns the jobs of other task instances. They may name more meanwhile.
         """
         found = SearchResult()
-        for settled in self.looks("It is not sure yet what became of the submission"):
-            jobs, unreadable = self.all(list_from(lost))
+        for settled in self.until_settled("It is not sure yet what became of the submission"):
+            jobs, unreadable = self.list_jobs(list_start_of_submission(lost))
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
             found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
             if settled and found.candidates and not (found.jobs and found.is_proof):
                 rows = {job.id: job for job in (*found.jobs, *found.candidates)}
-                whole = {**rows, **self.singly(found.candidates)}.values()
+                whole = {**rows, **self.read_singly(found.candidates)}.values()
                 found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
             if found.is_conclusive:
                 break
         if lost.seed_is_ours and not found.jobs:
-            far = self.far(list_from(lost), lambda job: job.seed == lost.seed)
+            far = self.list_a_day_further(list_start_of_submission(lost), lambda job: job.seed == lost.seed)
             known = find_submission(lost, far, claimed=lost.earlier_jobs, settled=True)
             found = known if known.jobs else found
         return found
 
-    def _all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
+    def _list_all(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
         jobs: dict[str, Job] = {}
         unreadable = 0
         token: str | None = None
@@ -190,7 +190,7 @@ class JobReader:
     def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
         """Return a job that its own address refuses as the job list shows it."""
         try:
-            job = find_in_list(self._client, record.job_id, list_since(record.submitted_at))
+            job = find_in_list(self._client, record.job_id, list_start_at(record.submitted_at))
         except ScenarioError:
             job = None
         if job is None:

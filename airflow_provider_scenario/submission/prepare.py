@@ -61,16 +61,16 @@ def read_model(client: Client, model_id: str, log: Any) -> Model:
     return model
 
 
-def checked_inputs(model: Model, given: Mapping[str, Any], *, label: Callable[[str], str]) -> Mapping[str, Any]:
+def checked_inputs(model: Model, given: Mapping[str, Any], *, argument_name: Callable[[str], str]) -> Mapping[str, Any]:
     """Return the inputs as they can be sent, checked against the model's record.
 
     :param model: The record.
     :param given: The author's inputs, by the API's names.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :raises ScenarioInputError: naming every fault at once.
     """
     checked = check_inputs(model, given)
-    refuse(model, checked.faults, label)
+    refuse(model, checked.faults, argument_name)
     return checked.values
 
 
@@ -79,7 +79,7 @@ def check_assets(
     model: Model,
     values: Mapping[str, Any],
     *,
-    label: Callable[[str], str],
+    argument_name: Callable[[str], str],
     log: Any,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -91,7 +91,7 @@ def check_assets(
     :param client: Carries the calls.
     :param model: The model's record.
     :param values: The checked inputs.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :param log: Where to say that an asset is waited for.
     :param sleep: Waits for seconds; may raise to end the wait.
     :param clock: Returns seconds that only go on.
@@ -110,7 +110,7 @@ def check_assets(
             for input_path, (one, asset_id) in inputs.items()
             for fault in check_asset(input_path, one, asset_id, assets.get(asset_id))
         ]
-        refuse(model, faults, label)
+        refuse(model, faults, argument_name)
         pending = [asset_id for asset_id in wanted if assets[asset_id].status is AssetStatus.PENDING]
         if not pending:
             return assets
@@ -140,7 +140,9 @@ class Clip:
     frame_rate: float | None = None
 
 
-def length_note(model: Model, values: Mapping[str, Any], clip: Clip, *, label: Callable[[str], str]) -> str | None:
+def length_note(
+    model: Model, values: Mapping[str, Any], clip: Clip, *, argument_name: Callable[[str], str]
+) -> str | None:
     """Return what the author must know before paying, if the result won't be as long as the clip; else ``None``.
 
     For models that make a given number of frames of a clip, as Outpainting and Reframe do: see
@@ -149,7 +151,7 @@ def length_note(model: Model, values: Mapping[str, Any], clip: Clip, *, label: C
     :param model: The model's record.
     :param values: The checked inputs.
     :param clip: The clip.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     """
     known = {one.name: one for one in model.inputs}
     if clip.duration is None or not known.keys() >= {"numFrames", "framesPerSecond", *_MATCH}:
@@ -163,8 +165,8 @@ def length_note(model: Model, values: Mapping[str, Any], clip: Clip, *, label: C
         if (least is not None and round(frames) < least) or (most is not None and round(frames) > most):
             return (
                 f"{lasts}, about {frames:.0f} frames. Scenario does not say whether it keeps the length of clips "
-                f"outside the {least or 0:g} to {most or math.inf:g} frames of {label('numFrames')}: compare the "
-                "result's length."
+                f"outside the {least or 0:g} to {most or math.inf:g} frames of {argument_name('numFrames')}: compare "
+                "the result's length."
             )
     if matches_frames and matches_rate:
         return None
@@ -175,12 +177,12 @@ def length_note(model: Model, values: Mapping[str, Any], clip: Clip, *, label: C
     result = made / rate
     if abs(result - clip.duration) <= max(_LITTLE_SECONDS, _LITTLE_SHARE * clip.duration):
         return None
-    count = f"the clip's {made:.0f} frames" if matches_frames else f"{label('numFrames')}={made:g}"
+    count = f"the clip's {made:.0f} frames" if matches_frames else f"{argument_name('numFrames')}={made:g}"
     at = "the clip's rate" if matches_rate else f"{rate:g}/s"
     is_cut = result < clip.duration and not matches_frames
     kept = f"only the first {result:.2g} s are kept" if is_cut else f"the result lasts {result:.2g} s"
     # An operator with arguments of its own for these inputs has one for both.
-    names = [label(name) for name in _MATCH]
+    names = [argument_name(name) for name in _MATCH]
     both = "keep_length=True" if names != list(_MATCH) else " and ".join(f"{name}=True" for name in names)
     return f"{lasts}; with {count} at {at} {kept}. Set {both} to keep {'all' if is_cut else 'its length'}."
 
@@ -191,7 +193,7 @@ def log_lengths(
     assets: Mapping[str, Asset],
     log: Any,
     *,
-    label: Callable[[str], str],
+    argument_name: Callable[[str], str],
     files: Mapping[str, Clip],
 ) -> None:
     """Warn of each clip whose length the result won't have.
@@ -200,7 +202,7 @@ def log_lengths(
     :param values: The checked inputs, every file an asset.
     :param assets: The assets they name, by id.
     :param log: Where to say it.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :param files: What the files were that have become assets, by the asset's id.
     """
     for one, asset_id in asset_ids(model, values).values():
@@ -209,25 +211,25 @@ def log_lengths(
             continue
         file = files.get(asset_id) or Clip(asset_id, None)
         clip = Clip(file.name, asset.duration or file.duration, asset.frame_rate)
-        if note := length_note(model, values, clip, label=label):
+        if note := length_note(model, values, clip, argument_name=argument_name):
             log.warning(note)
 
 
-def refuse(model: Model, faults: Sequence[str], label: Callable[[str], str]) -> None:
+def refuse(model: Model, faults: Sequence[str], argument_name: Callable[[str], str]) -> None:
     """Refuse inputs that have faults, all at once.
 
     :param model: The model's record.
     :param faults: One sentence each, beginning with the API's name of an input and a colon.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :raises ScenarioInputError: if there is one.
     """
     if faults:
-        lines = "\n".join(f"- {_labelled(fault, label)}" for fault in faults)
+        lines = "\n".join(f"- {_with_argument_name(fault, argument_name)}" for fault in faults)
         raise ScenarioInputError(
             f"The inputs of {model.name} can't be used, so nothing was sent and nothing charged:\n{lines}"
         )
 
 
-def _labelled(fault: str, label: Callable[[str], str]) -> str:
+def _with_argument_name(fault: str, argument_name: Callable[[str], str]) -> str:
     name = fault.partition(":")[0].partition("[")[0]
-    return label(name) + fault[len(name) :]
+    return argument_name(name) + fault[len(name) :]

@@ -82,7 +82,7 @@ def check_price(
     inputs: Mapping[str, Any],
     limit: Decimal,
     *,
-    label: Callable[[str], str],
+    argument_name: Callable[[str], str],
     log: Any,
 ) -> None:
     """Ask for the price of a purchase that is about to be made, and refuse it above the limit.
@@ -91,14 +91,14 @@ def check_price(
     :param model: The model's record.
     :param inputs: The inputs as they would be sent.
     :param limit: The most creative units that may be paid.
-    :param label: Returns what the author calls an input of the API.
+    :param argument_name: Returns what the author calls an input of the API.
     :param log: Where to say the price.
     :raises ScenarioCostLimitError: if it costs more.
     :raises ScenarioError: what :func:`price_of` raises.
     """
     price = price_of(client, model.id, inputs, log)
     if price > limit:
-        dear = [label(one.name) for one in model.inputs if one.cost_impact]
+        dear = [argument_name(one.name) for one in model.inputs if one.cost_impact]
         depends = f"The price depends on {', '.join(dear)}.\n" if dear else ""
         # The verdict comes first: Airflow's log shows about a hundred characters of a line.
         raise ScenarioCostLimitError(
@@ -181,7 +181,7 @@ def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], lo
         key = json.dumps(values, sort_keys=True, default=str)
         if key not in known:
             place = _place(sets, i)
-            check_assets(client, model, values, label=functools.partial("{}{}".format, place), log=log)
+            check_assets(client, model, values, argument_name=functools.partial("{}{}".format, place), log=log)
             known[key] = _price(client, model, values, log)
         costs.append(known[key])
     return Estimate(tuple(costs))

@@ -7,18 +7,13 @@ shows it. The list lags, echoes inputs loosely, may lack fields, and holds other
 from __future__ import annotations
 
 import datetime
-import difflib
-import enum
-import math
-import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.validation import names_a_file
-from airflow_provider_scenario.api.values import is_no_value, whole_number
+from airflow_provider_scenario.api.values import is_no_value
+from airflow_provider_scenario.submission.echo import Echo, compare_inputs
 from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, NotAccepted, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
@@ -32,12 +27,6 @@ FRESH_SECONDS = 10.0
 CLOCK_TOLERANCE = 1800.0
 """Seconds by which the clocks of workers and of Scenario may differ, jumps of ten minutes of both included."""
 
-_NEAR = 0.8
-"""From this share of common text on, two texts may be two spellings of one."""
-
-_EXACT_IN_JSON = 2**53
-"""Up to here a whole number survives being read as a float."""
-
 _LISTED_EARLIER = datetime.timedelta(minutes=5)
 
 _FAR = datetime.timedelta(days=1)
@@ -49,21 +38,6 @@ _SERVERS_APART = 60.0
 _REFUSED_AT_ONCE = 5.0
 """Seconds by which a job may seem to be made after the refusal of the second of two equal POSTs. Each more is a chance
 to take a stranger's job, who was given the slot that was refused to us."""
-
-_TRUTHS = {"true": "true", "1": "true", "yes": "true", "on": "true", "false": "false", "0": "false", "no": "false",
-           "off": "false"}  # fmt: skip
-"""How an API may spell a truth value."""
-
-
-class Echo(enum.Enum):
-    """How Scenario's echo of a job's inputs compares with what was sent."""
-
-    SAME = "same"
-    """It is what was sent, as far as it goes, and something of it was shown."""
-    UNCLEAR = "unclear"
-    """It may be what was sent: another spelling, or too little is shown."""
-    DIFFERENT = "different"
-    """It is surely something else."""
 
 
 @dataclass(frozen=True)
@@ -142,18 +116,18 @@ def _lacks(sent: Mapping[str, Any], job: Job) -> bool:
     return job.model_id is None or (has_seed and job.seed is None) or not any(name in job.inputs for name in sent)
 
 
-def recall_from(key: TaskKey) -> datetime.datetime | None:
+def list_start_of_task(key: TaskKey) -> datetime.datetime | None:
     """Return from when on the job list shows all that a task instance has bought; ``None`` for all of it."""
     since = key.may_have_submitted_since
-    return None if since is None else list_since(since)
+    return None if since is None else list_start_at(since)
 
 
-def list_since(moment: float) -> datetime.datetime:
+def list_start_at(moment: float) -> datetime.datetime:
     """Return from when on the job list shows what was bought after a moment, by whatever clock it was taken."""
     return datetime.datetime.fromtimestamp(max(0.0, moment - CLOCK_TOLERANCE), datetime.UTC)
 
 
-def recall(
+def record_from_seeds(
     key: TaskKey,
     wanted: Wanted,
     jobs: Iterable[Job],
@@ -300,35 +274,17 @@ def _hides_seed(job: Job) -> bool:
     return job.seed is None or job.seed <= 0
 
 
-def list_from(intent: Intent) -> datetime.datetime | None:
+def list_start_of_submission(intent: Intent) -> datetime.datetime | None:
     """Return from when on, by Scenario's clock, the job list must show a lost submission; ``None`` for all of it."""
     if intent.baseline is None:
-        return list_since(intent.intended_at)
+        return list_start_at(intent.intended_at)
     newest = _newest(intent)
     return None if newest is None else datetime.datetime.fromtimestamp(newest, datetime.UTC) - _LISTED_EARLIER
 
 
-def far_before(start: datetime.datetime | None) -> datetime.datetime | None:
+def a_day_before(start: datetime.datetime | None) -> datetime.datetime | None:
     """Return from when on to list once more for a seed of ours, before another job is bought."""
     return None if start is None else max(datetime.datetime.fromtimestamp(0.0, datetime.UTC) + _FAR, start) - _FAR
-
-
-def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
-    """Return whether a job's echo is that of what was sent.
-
-    :param sent: Values by the API's names. A path or a URI of a file may have become any asset.
-    :param job: The job.
-    """
-    # Scenario does not echo an input that it does not use, so a missing one says nothing.
-    echoed = {name: value for name, value in job.inputs.items() if value is not None}
-    grades = [
-        _compare_seeds(value, echoed[name]) if name == "seed" else _compare(value, echoed[name])
-        for name, value in sent.items()
-        if name in echoed and not is_no_value(value)
-    ]
-    if Echo.DIFFERENT in grades:
-        return Echo.DIFFERENT
-    return Echo.UNCLEAR if Echo.UNCLEAR in grades or Echo.SAME not in grades else Echo.SAME
 
 
 def _sent(intent: Intent) -> Mapping[str, Any]:
@@ -351,98 +307,6 @@ def _is_after(intent: Intent, job: Job, tolerance: float = 0.0) -> bool:
     newest = _newest(intent)
     # No upper bound: a worker that was frozen may have written its intent over that of a retry, which bought later.
     return newest is None or job.created_at is None or job.created_at.timestamp() >= newest - tolerance
-
-
-def _compare(sent: Any, echoed: Any) -> Echo:
-    """Compare one value with its echo, which is not literal."""
-    match sent, echoed:
-        case _, None:
-            return Echo.UNCLEAR
-        case (bool(), _) | (_, bool()):
-            return _compare_truths(sent, echoed)
-        case ((list() | tuple()), (list() | tuple())):
-            if len(sent) != len(echoed):
-                return Echo.DIFFERENT
-            return _worst(_compare(one, other) for one, other in zip(sent, echoed, strict=True))
-        case Mapping(), Mapping():
-            return _worst(_compare(value, echoed.get(name)) for name, value in sent.items())
-        case ((int() | float()), (int() | float() | str())) | (str(), (int() | float())):
-            return _compare_numbers(sent, echoed)
-        case str(), str():
-            return _compare_strings(sent, echoed)
-        case _:
-            return Echo.UNCLEAR
-
-
-def _compare_seeds(sent: Any, echoed: Any) -> Echo:
-    """Compare two seeds: to the last digit. One of 0 or below may ask for any, so that another one comes back."""
-    whole = whole_number(sent), whole_number(echoed)
-    if None in whole or (whole[0] or 0) < 0 or (whole[0] == 0 and whole[1] != 0):
-        return Echo.UNCLEAR
-    exact = max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
-    return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT if exact else _compare_numbers(sent, echoed)
-
-
-def _compare_truths(sent: Any, echoed: Any) -> Echo:
-    truths = [_TRUTHS.get(str(whole_number(one) if isinstance(one, float) else one).lower()) for one in (sent, echoed)]
-    if None in truths:
-        return Echo.UNCLEAR
-    return Echo.SAME if truths[0] == truths[1] else Echo.DIFFERENT
-
-
-def _worst(grades: Iterable[Echo]) -> Echo:
-    seen = set(grades)
-    return next((grade for grade in (Echo.DIFFERENT, Echo.UNCLEAR) if grade in seen), Echo.SAME)
-
-
-def _compare_strings(sent: str, echoed: str) -> Echo:
-    if sent == echoed:
-        return Echo.SAME
-    is_id, was_id = echoed.startswith("asset_"), sent.startswith("asset_")
-    if is_id and was_id:
-        return Echo.DIFFERENT
-    if is_id:
-        # A long text comes back as the id of a text asset, a file or a data: URL as the id of the asset made of it.
-        return Echo.SAME
-    if whole_number(sent) is not None and whole_number(echoed) is not None:
-        return _compare_numbers(sent, echoed)
-    if sent.split() == echoed.split():
-        return Echo.SAME
-    if names_a_file(sent) or names_a_file(echoed):
-        return Echo.UNCLEAR  # A file has many names: a path, a signed URL, the id of an asset.
-    return _compare_texts(_plain(sent), _plain(echoed))
-
-
-def _compare_texts(sent: str, echoed: str) -> Echo:
-    """Compare two texts that are not the same to the letter."""
-    if sent == echoed or not sent or not echoed:
-        return Echo.UNCLEAR
-    shorter, longer = sorted((sent, echoed), key=len)
-    # One of them may have been cut, or framed.
-    if (len(shorter) >= 8 and shorter in longer) or (len(shorter) >= 4 and longer.startswith(shorter)):
-        return Echo.UNCLEAR
-    alike = difflib.SequenceMatcher(None, sent[:500], echoed[:500], autojunk=False).ratio() >= _NEAR
-    return Echo.UNCLEAR if alike else Echo.DIFFERENT
-
-
-def _plain(text: str) -> str:
-    """Return a text without what an API may change: escapes, normal form, case, quotes, punctuation and blanks."""
-    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda one: chr(int(one[1], 16)), text)
-    text = re.sub(r"&#?\w{1,8};|\\[nrt\"'\\]|%[0-9A-Fa-f]{2}", "", text)
-    return "".join(one for one in unicodedata.normalize("NFKC", text).casefold() if one.isalnum())
-
-
-def _compare_numbers(sent: float | str, echoed: float | str) -> Echo:
-    """Compare two numbers, or texts of numbers. An API may round them: a width to sixteens, a share to two digits."""
-    whole = whole_number(sent), whole_number(echoed)
-    try:
-        one, other = float(sent), float(echoed)
-    except (ValueError, OverflowError):
-        return Echo.UNCLEAR  # As "81 frames" for 81.
-    exact = None not in whole and max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
-    if whole[0] == whole[1] if exact else math.isclose(one, other, rel_tol=1e-6):
-        return Echo.SAME
-    return Echo.UNCLEAR if math.isclose(one, other, rel_tol=0.1, abs_tol=0.51) else Echo.DIFFERENT
 
 
 def _made_at(job: Job) -> tuple[float, str]:

@@ -52,10 +52,10 @@ from airflow_provider_scenario.submission.recovery import (
     find_duplicate,
     find_equal,
     lacking_seeds,
-    list_from,
-    list_since,
-    recall,
-    recall_from,
+    list_start_at,
+    list_start_of_submission,
+    list_start_of_task,
+    record_from_seeds,
 )
 from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
@@ -128,19 +128,19 @@ class Submitter:
         """
         stored = self._store.load()
         if stored is None and (self._key.may_have_submitted or self._is_late):
-            return self._recall(wanted)
+            return self._decide_without_record(wanted)
         decided = self._decide(stored, wanted, stored)
         if stored is None or not isinstance(decided, Order):
             return decided
         is_unproven = isinstance(stored, Submitted) and not stored.is_proven
         if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
-            return later_of(decided, self._recall(wanted, stored))
+            return later_of(decided, self._decide_without_record(wanted, stored))
         if isinstance(stored, NotAccepted) and stored.refused is not None:
-            start = list_since(stored.refused.intended_at)
+            start = list_start_at(stored.refused.intended_at)
             return self._bought_next(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
         if decided.generation == stored.generation:
             return decided
-        return self._bought_next(stored, decided, wanted, recall_from(self._key)) or decided
+        return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
 
     # Deciding
 
@@ -154,7 +154,7 @@ class Submitter:
         same_try: bool = False,
     ) -> SubmittedJob | Order:
         if isinstance(record, Submitted):
-            found = self._reader.bought(record)
+            found = self._reader.read_bought(record)
         elif isinstance(record, Intent) and found is None:
             found = self._search(record)
         decision = decide(
@@ -221,7 +221,7 @@ class Submitter:
 
     # Looking for what earlier tries bought, where there is no record
 
-    def _recall(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
+    def _decide_without_record(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
         """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
 
         Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is
@@ -234,22 +234,23 @@ class Submitter:
         jobs, unreadable, record = list[Job](), 0, None
         has_read_singly = False
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
-        for settled in self._reader.looks("Airflow keeps no record of this task, which may have a job", waits=waits):
-            jobs, unreadable = self._reader.all(recall_from(self._key))
+        start, why = list_start_of_task(self._key), "Airflow keeps no record of this task, which may have a job"
+        for settled in self._reader.until_settled(why, waits=waits):
+            jobs, unreadable = self._reader.list_jobs(start)
             if settled:
                 known = {job.id for job in jobs}
-                far = self._reader.far(recall_from(self._key), self._is_ours) if may_have_bought else []
+                far = self._reader.list_a_day_further(start, self._is_ours) if may_have_bought else []
                 jobs = [*self._with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
-            record = self._recalled(wanted, jobs)
+            record = self._record_from_seeds(wanted, jobs)
             if record is not None and not (settled or has_read_singly):
                 # A later job whose row lacks its seed must not be passed over for this one.
-                record = self._recalled(wanted, self._with_seeds(wanted, jobs))
+                record = self._record_from_seeds(wanted, self._with_seeds(wanted, jobs))
                 has_read_singly = True
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
         if may_have_bought and record is None and not self._own_seed_would_prove(wanted, jobs):
-            decided = self._recall_by_inputs(wanted, jobs, unreadable) or decided
+            decided = self._decide_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
         self.has_settled = True
@@ -261,18 +262,20 @@ class Submitter:
         On a busy machine Airflow 3.1 and 3.2 may take a task that deferred for lost, and run it again from its start
         under the number of the try that was lost.
         """
-        jobs, _ = self._reader.all(recall_from(self._key))
-        return self._decide(self._recalled(wanted, jobs), wanted, None)
+        jobs, _ = self._reader.list_jobs(list_start_of_task(self._key))
+        return self._decide(self._record_from_seeds(wanted, jobs), wanted, None)
 
     def _is_ours(self, job: Job) -> bool:
         match = self._key.match(job.seed)
         return match is not None and match.is_sure
 
-    def _recalled(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
+    def _record_from_seeds(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
         regenerates = self._policy.on_clear is OnClear.REGENERATE
         now = self._clock()
-        return recall(self._key, wanted, jobs, now=now, changed_too=self._refuses_changes, regenerates=regenerates)
+        return record_from_seeds(
+            self._key, wanted, jobs, now=now, changed_too=self._refuses_changes, regenerates=regenerates
+        )
 
     def _lacking_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
         return lacking_seeds(wanted, jobs, changed_too=self._refuses_changes)
@@ -284,7 +287,7 @@ class Submitter:
 
     def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
         """Return the jobs, of which those that lack their seeds are read singly."""
-        whole = self._reader.singly(self._lacking_seeds(wanted, jobs))
+        whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
         return [whole.get(job.id, job) for job in jobs]
 
     def _own_seed_would_prove(self, wanted: Wanted, jobs: list[Job]) -> bool:
@@ -298,12 +301,12 @@ class Submitter:
             return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
         return model.largest_seed >= PROVING_SEEDS
 
-    def _recall_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
+    def _decide_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
         """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""
         since = self._key.may_have_submitted_since
         others = self._store.jobs_of_others()
         found = find_equal(wanted, jobs, since=since, claimed=others)
-        whole = self._reader.singly(found.candidates)
+        whole = self._reader.read_singly(found.candidates)
         jobs = [whole.get(job.id, job) for job in jobs]
         found = find_equal(wanted, jobs, since=since, claimed=others, unreadable=unreadable)
         if not (found.jobs or found.candidates or found.unreadable):
@@ -331,8 +334,8 @@ class Submitter:
         """
         if not stored.seed_is_ours:
             return None
-        jobs, _ = self._reader.all(start)
-        later = self._recalled(wanted, self._with_seeds(wanted, jobs))
+        jobs, _ = self._reader.list_jobs(start)
+        later = self._record_from_seeds(wanted, self._with_seeds(wanted, jobs))
         if later is None or not later.is_proven:
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
@@ -347,7 +350,7 @@ class Submitter:
         """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
         if stored.refused is None or stored.seed_is_ours:
             return None
-        jobs, _ = self._reader.all(list_from(stored.refused))
+        jobs, _ = self._reader.list_jobs(list_start_of_submission(stored.refused))
         job = find_duplicate(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
@@ -421,7 +424,7 @@ class Submitter:
             submitted_at=self._clock(),
         )
         self._save_job(record)
-        return SubmittedJob(self._reader.bought(record), record, is_new=True)
+        return SubmittedJob(self._reader.read_bought(record), record, is_new=True)
 
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
         """Return the seed of ours that an order is to be sent with; ``None`` if none of ours would prove it.

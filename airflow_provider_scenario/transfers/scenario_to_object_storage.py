@@ -124,13 +124,13 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             raise ScenarioConfigurationError(f"Give asset_ids or job_id to {self.task_id}: one of them, not both.")
         given_ids = None if self.asset_ids is None else asset_ids_of(self.asset_ids)
         destination = str(self.destination)
-        fence = None if self.root is None else object_path(str(self.root), "root")
+        within = None if self.root is None else object_path(str(self.root), "root")
         if self.root is not None:
             destination = below_root(destination, str(self.root))
         base, template = split_destination(destination)
         name = manifest_name(self.manifest, template, context["ti"].map_index)
         path = object_path(base, "destination")
-        folder = folder_at(path, fence)
+        folder = folder_at(path, within)
         folder.prepare()
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             job = None if self.job_id is None else _finished_job(client, str(self.job_id))

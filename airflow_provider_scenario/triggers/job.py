@@ -18,7 +18,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.polling import POLL_INTERVAL
 from airflow_provider_scenario.polling.progress import push_progress
-from airflow_provider_scenario.polling.result import result_of
+from airflow_provider_scenario.polling.result import job_result
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS, OUTPUTS_PAUSE, WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import REPLY_TIMEOUT, JobWatcher
 
@@ -194,7 +194,7 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
         if result.error is not None or result.timed_out or job is None or job.status is not JobStatus.SUCCESS:
             yield TriggerEvent(result.to_event())
             return
-        values = result_of(job)
+        values = job_result(job)
         links = {ScenarioJobLink().xcom_key: job_page(job.id)}  # a worker would push them
         if job.asset_ids:
             links[ScenarioAssetLink().xcom_key] = asset_page(job.asset_ids[0])

@@ -32,7 +32,7 @@ def reframe() -> Model:
 
 
 def note(duration: float | None, rate: float | None = None, **values: Any) -> str | None:
-    return length_note(reframe(), values, Clip("beach.mp4", duration, rate), label=ours)
+    return length_note(reframe(), values, Clip("beach.mp4", duration, rate), argument_name=ours)
 
 
 def ours(name: str) -> str:
@@ -105,11 +105,11 @@ def test_what_is_kept_or_not_known_needs_no_word(
 def test_a_model_that_makes_no_number_of_frames_needs_no_word() -> None:
     model = packaged_model("model_wan-2-2-14b-animate-move")
     assert model is not None
-    assert length_note(model, {}, Clip("beach.mp4", 12), label=ours) is None
+    assert length_note(model, {}, Clip("beach.mp4", 12), argument_name=ours) is None
 
 
 def test_any_models_operator_is_told_the_apis_names() -> None:
-    said = length_note(reframe(), {}, Clip("beach.mp4", 12), label=str)
+    said = length_note(reframe(), {}, Clip("beach.mp4", 12), argument_name=str)
     assert said is not None
     assert said.endswith("Set matchInputNumFrames=True and matchInputFramesPerSecond=True to keep all.")
 
@@ -167,7 +167,13 @@ class Scripted:
     def check(self) -> Any:
         values = {"videoUrl": "asset_1"}
         return check_assets(
-            self, reframe(), values, label=str, log=logging.getLogger(__name__), sleep=self.sleep, clock=self.clock
+            self,
+            reframe(),
+            values,
+            argument_name=str,
+            log=logging.getLogger(__name__),
+            sleep=self.sleep,
+            clock=self.clock,
         )
 
 

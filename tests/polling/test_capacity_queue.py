@@ -63,7 +63,7 @@ async def ticks(number: float) -> None:
 
 
 def queue_of(scenario: Scenario) -> CapacityQueue:
-    return CapacityQueue(scenario.look, tick=TICK, clock=lambda: scenario.now)
+    return CapacityQueue(scenario.look, poll_interval=TICK, clock=lambda: scenario.now)
 
 
 def runners() -> list[asyncio.Task[object]]:
@@ -290,7 +290,7 @@ def test_who_leaves_does_not_disturb_the_others() -> None:
 
 def test_ticks_are_not_in_step() -> None:
     """Several triggerers must not ask all at the same time."""
-    assert capacity_queue.TICK >= 5
+    assert capacity_queue.POLL_INTERVAL >= 5
     pauses: list[float] = []
 
     async def run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_ticks_are_not_in_step() -> None:
             await sleep(0)
 
         monkeypatch.setattr(capacity_queue.asyncio, "sleep", noted)
-        waiters = Waiters(CapacityQueue(Scenario().look, tick=10.0))
+        waiters = Waiters(CapacityQueue(Scenario().look, poll_interval=10.0))
         waiters.add("one", 1.0)
         for _ in range(30):
             await sleep(0)
@@ -328,7 +328,7 @@ def test_it_looks_more_often_where_jobs_end_often() -> None:
             await sleep(0)
 
         monkeypatch.setattr(capacity_queue.asyncio, "sleep", noted)
-        waiters = Waiters(CapacityQueue(scenario.look, tick=10.0, clock=lambda: scenario.now))
+        waiters = Waiters(CapacityQueue(scenario.look, poll_interval=10.0, clock=lambda: scenario.now))
         for number in range(12):
             waiters.add(str(number), float(number))
         while len(pauses) < 30:
@@ -347,7 +347,7 @@ def test_it_looks_more_often_where_jobs_end_often() -> None:
 def test_thousands_that_leave_at_once_do_not_hold_up_the_loop() -> None:
     async def story() -> None:
         scenario = Scenario()
-        queue = CapacityQueue(scenario.look, tick=TICK, clock=lambda: scenario.now)
+        queue = CapacityQueue(scenario.look, poll_interval=TICK, clock=lambda: scenario.now)
         waiters = Waiters(queue)
         for number in range(10_000):
             waiters.add(f"task_{number}", number)

@@ -22,9 +22,9 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.polling.result import (
-    error_of,
+    job_error,
+    job_result,
     no_client_error,
-    result_of,
     timeout_error,
     unreadable_error,
 )
@@ -42,7 +42,7 @@ def failed(**facts: Any) -> Job:
 
 def test_a_result_is_json_with_the_cost_exact_and_the_assets_in_order() -> None:
     done = job("success", model_id="model_1", seed=5, cost=Decimal("7.250"), asset_ids=("asset_b", "asset_a"))
-    assert json.loads(json.dumps(result_of(done))) == {
+    assert json.loads(json.dumps(job_result(done))) == {
         "job_id": "job_1",
         "model_id": "model_1",
         "asset_id": "asset_b",
@@ -53,7 +53,7 @@ def test_a_result_is_json_with_the_cost_exact_and_the_assets_in_order() -> None:
 
 
 def test_what_a_job_has_not_got_yet_is_none_or_empty() -> None:
-    assert result_of(job("queued")) == {
+    assert job_result(job("queued")) == {
         "job_id": "job_1",
         "model_id": None,
         "asset_id": None,
@@ -65,7 +65,7 @@ def test_what_a_job_has_not_got_yet_is_none_or_empty() -> None:
 
 @pytest.mark.parametrize("status", ["success", "queued", "in-progress", "finalizing", "new-one"])
 def test_only_a_bad_end_is_an_error(status: str) -> None:
-    assert error_of(job(status, error="odd", hint="odd")) is None
+    assert job_error(job(status, error="odd", hint="odd")) is None
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_only_a_bad_end_is_an_error(status: str) -> None:
     ],
 )
 def test_a_failed_job_says_why_what_becomes_of_the_money_and_what_a_retry_does(one: Job, message: str) -> None:
-    error = error_of(one)
+    error = job_error(one)
     assert type(error) is ScenarioJobFailedError
     assert str(error) == f"{message} {PAGE}"
     assert error.job_id == "job_1"
@@ -122,7 +122,7 @@ def test_a_failed_job_says_why_what_becomes_of_the_money_and_what_a_retry_does(o
     ],
 )
 def test_a_moderated_job_is_not_tried_again(facts: dict[str, Any], money: str) -> None:
-    error = error_of(failed(error="Blocked by content moderation", **facts))
+    error = job_error(failed(error="Blocked by content moderation", **facts))
     assert type(error) is ScenarioModerationError
     assert str(error) == (
         f"Job job_1 (model_1, seed 5) failed: Blocked by content moderation. {money} The same inputs are likely to be "
@@ -144,7 +144,7 @@ def test_a_moderated_job_is_not_tried_again(facts: dict[str, Any], money: str) -
     ],
 )
 def test_a_canceled_job_says_what_is_known_of_the_money(cost: Decimal | None, money: str) -> None:
-    error = error_of(job("canceled", model_id="model_1", cost=cost))
+    error = job_error(job("canceled", model_id="model_1", cost=cost))
     assert type(error) is ScenarioJobCanceledError
     assert str(error) == (
         f"Job job_1 (model_1) was canceled at Scenario. {money} Running the task that bought it again buys a new one. "

@@ -137,7 +137,7 @@ def test_the_shortest_pace_counts_for_all() -> None:
         scenario.add("quick", *life(HOUR))
 
         async def quick() -> None:
-            async with watcher.subscribe("quick", START, every=1.0) as subscription:
+            async with watcher.subscribe("quick", START, poll_interval=1.0) as subscription:
                 await subscription.next_update(HOUR)
                 await subscription.next_update(HOUR)
 
@@ -154,12 +154,12 @@ def test_a_quick_newcomer_does_not_wait_for_the_slow_ones_pause() -> None:
         scenario.add("quick", *life(35))
 
         async def follow_slowly() -> None:
-            async with watcher.subscribe("slow", START, every=300.0) as subscription:
+            async with watcher.subscribe("slow", START, poll_interval=300.0) as subscription:
                 while True:
                     await subscription.next_update(HOUR)
 
         async def follow_quickly() -> float:
-            async with watcher.subscribe("quick", START + 30, every=5.0) as subscription:
+            async with watcher.subscribe("quick", START + 30, poll_interval=5.0) as subscription:
                 look = await subscription.next_update(HOUR)
                 while not isinstance(look, Job) or not look.is_finished:
                     look = await subscription.next_update(HOUR)

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
+from airflow_provider_scenario.submission.echo import Echo, compare_inputs
 from airflow_provider_scenario.submission.record import (
     Baseline,
     Intent,
@@ -21,13 +22,11 @@ from airflow_provider_scenario.submission.record import (
     to_dict,
 )
 from airflow_provider_scenario.submission.recovery import (
-    Echo,
     by_likeness,
-    compare_inputs,
     find_duplicate,
     find_submission,
-    list_from,
-    recall,
+    list_start_of_submission,
+    record_from_seeds,
 )
 from airflow_provider_scenario.submission.seed import TaskKey
 
@@ -138,7 +137,7 @@ def test_of_two_jobs_of_one_post_the_one_that_has_not_failed_counts() -> None:
     seed = key.seed(1, LARGEST_SEED)
     rows = [dataclasses.replace(running, seed=seed), dataclasses.replace(failed, seed=seed, created_at=None)]
     for order in (rows, [dataclasses.replace(rows[0], created_at=NOON), dataclasses.replace(rows[1], created_at=NOON)]):
-        recalled = recall(key, Wanted("model_1", {}), order, now=0.0)
+        recalled = record_from_seeds(key, Wanted("model_1", {}), order, now=0.0)
         assert recalled is not None
         assert recalled.job_id == "job_2"
 
@@ -184,7 +183,7 @@ def test_a_listed_job_of_the_future_hides_no_lost_one(server_time: float | None)
     lost = intent(baseline=Baseline(("job_old",), NOON.timestamp() + 1e9, server_time), intended_at=NOON.timestamp())
     row = job(after=3600.0, inputs={"prompt": PROMPT})
     assert find_submission(lost, [row]).jobs == (row,)
-    start = list_from(lost)
+    start = list_start_of_submission(lost)
     assert start is not None
     assert start < NOON + datetime.timedelta(minutes=30)
 
@@ -216,7 +215,9 @@ def test_what_half_a_seed_tells_is_no_proof() -> None:
     key = TaskKey("dag", "run", "task", "", 900.0, try_number=4, max_tries=6, was_cleared=True)
     for before, is_proven in (({"max_tries": 2}, True), ({"max_tries": 2, "run_started_at": 100.0}, False)):
         seed = dataclasses.replace(key, **before).seed(1, LARGEST_SEED)
-        found = recall(key, Wanted("model_1", {"prompt": PROMPT}), [job(seed=seed, inputs={"prompt": PROMPT})], now=0.0)
+        found = record_from_seeds(
+            key, Wanted("model_1", {"prompt": PROMPT}), [job(seed=seed, inputs={"prompt": PROMPT})], now=0.0
+        )
         assert found is not None
         assert found.is_proven is is_proven
 
@@ -235,7 +236,7 @@ def test_a_failed_job_hides_no_running_one_that_is_less_sure() -> None:
     )
     before = dataclasses.replace(key, max_tries=2, run_started_at=100.0)
     running = job("job_2", seed=before.seed(2, LARGEST_SEED), inputs={"prompt": PROMPT})
-    found = recall(key, Wanted("model_1", {"prompt": PROMPT}), [failed, running], now=0.0)
+    found = record_from_seeds(key, Wanted("model_1", {"prompt": PROMPT}), [failed, running], now=0.0)
     assert found is not None
     assert (found.job_id, found.earlier_jobs) == ("job_2", ("job_1",))
 
@@ -253,7 +254,9 @@ def test_after_a_clear_another_airflows_finished_job_hides_no_running_one(other_
     theirs = job("job_theirs", seed=other.seed(2, LARGEST_SEED), inputs={"prompt": PROMPT})
     theirs = dataclasses.replace(theirs, status=JobStatus.SUCCESS)
     wanted = Wanted("model_1", {"prompt": PROMPT})
-    found = recall(cleared, wanted, [ours, theirs], now=0.0, regenerates=True, changed_too=other_prompt is not None)
+    found = record_from_seeds(
+        cleared, wanted, [ours, theirs], now=0.0, regenerates=True, changed_too=other_prompt is not None
+    )
     assert found is not None
     assert found.job_id == "job_ours"
     assert found.earlier_jobs == ("job_theirs",)
