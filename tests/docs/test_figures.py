@@ -52,6 +52,11 @@ def test_the_table_of_scale_is_that_of_the_chart() -> None:
     assert rows == rows_of("scale", "Waiting jobs")
 
 
+def test_the_simulation_is_shown_beside_the_real_figures() -> None:
+    real = [[jobs, REQUESTS[jobs][0], f"{DELAY[jobs][0]} s"] for jobs in REQUESTS]
+    assert [[row[0], row[2], row[4]] for row in rows_of("scale", "Jobs that wait")] == real
+
+
 def test_the_readme_counts_right() -> None:
     plain = " ".join(README.split())
     assert f"lose replies in {len(CRASHES) + len(LOST_REPLIES)} ways" in plain
