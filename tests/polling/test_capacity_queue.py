@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Collection
 
@@ -116,6 +117,41 @@ def test_as_many_are_woken_as_jobs_have_ended() -> None:
         await waiters.stop()
 
     virtual_time.run(run())
+
+
+def test_two_triggerers_try_at_most_twice_for_each_slot_that_comes_free() -> None:
+    """Each has a queue of its own: both wake a task, one of which is refused and goes back to its place."""
+
+    async def run() -> tuple[list[int], int]:
+        scenario = Scenario()
+        queues = [queue_of(scenario), queue_of(scenario)]
+        free, tries, started = 0, 0, list[int]()
+
+        async def task(number: int) -> None:
+            nonlocal free, tries
+            while True:
+                await queues[number % 2].wait_turn(float(number), limit=1)
+                tries += 1
+                if free:
+                    free -= 1
+                    started.append(number)
+                    return
+
+        tasks = [asyncio.create_task(task(number)) for number in range(20)]
+        await ticks(1)
+        for job in range(20):
+            free += 1
+            scenario.end(f"job {job}")
+            await ticks(4)
+        await asyncio.gather(*tasks)
+        return started, tries
+
+    random.seed(1)
+    started, tries = virtual_time.run(run())
+    assert sorted(started) == list(range(20))
+    assert tries <= 2 * 20
+    assert [number for number in started if number % 2] == list(range(1, 20, 2))
+    assert 1 < sum(number % 2 for number in started[:10]) < 9, "which triggerer is first is drawn anew each time"
 
 
 def test_no_more_are_woken_in_one_tick_than_the_plan_runs() -> None:
