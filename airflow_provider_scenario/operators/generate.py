@@ -186,9 +186,8 @@ class ScenarioGenerateOperator(BaseOperator):
         except TaskDeferralTimeout:
             run = self._run(context)
             job_id = run.pending_job_id()
-            # Who waits for capacity may have a job of an earlier try, which has failed.
-            if next_method == "execute_when_free" or job_id is None:
-                raise
+            if job_id is None:
+                raise  # The task was waiting for capacity, not for a job.
         with task_errors(), showing_errors(context):
             return run.finish(run.final_check(job_id))
 

@@ -199,10 +199,8 @@ class Generation:
                 return found
             self._show_earlier(found)
             bought = self._buy(submitter, found, wanted, request, client)
-            if isinstance(bought, NoCapacity) and not self._store.is_durable:
-                # A gateway may have sent the POST twice. Without a store the process after the wait can't know of it.
-                again = submitter.rejoin_or_order(wanted)
-                return again if isinstance(again, SubmittedJob) else bought
+            if isinstance(bought, NoCapacity):
+                return submitter.job_despite_refusal(wanted) or bought
             if bought is not None:
                 return bought
 

@@ -68,6 +68,9 @@ LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
 takes a silent worker for dead after minutes only."""
 
+TOLD_SECONDS = 5.0
+"""Seconds in which a task tells the others of a job that it has just bought, so that none takes it for its own."""
+
 
 class Submitter:
     """Buys one generation once.
@@ -114,6 +117,7 @@ class Submitter:
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
         self._monotonic = monotonic
+        self._sleep = sleep
         self._reader = JobReader(client, self._log, monotonic, sleep)
 
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
@@ -141,6 +145,21 @@ class Submitter:
         if decided.generation == stored.generation:
             return decided
         return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
+
+    def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
+        """Return the job of a POST that a gateway sent twice, and of which the second was refused.
+
+        Where Airflow keeps no record only this process knows of the refusal, and it may end before the next look.
+
+        :param wanted: What the author asks for now.
+        """
+        stored = self._store.load()
+        if self._store.is_durable or not isinstance(stored, NotAccepted) or stored.refused is None:
+            return None
+        if not stored.seed_is_ours:
+            self._sleep(TOLD_SECONDS)
+        found = self.rejoin_or_order(wanted)
+        return found if isinstance(found, SubmittedJob) else None
 
     # Deciding
 

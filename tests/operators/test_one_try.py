@@ -13,7 +13,7 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
-from airflow_provider_scenario.submission import job_reader
+from airflow_provider_scenario.submission import job_reader, submitter
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.task_run import TaskRun, deferral
@@ -87,9 +87,14 @@ def test_who_is_killed_amid_the_search_buys_nothing_more(
 @pytest.mark.parametrize("seed", [{}, {"seed": 5}])
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
-    scenario: SandboxServer, has_store: bool, seed: dict[str, int], deferrable: bool
+    scenario: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    has_store: bool,
+    seed: dict[str, int],
+    deferrable: bool,
 ) -> None:
     """The first took the last slot, for want of which Scenario refuses the second."""
+    monkeypatch.setattr(submitter, "TOLD_SECONDS", 0.1)
     scenario.configure(job_seconds=60 if deferrable else 0)
     scenario.add_fault({**FULL, "type": "status_after"}, method="POST", path="/generate/", times=1)
     run, operator = TaskRun(has_store=has_store), generating(inputs={"prompt": "A boat", **seed}, deferrable=deferrable)
