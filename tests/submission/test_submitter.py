@@ -75,7 +75,9 @@ class Worker:
         faults: Iterable[int] = (),
         inputs: dict[str, Any] | None = None,
         policy: SubmissionPolicy | None = None,
+        defers: bool = False,
     ) -> None:
+        self.defers = defers
         self.account = "connection a"
         self.scenario = scenario or LyingScenario(Clock())
         self.scenario.largest_seed = largest_seed
@@ -100,13 +102,34 @@ class Worker:
         """Make one try."""
         self.tries += 1
         self.steps.taken = []
+        submitter, wanted = self._process(), Wanted("model_1", self.inputs)
+        for _ in range(40):
+            found = submitter.rejoin_or_order(wanted)
+            if isinstance(found, SubmittedJob):
+                return found
+            try:
+                bought = submitter.buy(found, wanted, "model_1", self.inputs, largest_seed=self.largest_seed)
+            except ScenarioRateLimitError:
+                if not self.line.ends:
+                    raise
+                if (bought := submitter.job_despite_refusal(wanted)) is not None:
+                    return bought
+                self.clock.sleep(self.waits_for_capacity)  # As a task does that waits for capacity.
+                submitter = self._process() if self.defers else submitter
+                continue
+            if bought is not None:
+                return bought
+        raise AssertionError("it neither buys nor fails")
+
+    def _process(self) -> Submitter:
+        """One of the processes of a try."""
         if not self.has_store:
             self.memory.text = None
         store = Store(self.steps, self.memory, lambda: self.others(), is_durable=self.has_store)
         key = TaskKey(
             "dag", "run", self.task, "", self.run_started_at, self.tries, self.max_tries, self.was_cleared, START - 60.0
         )
-        submitter = Submitter(
+        return Submitter(
             self.line,
             store,
             key,
@@ -117,21 +140,6 @@ class Worker:
             monotonic=self.clock,
             sleep=self.clock.sleep,
         )
-        wanted = Wanted("model_1", self.inputs)
-        for _ in range(40):
-            found = submitter.rejoin_or_order(wanted)
-            if isinstance(found, SubmittedJob):
-                return found
-            try:
-                bought = submitter.buy(found, wanted, "model_1", self.inputs, largest_seed=self.largest_seed)
-            except ScenarioRateLimitError:
-                if not self.line.ends:
-                    raise
-                self.clock.sleep(self.waits_for_capacity)
-                continue  # As a task does that waits for capacity.
-            if bought is not None:
-                return bought
-        raise AssertionError("it neither buys nor fails")
 
     def clear(self) -> None:
         self.max_tries = self.tries + 2
@@ -276,12 +284,13 @@ def test_refusals_for_want_of_a_slot_are_no_submissions(has_store: bool) -> None
 
 @MODELS
 @STORES
+@pytest.mark.parametrize("defers", [True, False])
 @pytest.mark.parametrize("end", ["twice 429", "twice 429 cooldown"])
 def test_a_gateway_sends_a_post_twice_and_the_second_finds_no_slot(
-    has_store: bool, largest_seed: int, end: str
+    has_store: bool, largest_seed: int, end: str, defers: bool
 ) -> None:
     """On a plan of one job at once the first one's job is why: waiting for its slot must not buy another."""
-    worker = Worker(ends=[end, "well"], has_store=has_store, largest_seed=largest_seed)
+    worker = Worker(ends=[end, "well"], has_store=has_store, largest_seed=largest_seed, defers=defers)
     assert [worker.go().job.id] == worker.paid
 
 
@@ -306,14 +315,16 @@ def test_a_post_that_was_not_sent_hides_none_before_it_that_was_sent_twice(large
     assert [worker.go().job.id] == worker.paid
 
 
-def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice() -> None:
-    """Both ask for the same, the model takes no seed, and the plan's last slot went to the sibling."""
-    scenario = LyingScenario(Clock(), list_lag=10.0)
+@STORES
+def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice(has_store: bool) -> None:
+    """Both ask for the same without a seed, and the plan's last slot went to the sibling, who tells its job soon."""
+    scenario = LyingScenario(Clock(), list_lag=0.0 if not has_store else 10.0)
     sibling = Worker(scenario=scenario, task="sibling", largest_seed=0)
     theirs = sibling.go().job.id
-    worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"])
+    told_at = scenario.clock() + 2.0
+    worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"], has_store=has_store, defers=True)
     worker.waits_for_capacity = 15.0
-    worker.others = lambda: (theirs,)
+    worker.others = lambda: (theirs,) if scenario.clock() >= told_at else ()
     assert worker.go().job.id != theirs
     assert (len(worker.paid), len(sibling.paid)) == (1, 1)
 
