@@ -37,6 +37,9 @@ from airflow_provider_scenario.polling.wait import ErrorReporter, is_local, is_w
 GATHER_SECONDS = 1.0
 """Seconds to wait for more waits before the first poll, a tenth of an interval at most."""
 
+KEEP_LIST_SECONDS = 300.0
+"""Seconds for which the list is remembered while nobody waits: where tasks come and go, it need not be read anew."""
+
 LOOK_BACK = 3600.0
 """Seconds to look back for a job of which nobody says when it was last known to run."""
 
@@ -108,6 +111,7 @@ class JobWatcher:
         self._keepers: list[float] = []
         self._list_waiters: list[asyncio.Future[None]] = []
         self._runner: asyncio.Task[None] | None = None
+        self._list_read_at = -math.inf
         self._forget()
 
     @property
@@ -187,12 +191,14 @@ class JobWatcher:
         return self._list.ended_since(since)
 
     def _forget(self) -> None:
-        self._list = JobIndex()
+        if self._clock() - self._list_read_at > KEEP_LIST_SECONDS:
+            self._list = JobIndex()
         self._window: ListWindow | None = None
         self._new_subscriptions: list[Subscription] = []
         self._reach_back_to: list[float] = []
         self._wanted = asyncio.Event()
-        self._due = math.inf
+        # Who stops and starts within an interval polls no more often than who goes on.
+        self._due = min(self._list_read_at, self._clock()) + self._interval()
         self._errors = ErrorReporter()
         self._list_is_read = False
         self._list_refusal: ScenarioError | None = None
@@ -219,6 +225,7 @@ class JobWatcher:
             try:
                 async with await self._open_client() as client:
                     has_client = True
+                    await self._pause(client)
                     while await self._poll_once(client):
                         pass
             except Exception as error:  # noqa: BLE001
@@ -413,7 +420,7 @@ class JobWatcher:
         return is_update
 
     def _list_was_read(self) -> None:
-        self._list_is_read, self._list_refusal = True, None
+        self._list_is_read, self._list_refusal, self._list_read_at = True, None, self._clock()
         if self._errors.end():
             _log.info("Scenario's job list can be read again.")
         for one in self._list_waiters:

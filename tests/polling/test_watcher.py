@@ -96,6 +96,41 @@ def test_waiting_costs_one_request_a_tick_however_many_wait(number: int) -> None
     run(story())
 
 
+def test_tasks_that_come_and_go_cost_no_more_than_tasks_that_stay() -> None:
+    """Jobs of a few seconds: again and again nobody waits for a moment. The list is neither forgotten nor hurried."""
+
+    async def story() -> None:
+        scenario, watcher = watched()
+        for index in range(250):  # More than a page of what happened before.
+            scenario.add(f"other_{index}", *life(-60, start=-100.0))
+        seconds = 0.0
+        for index in range(60):
+            began = asyncio.get_running_loop().time()
+            scenario.add(f"job_{index}", *life(began + 4, start=began))
+            ended = await heard_of(watcher, f"job_{index}", began)
+            assert began + 4 <= ended <= began + 4 + LATEST  # type: ignore[operator]
+            assert watcher.is_idle
+            seconds = asyncio.get_running_loop().time()
+            await asyncio.sleep(1)
+        assert len(scenario.times("list")) <= seconds / TICK + 4, "each of the first reads three pages"
+        assert not scenario.times("job")
+
+    run(story())
+
+
+def test_who_waits_again_after_long_reads_the_list_anew() -> None:
+    async def story() -> None:
+        scenario, watcher = watched()
+        scenario.add("first", *life(5))
+        await heard_of(watcher, "first", 0.0)
+        await asyncio.sleep(1000)
+        scenario.add("second", *life(1030, start=1010))
+        before = asyncio.get_running_loop().time()
+        assert await heard_of(watcher, "second", before) <= 1030 + LATEST  # type: ignore[operator]
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     ("others", "seconds_to_register", "changed"), [(0, 0.0, 1.0), (0, 30.0, 0.5), (1000, 0.0, 0.0), (1000, 30.0, 1.0)]
 )

@@ -24,7 +24,9 @@ LIST = "GET /v1/jobs"
 
 @pytest.fixture(autouse=True)
 def short_ticks(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity_queue.CapacityQueue.__init__, "__kwdefaults__", {"tick": 0.1, "clock": time.time})
+    monkeypatch.setattr(
+        capacity_queue.CapacityQueue.__init__, "__kwdefaults__", {"poll_interval": 0.1, "clock": time.time}
+    )
     monkeypatch.setattr(ScenarioCapacityTrigger, "_queues", WeakKeyDictionary())
 
 
