@@ -347,10 +347,13 @@ class AirflowServer(AirflowApi):
 
     def written_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """What worker and triggerer have written of one try of a task; cheaper than `log`."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        below = f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}"
         if map_index >= 0:
-            folder /= f"map_index={map_index}"
-        return "\n".join(file.read_text() for file in sorted(folder.glob(f"attempt={try_number}.log*")))
+            below += f"/map_index={map_index}"
+        # Workers that are hosts of their own have folders of their own for their logs.
+        folders = [self.home / "logs", *sorted(self.home.glob("*/logs"))]
+        files = [file for folder in folders for file in sorted((folder / below).glob(f"attempt={try_number}.log*"))]
+        return "\n".join(file.read_text() for file in files)
 
     def log_entries(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1

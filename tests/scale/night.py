@@ -46,6 +46,7 @@ class Night:
     restarted: list[str] = field(default_factory=list)
     spent: Decimal = Decimal(0)
     tries: Counter[int] = field(default_factory=Counter)
+    lost_tries: int = 0
 
     def __str__(self) -> str:
         instances, waits = (
@@ -60,6 +61,7 @@ class Night:
             f"at Scenario    {self.requests / self.seconds:.2f} requests a second, "
             f"{self.list_requests / self.seconds * 10:.2f} lists in ten seconds by two triggerers",
             f"tries          {', '.join(f'{count} of {number}' for number, count in sorted(self.tries.items()))}",
+            f"lost tries     {self.lost_tries} at most that Airflow's scheduler ended by itself",
             f"restarted      {', '.join(self.restarted) or 'nothing'}",
             *(f"by hand        {what}" for what in self.by_hand),
             *(f"WRONG          {what}" for what in self.wrong),
@@ -129,7 +131,9 @@ def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
     night.tries = studio.airflow.tries(DAG_ID, run_id)
     if is_calm and night.list_requests > TRIGGERERS * (night.seconds / POLL_INTERVAL + 1):
         night.wrong.append(f"{night.list_requests} lists are more than one a tick and triggerer")
-    if is_calm and set(night.tries) != {1}:
+    # On a busy machine the scheduler may take a task that deferred for lost, and end its try: Airflow's own race.
+    night.lost_tries = sum(studio.airflow.ended_by_scheduler(DAG_ID, run_id).values())
+    if is_calm and sum((number - 1) * count for number, count in night.tries.items()) > night.lost_tries:
         night.wrong.append("a try failed, though nothing went wrong")
     reported = studio.airflow.xcom(DAG_ID, run_id, "report")
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
