@@ -21,7 +21,7 @@ help:
 	@echo 'make slow    run the other tests: the pages, an Airflow whose parts die and come back, a short night on Celery'
 	@echo 'make ui      the pages inside a real Airflow, seen in a real Chromium; PICTURES=docs/images leaves pictures there'
 	@echo 'make load    forty tasks that crash, sixty on two slots, two hundred that wait; what is drawn at random, at full figure'
-	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter'
+	@echo 'make chaos   a hundred random mixes of everything that goes wrong; SEED=7 starts elsewhere, RUNS=20 is shorter, ON=celery'
 	@echo 'make scale   a night of 200 clips on Celery with two of everything; CLIPS=3 TROUBLE=each NIGHTS=5 breaks things'
 	@echo 'make matrix  every Airflow we promise: tests, demo, crashes, clears, pages; VERSIONS="3.1.8 3.4.0b2" picks some'
 	@echo 'make lint    check style and types'
@@ -47,9 +47,9 @@ load: .venv/installed-for-tests
 	@FULL_LOAD=1 $(python) -m pytest -n 2 --dist loadfile tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py \
 		$(drawn_at_random)
 
-chaos: .venv/installed-for-tests
+chaos: .venv/installed-for-scale
 	@$(python) -m tests.submission.histories --seed $(or $(SEED),1) --histories $(or $(HISTORIES),50000)
-	@$(python) -m tests.e2e.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
+	@$(python) -m tests.$(if $(filter celery,$(ON)),scale,e2e).chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),100)
 
 scale: .venv/installed-for-scale
 	@$(python) -m tests.scale.night --clips $(or $(CLIPS),200) --trouble $(or $(TROUBLE),none) --seed $(or $(SEED),1) \
