@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from airflow_provider_scenario.polling import POLL_INTERVAL
 
-SHORTEST_TICK = 1.0
+SHORTEST_INTERVAL = 1.0
 """The shortest poll interval, where jobs end all the time."""
 
 FIRST_PROBE = 60.0
@@ -102,7 +102,7 @@ class CapacityQueue:
             elif waited >= self._probe_after:
                 free, self._probe_after = 1, min(LONGEST_PROBE, self._probe_after * 2)
             self._release(free or 0)
-            pause = min(self._poll_interval, max(SHORTEST_TICK, pause / 2) if free else pause * 1.5)
+            pause = min(self._poll_interval, max(SHORTEST_INTERVAL, pause / 2) if free else pause * 1.5)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
     async def _slots_come_free(self) -> int | None:

@@ -160,7 +160,7 @@ def decide(
             return Submit(1, "nothing was bought yet")
         case NotAccepted(), _:
             return Submit(record.generation, "the last submission was not accepted")
-        case Intent(), SearchResult():
+        case Intent(), SearchResult(is_conclusive=True):
             doubt = _doubt(seen, is_recorded=is_recorded)
             if doubt is not None:
                 return Refuse(doubt)
@@ -168,14 +168,12 @@ def decide(
         case Submitted(), Job():
             return _after_read(record, wanted, seen, max_tries=max_tries, policy=policy, same_try=same_try)
         case _:
-            raise TypeError("a job that was bought must be read before, and a lost submission searched for")
+            raise TypeError("a bought job must be read before, and a lost submission searched for to the end")
 
 
 def _after_search(
     record: Intent, wanted: Wanted, found: SearchResult, *, max_tries: int, policy: SubmissionPolicy, same_try: bool
 ) -> Decision:
-    if not found.is_conclusive:
-        raise TypeError("a search that goes on is no reason to buy")
     if found.jobs:
         job = found.jobs[0]
         submitted = submitted_from(record, job)

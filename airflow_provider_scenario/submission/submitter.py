@@ -149,15 +149,16 @@ class Submitter:
     def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
         """Return the job of a POST that a gateway sent twice, and of which the second was refused.
 
-        Where Airflow keeps no record only this process knows of the refusal, and it may end before the next look.
+        Where Airflow keeps no record only this process knows of the refusal, and it may end before the next look. A
+        seed of ours would show the job to the next process too.
 
         :param wanted: What the author asks for now.
         """
         stored = self._store.load()
-        if self._store.is_durable or not isinstance(stored, NotAccepted) or stored.refused is None:
+        is_known_here_only = isinstance(stored, NotAccepted) and stored.refused is not None and not stored.seed_is_ours
+        if self._store.is_durable or not is_known_here_only:
             return None
-        if not stored.seed_is_ours:
-            self._sleep(TOLD_SECONDS)
+        self._sleep(TOLD_SECONDS)
         found = self.rejoin_or_order(wanted)
         return found if isinstance(found, SubmittedJob) else None
 

@@ -404,9 +404,10 @@ class AirflowServer(AirflowApi):
 
         :param secret: The API secret.
         """
-        written = [file.read_text(errors="replace") for file in sorted(self.home.glob("*.log"))]
-        everything = "\n".join([*map(self.kept_of, dag_ids), *written])
-        return [name for name in (secret, "Signature=", "Authorization: ", "Basic ") if name in everything]
+        files = sorted([*self.home.glob("*.log"), *self.home.glob("*/log")])  # Of components, and of Celery's workers.
+        everything = "\n".join([*map(self.kept_of, dag_ids), *(file.read_text(errors="replace") for file in files)])
+        secrets = {"the API secret": secret} | {name: name for name in ("Signature=", "Authorization: ", "Basic ")}
+        return [name for name, text in secrets.items() if text in everything]
 
     # Airflow's tables: their names and columns differ between versions
 

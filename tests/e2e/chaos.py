@@ -80,7 +80,7 @@ def run_chaos(
                     tell(run.log())
             tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
         shown = airflow.secrets_shown(*DAG_IDS, secret=sandbox.api_secret)
-        outcome.wrong += [f"{seed}: Airflow shows {name[:9]}..." for name in shown]
+        outcome.wrong += [f"{seed}: Airflow shows {name}" for name in shown]
         airflow.api("DELETE", f"connections/{CONNECTION}")
     return outcome
 

@@ -373,7 +373,8 @@ def test_it_looks_more_often_where_jobs_end_often() -> None:
         asyncio.run(run(patch))
     assert 9 <= pauses[0] <= 11
     assert all(
-        0.9 * capacity_queue.SHORTEST_TICK <= pause <= 1.1 * capacity_queue.SHORTEST_TICK for pause in pauses[5:9]
+        0.9 * capacity_queue.SHORTEST_INTERVAL <= pause <= 1.1 * capacity_queue.SHORTEST_INTERVAL
+        for pause in pauses[5:9]
     )
     assert all(9 <= pause <= 11 for pause in pauses[20:30])
 

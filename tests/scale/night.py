@@ -24,7 +24,7 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.polling import POLL_INTERVAL
-from airflow_provider_scenario.polling.capacity_queue import SHORTEST_TICK
+from airflow_provider_scenario.polling.capacity_queue import SHORTEST_INTERVAL
 from tests.scale.set_up import Studio
 from tests.scale.trouble import TROUBLES, Trouble, drawn
 
@@ -111,6 +111,7 @@ def run_night(studio: Studio, troubles: list[Trouble], *, seconds: float) -> Nig
             night.wrong.append(f"after {seconds:.0f} s the run is {state}: {dict(instances)}")
             break
     night.seconds = time.monotonic() - started
+    night.wrong += [f"{trouble.name} never happened" for trouble in coming]
     studio.tend(end=True)
     judge(studio, night, run_id, is_calm=not troubles)
     return night
@@ -133,7 +134,7 @@ def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
     night.tries = studio.airflow.tries(DAG_ID, run_id)
     # Who waits for capacity polls every second where jobs of seconds end all the time: a free slot is worth it.
     allowed = TRIGGERERS * (night.seconds / POLL_INTERVAL + 1)
-    allowed += night.waiting_for.get("ScenarioCapacityTrigger", 0.0) / (0.9 * SHORTEST_TICK)
+    allowed += night.waiting_for.get("ScenarioCapacityTrigger", 0.0) / (0.9 * SHORTEST_INTERVAL)
     if is_calm and night.list_requests > allowed:
         night.wrong.append(f"{night.list_requests} lists are more than one a tick and triggerer")
     # On a busy machine the scheduler may take a task that deferred for lost, and end its try: Airflow's own race.
@@ -144,7 +145,7 @@ def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
     if reported is None or Decimal(str(reported["spent"])) != night.spent:
         night.wrong.append(f"the report says {reported and reported['spent']}, the ledger {night.spent}")
     shown = studio.airflow.secrets_shown(DAG_ID, secret=studio.scenario.api_secret)
-    night.wrong += [f"Airflow shows {name[:9]}..." for name in shown]
+    night.wrong += [f"Airflow shows {name}" for name in shown]
 
 
 def count_right_files(studio: Studio) -> tuple[int, int]:
