@@ -111,7 +111,8 @@ class JobWatcher:
         self._keepers: list[float] = []
         self._list_waiters: list[asyncio.Future[None]] = []
         self._runner: asyncio.Task[None] | None = None
-        self._list_read_at = -math.inf
+        self._end: asyncio.TimerHandle | None = None
+        self._polled_at = self._list_read_at = -math.inf
         self._forget()
 
     @property
@@ -197,14 +198,18 @@ class JobWatcher:
         self._new_subscriptions: list[Subscription] = []
         self._reach_back_to: list[float] = []
         self._wanted = asyncio.Event()
-        # Who stops and starts within an interval polls no more often than who goes on.
-        self._due = min(self._list_read_at, self._clock()) + self._interval()
+        # Who stops and starts within an interval polls no more often than who goes on. The last wait may end, and with
+        # it the poll, before all pages are read.
+        self._due = min(self._polled_at, self._clock()) + self._interval()
         self._errors = ErrorReporter()
         self._list_is_read = False
         self._list_refusal: ScenarioError | None = None
         self._next_silent = 0.0
 
     def _start(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
         if self._runner is None or self._runner.done():
             self._forget()
             # A context of its own: what it logs is not of the task that happened to be the first to wait.
@@ -216,6 +221,11 @@ class JobWatcher:
         if not self._subscriptions and not self._keepers and self._runner is not None:
             self._runner.cancel()
             self._runner = None
+            # Who shares watchers refers to them weakly: the timer keeps this one, and its list.
+            self._end = asyncio.get_running_loop().call_later(KEEP_LIST_SECONDS, self._forget_list)
+
+    def _forget_list(self) -> None:
+        self._end, self._list = None, JobIndex()
 
     async def _run(self) -> None:
         """Poll until nobody waits. Every error is reported and survived: thousands may wait behind this task."""
@@ -237,7 +247,7 @@ class JobWatcher:
 
         :return: Whether the client is still good.
         """
-        self._due = self._next_poll()
+        self._polled_at, self._due = self._clock(), self._next_poll()
         try:
             await self._read_list(client)
             self._list_was_read()

@@ -41,7 +41,7 @@ def watcher_of(scenario_conn_id: str, project_id: str | None = None) -> JobWatch
     key = (scenario_conn_id, project_id)
     watcher = watchers.get(key)
     if watcher is None:
-        # Those who wait keep it alive, and so does the watcher's own task while it polls.
+        # Those who wait keep it alive, so does the watcher's own task while it polls, and its timer for some minutes.
         watcher = watchers[key] = JobWatcher(lambda: _open_client(scenario_conn_id, project_id))
     return watcher
 

@@ -7,6 +7,7 @@ import gc
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_scenario.polling import watcher
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger, _watchers, watcher_of
 from tests.task_run import events_of, restored
@@ -75,12 +76,21 @@ def test_connections_and_projects_are_watched_apart(scenario: SandboxServer) -> 
     asyncio.run(ask())
 
 
-def test_a_watcher_goes_when_nobody_waits(scenario: SandboxServer) -> None:
+def test_a_watcher_goes_some_time_after_nobody_waits(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the next wait finds it, with the list it has read, and does not poll before its time."""
+    monkeypatch.setattr(watcher, "KEEP_LIST_SECONDS", 1.0)
     (job_id,) = scenario.make_jobs(1, status="success")
 
     async def wait() -> None:
         await events_of(waiting_for(job_id))
-        await asyncio.sleep(0.1)
+        gc.collect()
+        (kept,) = _watchers[asyncio.get_running_loop()].values()
+        assert kept.is_idle
+        del kept
+        before = scenario.requests()["counts"][LIST]
+        await events_of(waiting_for(job_id))
+        assert scenario.requests()["counts"][LIST] == before
+        await asyncio.sleep(1.1)
         gc.collect()
         assert not _watchers[asyncio.get_running_loop()]
         assert asyncio.all_tasks() == {asyncio.current_task()}
