@@ -24,7 +24,6 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.polling import POLL_INTERVAL
-from airflow_provider_scenario.polling.capacity_queue import SHORTEST_INTERVAL
 from tests.scale.set_up import Studio
 from tests.scale.trouble import TROUBLES, Trouble, drawn
 
@@ -132,10 +131,7 @@ def judge(studio: Studio, night: Night, run_id: str, *, is_calm: bool) -> None:
             f"{right} of {studio.clips * SHAPES} files are as Scenario has them, of {objects} in the bucket"
         )
     night.tries = studio.airflow.tries(DAG_ID, run_id)
-    # Who waits for capacity polls every second where jobs of seconds end all the time: a free slot is worth it.
-    allowed = TRIGGERERS * (night.seconds / POLL_INTERVAL + 1)
-    allowed += night.waiting_for.get("ScenarioCapacityTrigger", 0.0) / (0.9 * SHORTEST_INTERVAL)
-    if is_calm and night.list_requests > allowed:
+    if is_calm and night.list_requests > TRIGGERERS * (night.seconds / POLL_INTERVAL + 1):
         night.wrong.append(f"{night.list_requests} lists are more than one a tick and triggerer")
     # On a busy machine the scheduler may take a task that deferred for lost, and end its try: Airflow's own race.
     night.lost_tries = sum(studio.airflow.ended_by_scheduler(DAG_ID, run_id).values())
