@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "run_cost": frozenset({"airflow", "hooks", "submission", *BELOW}),
     "files": frozenset({"airflow", "media", *BELOW}),
     "media": frozenset(BELOW),
-    "ui": frozenset({"__init__", "airflow", "files", "hooks", "links", "submission", *BELOW}),
+    "ui": frozenset({"__init__", "airflow", "files", "hooks", "links", "polling", "submission", *BELOW}),
     "operators": TOP | {"files", "submission"},
     "sensors": TOP,
     "transfers": TOP | {"files"},

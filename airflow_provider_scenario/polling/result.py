@@ -17,6 +17,10 @@ from airflow_provider_scenario.exceptions import (
 )
 
 _ANEW = "Running the task that bought it again buys a new one."
+_BLOCKED = (
+    "The same inputs are likely to be blocked again, so there is no retry: change the prompt or the media, then clear "
+    "the task that bought it."
+)
 
 
 def job_result(job: Job) -> dict[str, Any]:
@@ -35,26 +39,30 @@ def job_result(job: Job) -> dict[str, Any]:
     }
 
 
+def failure_sentences(job: Job) -> list[str]:
+    """Return why a job failed or was canceled, what became of its cost and what to do; nothing for any other job."""
+    match job.status:
+        case JobStatus.CANCELED:
+            return [_charge(job), _ANEW]
+        case JobStatus.FAILURE:
+            said = [(text or "").strip().rstrip(".") for text in (job.error, job.hint)]
+            reasons = [f"{text}." for text in said if text]
+            advice = _BLOCKED if job.is_moderated else _ANEW
+            return [*(reasons or ["Scenario gave no reason."]), _refund(job), advice]
+        case _:
+            return []
+
+
 def job_error(job: Job) -> ScenarioError | None:
     """Return the error of a job that ended badly, ``None`` for any other job."""
+    told = " ".join([*failure_sentences(job), job_page(job.id)])
     if job.status is JobStatus.CANCELED:
-        return ScenarioJobCanceledError(
-            f"Job {_about(job)} was canceled at Scenario. {_charge(job)} {_ANEW} {job_page(job.id)}",
-            job_id=job.id,
-        )
+        return ScenarioJobCanceledError(f"Job {_about(job)} was canceled at Scenario. {told}", job_id=job.id)
     if job.status is not JobStatus.FAILURE:
         return None
-    words = " ".join(text.rstrip(".") + "." for text in (job.error, job.hint) if text) or "Scenario gave no reason."
     details = ErrorDetails(reason=job.error, hint=job.hint)
-    start = f"Job {_about(job)} failed: {words} {_refund(job)}"
-    if job.is_moderated:
-        return ScenarioModerationError(
-            f"{start} The same inputs are likely to be blocked again, so there is no retry: change the prompt or the "
-            f"media, then clear the task that bought it. {job_page(job.id)}",
-            details=details,
-            job_id=job.id,
-        )
-    return ScenarioJobFailedError(f"{start} {_ANEW} {job_page(job.id)}", details=details, job_id=job.id)
+    kind = ScenarioModerationError if job.is_moderated else ScenarioJobFailedError
+    return kind(f"Job {_about(job)} failed: {told}", details=details, job_id=job.id)
 
 
 RETRY_REJOINS = "A retry takes its result without paying again if it is done by then"

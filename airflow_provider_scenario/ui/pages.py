@@ -20,6 +20,7 @@ from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import redact
 from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
+from airflow_provider_scenario.polling.result import failure_sentences
 from airflow_provider_scenario.submission.charges import (
     PURCHASES_KEY,
     ChargeStatus,
@@ -346,33 +347,17 @@ def _words(job: Job, cost: JobCost, *, has_bought: bool) -> list[str]:
     """Return the sentences below the title: Scenario's reason, the money, what to do."""
     if not job.is_finished:
         return ["No worker is held while it waits." if has_bought else "", _money(cost)]
-    if job.status is JobStatus.SUCCESS:
-        return []
-    reason = [one for text in (job.error, job.hint) if text for one in _sentences(text)]
-    if job.is_moderated:
-        advice = "There is no retry: change the prompt or the media, then clear the task."
-    else:
-        advice = "A retry, or a clear of the task that bought it, buys a new one."
-    return [*(reason or ["Scenario gave no reason."]), _money(cost), advice]
+    return [line for sentence in failure_sentences(job) for line in _lines(sentence)]
 
 
-def _sentences(text: str) -> list[str]:
-    """Return a text of Scenario's sentence by sentence, and its lines as they are."""
-    found = [one for one in _SENTENCE_END.split(text.strip()) if one]
-    return [*found[:-1], f"{found[-1].rstrip('.')}."] if found else []
+def _lines(text: str) -> list[str]:
+    """Return a text sentence by sentence, and its lines as they are."""
+    return [one for one in _SENTENCE_END.split(text.strip()) if one]
 
 
 def _money(cost: JobCost) -> str:
     amount = "An unknown amount" if cost.cost is None else describe_units(cost.cost).capitalize()
-    match cost.status:
-        case ChargeStatus.REFUNDED:
-            return f"{amount} come back: Scenario refunds the job."
-        case ChargeStatus.UNCERTAIN:
-            return f"{amount} were charged. Scenario does not say whether it refunds a canceled job."
-        case ChargeStatus.UNKNOWN:
-            return f"{amount} may have been charged."
-        case _:
-            return f"{amount} are charged."
+    return f"{amount} {'may have been' if cost.status is ChargeStatus.UNKNOWN else 'are'} charged."
 
 
 def _input(name: str, value: Any, model: Model | None) -> dict[str, Any]:

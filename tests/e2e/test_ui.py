@@ -288,7 +288,7 @@ def test_a_failed_and_a_refused_task_say_why_what_it_cost_and_what_to_do(world: 
     page.goto(world.airflow.url + page_url("ui_pages", world.runs["failed"], "generate"), wait_until="domcontentloaded")
     page.wait_for_selector("text=Blocked by moderation")
     text = page.inner_text("body")
-    assert "5.25 creative units come back" in text
+    assert "Scenario refunds its 5.25 creative units." in text
     assert "change the prompt or the media, then clear the task" in text
     sentences = page.locator("p").all_inner_texts()
     assert "The request was blocked by content moderation." in sentences
