@@ -406,8 +406,16 @@ class AirflowServer(AirflowApi):
         """
         files = sorted([*self.home.glob("*.log"), *self.home.glob("*/log")])  # Of components, and of Celery's workers.
         everything = "\n".join([*map(self.kept_of, dag_ids), *(file.read_text(errors="replace") for file in files)])
-        secrets = {"the API secret": secret} | {name: name for name in ("Signature=", "Authorization: ", "Basic ")}
-        return [name for name, text in secrets.items() if text in everything]
+        return _secrets_in(everything, secret)
+
+    def secrets_in_triggers(self, *, secret: str) -> list[str]:
+        """Which secrets stand in the triggers that wait now, or in the events that tasks are about to be given.
+
+        :param secret: The API secret.
+        """
+        # What a task defers with is not encrypted.
+        sql = "select kwargs from trigger union all select next_kwargs::text from task_instance"
+        return _secrets_in("\n".join(kwargs or "" for (kwargs,) in self._select(sql)), secret)
 
     # Airflow's tables: their names and columns differ between versions
 
@@ -465,3 +473,9 @@ class AirflowServer(AirflowApi):
             return bool(self.api("GET", "jobs", **query)["jobs"])
         except httpx.TransportError:
             return False
+
+
+def _secrets_in(text: str, secret: str) -> list[str]:
+    """Name the secrets that stand in a text: the API secret, and what a signed URL or a header would show."""
+    secrets = {"the API secret": secret} | {name: name for name in ("Signature=", "Authorization: ", "Basic ")}
+    return [name for name, known in secrets.items() if known in text]

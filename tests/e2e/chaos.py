@@ -21,15 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_scenario.sandbox.server import SandboxServer
+from tests.e2e.airflow_components import Imported
 from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.airflow_settings import QUICK_TO_NOTICE_DEATH
 from tests.e2e.chaos_mix import CLIENT_TIMEOUT, PARALLELISM, Mix
-from tests.e2e.chaos_run import Batch, MixRun
+from tests.e2e.chaos_run import DAG_IDS, Batch, MixRun
 
 DAGS = Path(__file__).with_name("dags")
-BATCH = 20
+BATCH = 150
 CONNECTION = "scenario_chaos"
-DAG_IDS = ("chaos_deferrable", "chaos_blocking")
 
 
 @dataclass
@@ -63,7 +63,8 @@ def run_chaos(
     """
     outcome = Outcome()
     mixes = [Mix.drawn(each) for each in range(seed, seed + runs)]
-    with tempfile.TemporaryDirectory(prefix="chaos-") as name, SandboxServer() as sandbox:
+    folder = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)  # A task may still save there.
+    with folder as name, SandboxServer() as sandbox:
         extra = json.dumps({"request_timeout": CLIENT_TIMEOUT})
         airflow.api("POST", "connections", {**sandbox.connection(), "extra": extra, "connection_id": CONNECTION})
         for dag_id in DAG_IDS:
@@ -78,6 +79,7 @@ def run_chaos(
                 tell(row(run))
                 if run.faults_found:
                     tell(run.log())
+            outcome.wrong += [f"{together.mixes[0].seed}: a trigger shows {name}" for name in together.secrets_shown]
             tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
         shown = airflow.secrets_shown(*DAG_IDS, secret=sandbox.api_secret)
         outcome.wrong += [f"{seed}: Airflow shows {name}" for name in shown]
@@ -95,7 +97,13 @@ def row(run: MixRun) -> str:
 
 def on_one_machine() -> AirflowServer:
     """Return the Airflow on which it runs by default."""
-    return AirflowServer(DAGS, database="postgresql", parallelism=PARALLELISM, environment=QUICK_TO_NOTICE_DEATH)
+    return AirflowServer(
+        DAGS,
+        database="postgresql",
+        parallelism=PARALLELISM,
+        imported=Imported.PROVIDER,
+        environment=QUICK_TO_NOTICE_DEATH,
+    )
 
 
 def main(start: Callable[[], AbstractContextManager[AirflowServer]] = on_one_machine) -> int:

@@ -29,7 +29,10 @@ POST_FAULTS: dict[str, dict[str, Any]] = {
 """What happens to a POST: in the first seven it is accepted, in the others it is not."""
 
 CLEAR_WAITING, CLEAR_LANDED, MARK_FAILED = "clear while waiting", "clear after success", "mark failed, clear"
-PARALLELISM = 24
+PARALLELISM = 150
+"""A task that looks for a lost submission holds its slot for three minutes: all mixes of a batch may."""
+DIES_AGAIN_SECONDS = 150.0
+"""After how long the triggerer dies again, as long as a batch lasts."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Weather:
         settings = {
             "render": "tiny",
             "job_seconds": round(chance.uniform(8.0, 12.0), 1),
-            "parallel_jobs": chance.choice((4, 6, 1000)),
+            "parallel_jobs": chance.choice((8, 12, 1000)),
             "list_lag_seconds": chance.choice((0.0, 1.0, round(chance.uniform(2.0, 5.0), 1))),
             "not_found_seconds": chance.choice((0.0, round(chance.uniform(1.0, 4.0), 1))),
             "empty_pages": chance.choice((0, 1, 2)),

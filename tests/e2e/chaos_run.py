@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,31 +15,42 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from tests.e2e.airflow_api import FINISHED, AirflowApiError
-from tests.e2e.chaos_mix import CLEAR_LANDED, CLEAR_WAITING, MARK_FAILED, POST_FAULTS, Mix, Weather
+from tests.e2e.chaos_mix import (
+    CLEAR_LANDED,
+    CLEAR_WAITING,
+    DIES_AGAIN_SECONDS,
+    MARK_FAILED,
+    POST_FAULTS,
+    Mix,
+    Weather,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from tests.e2e.airflow_server import AirflowServer
 
 LOOK_SECONDS = 1.0
-BATCH_SECONDS = 480.0
+PATIENCE = 4
+BATCH_SECONDS = 1800.0
+DAG_IDS = ("chaos_deferrable", "chaos_blocking")
 FAILURE = {"error": "The model could not generate the video.", "hint": "Try again later."}
 READS = r"^/v1/jobs"
 
 
 @dataclass
 class Sight:
-    """How things stand at one look: task instances, runs and paid jobs of the whole batch."""
+    """How things stand at one look: task instances, runs, paid jobs and secrets in triggers, of the whole batch."""
 
     instances: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
     paid: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
 
     @classmethod
     def taken(cls, airflow: AirflowServer, sandbox: SandboxServer) -> Sight:
-        """Look: three questions, however many runs there are."""
-        sight = cls()
-        sight.runs, sight.instances = airflow.all_states("chaos_deferrable", "chaos_blocking")
+        """Look: a few questions, however many runs there are."""
+        sight = cls(secrets=set(airflow.secrets_in_triggers(secret=sandbox.api_secret)))
+        sight.runs, sight.instances = airflow.all_states(*DAG_IDS)
         for entry in sandbox.ledger()["entries"]:
             sight.paid.setdefault(entry["modelId"], []).append(entry)
         return sight
@@ -138,7 +150,7 @@ class MixRun:
             while not self.is_waiting and self.state not in FINISHED:
                 yield
             if self.state not in FINISHED and self.mix.action == MARK_FAILED:
-                self._airflow.set_task_state(self.mix.dag_id, self.run_id, "buy", "failed")
+                patiently(self._airflow.set_task_state, self.mix.dag_id, self.run_id, "buy", "failed")
                 while self.state not in FINISHED:
                     yield
             if self.state not in FINISHED or self.mix.action == MARK_FAILED:
@@ -155,7 +167,7 @@ class MixRun:
     def _clear(self) -> Iterator[None]:
         """Clear the run, and wait until that shows."""
         before = self.instance("buy").get("try_number", 0)
-        self._airflow.clear(self.mix.dag_id, self.run_id)
+        patiently(self._airflow.clear, self.mix.dag_id, self.run_id)
         record = self._airflow.task_state(self.mix.dag_id, self.run_id, "buy").get("scenario_submission") or {}
         # Where the job ended just before the clear that was meant to come before its end, that asked for a take too.
         self._had_landed = bool(record.get("returned")) and record.get("job_id") == self.paid[-1]["jobId"]
@@ -219,6 +231,7 @@ class Batch:
     def __init__(self, mixes: Sequence[Mix], airflow: AirflowServer, sandbox: SandboxServer, folder: Path) -> None:
         self.mixes = mixes
         self.weather = Weather.drawn(mixes[0].seed)
+        self.secrets_shown: set[str] = set()
         self._airflow = airflow
         self._sandbox = sandbox
         self._folder = folder
@@ -240,6 +253,7 @@ class Batch:
             while not all(run.is_over for run in runs) and time.monotonic() < started + BATCH_SECONDS:
                 time.sleep(LOOK_SECONDS)
                 sight = patiently(Sight.taken, self._airflow, self._sandbox)
+                self.secrets_shown |= sight.secrets
                 for run in runs:
                     run.step(sight)
         finally:
@@ -262,15 +276,18 @@ class Batch:
             self._trouble.append(error)
 
     def _blow(self, started: float, stop: threading.Event) -> None:
-        """Kill parts of Airflow when it is time, and start them anew."""
-        for at, component in self.weather.blows:
+        """Kill parts of Airflow when it is time, and start them anew; the triggerer again and again."""
+        # With a scheduler its workers die, and a search for a lost submission, which takes minutes, begins anew.
+        again = [at for at, component in self.weather.blows if component == "triggerer"]
+        later = ((at + DIES_AGAIN_SECONDS * number, "triggerer") for number in itertools.count(1) for at in again)
+        for at, component in itertools.chain(self.weather.blows, later):
             if stop.wait(max(0.0, started + at - time.monotonic())):
                 return
             self._airflow.kill(component)
             self._airflow.start(component)
 
     def _burst(self, started: float, stop: threading.Event) -> None:
-        """Let reads fail when it is time."""
+        """Let reads fail when it is time; not again, since one run that is left would need minutes for a burst."""
         for at, count, kind in self.weather.bursts:
             if stop.wait(max(0.0, started + at - time.monotonic())):
                 return
@@ -278,16 +295,24 @@ class Batch:
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, status_if_done: int | None = None) -> Any:
-    """Call Airflow, and once more if it was too busy to answer; an error may then tell that it had heard the first."""
-    try:
-        return call(*arguments)
-    except httpx.TransportError:
+    """Call Airflow, and some times more if it was too busy to answer: an error may then tell that it had heard before.
+
+    :param status_if_done: The HTTP status that tells so.
+    """
+    for left in reversed(range(PATIENCE)):
         try:
             return call(*arguments)
-        except AirflowApiError as error:
-            if error.status != status_if_done:
+        except httpx.TransportError:
+            if not left:
                 raise
-            return None
+        except AirflowApiError as error:
+            if error.status == status_if_done and left < PATIENCE - 1:
+                return None
+            # Two requests and a scheduler can lock each other out in Airflow's database, which ends one of them.
+            if not left or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
+        time.sleep(LOOK_SECONDS)
+    return None
 
 
 def _runs(entry: dict[str, Any]) -> bool:

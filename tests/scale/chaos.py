@@ -8,14 +8,15 @@ from contextlib import contextmanager
 
 from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.chaos import DAGS, main
-from tests.e2e.chaos_mix import PARALLELISM
 from tests.scale.set_up import Studio
+
+TASKS_A_WORKER = 24
 
 
 @contextmanager
 def on_celery() -> Iterator[AirflowServer]:
     """Start an Airflow on Celery for it."""
-    with Studio(DAGS, tasks_a_worker=PARALLELISM // 2) as studio:
+    with Studio(DAGS, tasks_a_worker=TASKS_A_WORKER) as studio:
         yield studio.airflow
 
 
