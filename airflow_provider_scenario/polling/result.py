@@ -41,25 +41,22 @@ def job_result(job: Job) -> dict[str, Any]:
 
 def failure_sentences(job: Job) -> list[str]:
     """Return why a job failed or was canceled, what became of its cost and what to do; nothing for any other job."""
-    match job.status:
-        case JobStatus.CANCELED:
-            return [_charge(job), _ANEW]
-        case JobStatus.FAILURE:
-            said = [(text or "").strip().rstrip(".") for text in (job.error, job.hint)]
-            reasons = [f"{text}." for text in said if text]
-            advice = _BLOCKED if job.is_moderated else _ANEW
-            return [*(reasons or ["Scenario gave no reason."]), _refund(job), advice]
-        case _:
-            return []
+    if job.status is JobStatus.CANCELED:
+        return [_charge(job), _ANEW]
+    if job.status is not JobStatus.FAILURE:
+        return []
+    said = [(text or "").strip().rstrip(".") for text in (job.error, job.hint)]
+    reasons = [f"{text}." for text in said if text] or ["Scenario gave no reason."]
+    return [*reasons, _refund(job), _BLOCKED if job.is_moderated else _ANEW]
 
 
 def job_error(job: Job) -> ScenarioError | None:
     """Return the error of a job that ended badly, ``None`` for any other job."""
+    if not job.has_ended_badly:
+        return None
     told = " ".join([*failure_sentences(job), job_page(job.id)])
     if job.status is JobStatus.CANCELED:
         return ScenarioJobCanceledError(f"Job {_about(job)} was canceled at Scenario. {told}", job_id=job.id)
-    if job.status is not JobStatus.FAILURE:
-        return None
     details = ErrorDetails(reason=job.error, hint=job.hint)
     kind = ScenarioModerationError if job.is_moderated else ScenarioJobFailedError
     return kind(f"Job {_about(job)} failed: {told}", details=details, job_id=job.id)

@@ -26,6 +26,7 @@ from airflow_provider_scenario.submission.charges import (
     ChargeStatus,
     JobCost,
     run_cost_of,
+    with_charge,
 )
 
 TOTAL_KEY, MANIFEST_KEY = "total", "manifest"
@@ -172,7 +173,11 @@ def job_facts(
         "left_seconds": seconds_left(job, model, now) if now else None,
         "assets": [_asset(one, (assets or {}).get(one)) for one in job.asset_ids],
     }
-    return {**facts, "title": _title(job), "words": _words(job, cost, has_bought=source.has_bought)}
+    return {
+        **facts,
+        "title": _title(job),
+        "words": _words(with_charge(job, charged), cost, has_bought=source.has_bought),
+    }
 
 
 def task_page(

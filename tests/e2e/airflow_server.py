@@ -413,9 +413,11 @@ class AirflowServer(AirflowApi):
 
         :param secret: The API secret.
         """
-        # What a task defers with is not encrypted.
-        sql = "select kwargs from trigger union all select next_kwargs::text from task_instance"
-        return _secrets_in("\n".join(kwargs or "" for (kwargs,) in self._select(sql)), secret)
+        triggers = [kwargs for (kwargs,) in self._select("select kwargs from trigger where kwargs != ''")]
+        # What a task defers with is not encrypted; if it were, a search would prove nothing.
+        assert all(kwargs.startswith("{") for kwargs in triggers), triggers
+        events = self._select("select next_kwargs::text from task_instance where next_kwargs is not null")
+        return _secrets_in("\n".join([*triggers, *(kwargs for (kwargs,) in events)]), secret)
 
     # Airflow's tables: their names and columns differ between versions
 
@@ -472,6 +474,10 @@ class AirflowServer(AirflowApi):
             query = {"job_type": job_type, "start_date_gte": launched.isoformat(), "is_alive": True}
             return bool(self.api("GET", "jobs", **query)["jobs"])
         except httpx.TransportError:
+            return False
+        except AirflowApiError as error:
+            if error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
             return False
 
 

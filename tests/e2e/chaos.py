@@ -79,8 +79,9 @@ def run_chaos(
                 tell(row(run))
                 if run.faults_found:
                     tell(run.log())
-            outcome.wrong += [f"{together.mixes[0].seed}: a trigger shows {name}" for name in together.secrets_shown]
-            tell(f"{together.mixes[0].seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
+            first_seed = together.mixes[0].seed
+            outcome.wrong += [f"{first_seed}: a trigger or an event shows {name}" for name in together.secrets_shown]
+            tell(f"{first_seed} to {together.mixes[-1].seed}: {time.monotonic() - started:.0f} s")
         shown = airflow.secrets_shown(*DAG_IDS, secret=sandbox.api_secret)
         outcome.wrong += [f"{seed}: Airflow shows {name}" for name in shown]
         airflow.api("DELETE", f"connections/{CONNECTION}")
@@ -106,15 +107,21 @@ def on_one_machine() -> AirflowServer:
     )
 
 
-def main(start: Callable[[], AbstractContextManager[AirflowServer]] = on_one_machine) -> int:
+def main(
+    start: Callable[[], AbstractContextManager[AirflowServer]] = on_one_machine,
+    batch: int = BATCH,
+    command: str = "make chaos",
+) -> int:
     """Run it from the command line; 1 if anything was wrong.
 
     :param start: Starts the Airflow on which it runs.
+    :param batch: How many run at once by default.
+    :param command: What starts it.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="the first mix's seed (default 1)")
     parser.add_argument("--runs", type=int, default=100, help="how many mixes (default 100)")
-    parser.add_argument("--batch", type=int, default=BATCH, help=f"how many run at once (default {BATCH})")
+    parser.add_argument("--batch", type=int, default=batch, help=f"how many run at once (default {batch})")
     given = parser.parse_args()
     with start() as airflow:
         outcome = run_chaos(
@@ -125,7 +132,8 @@ def main(start: Callable[[], AbstractContextManager[AirflowServer]] = on_one_mac
     for each in outcome.wrong:
         mix = int(each.partition(":")[0])
         first = mix - (mix - given.seed) % given.batch
-        print(f"WRONG {each}\n  again, with all that ran beside it: make chaos SEED={first} RUNS={given.batch}")
+        beside = min(given.batch, given.seed + given.runs - first)
+        print(f"WRONG {each}\n  again, with all that ran beside it: {command} SEED={first} RUNS={beside}")
     return 1 if outcome.wrong or outcome.paid != outcome.asked else 0
 
 

@@ -32,7 +32,7 @@ CLEAR_WAITING, CLEAR_LANDED, MARK_FAILED = "clear while waiting", "clear after s
 PARALLELISM = 150
 """A task that looks for a lost submission holds its slot for three minutes: all mixes of a batch may."""
 DIES_AGAIN_SECONDS = 150.0
-"""After how long the triggerer dies again, as long as a batch lasts."""
+"""Each death of the triggerer comes again after so many seconds, until the batch is over."""
 
 
 @dataclass(frozen=True)

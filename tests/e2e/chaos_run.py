@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.e2e.airflow_server import AirflowServer
 
 LOOK_SECONDS = 1.0
-PATIENCE = 4
+ATTEMPTS = 4
 BATCH_SECONDS = 1800.0
 DAG_IDS = ("chaos_deferrable", "chaos_blocking")
 FAILURE = {"error": "The model could not generate the video.", "hint": "Try again later."}
@@ -150,7 +150,8 @@ class MixRun:
             while not self.is_waiting and self.state not in FINISHED:
                 yield
             if self.state not in FINISHED and self.mix.action == MARK_FAILED:
-                patiently(self._airflow.set_task_state, self.mix.dag_id, self.run_id, "buy", "failed")
+                arguments = (self.mix.dag_id, self.run_id, "buy", "failed")
+                patiently(self._airflow.set_task_state, *arguments, status_if_done=httpx.codes.CONFLICT)
                 while self.state not in FINISHED:
                     yield
             if self.state not in FINISHED or self.mix.action == MARK_FAILED:
@@ -167,8 +168,9 @@ class MixRun:
     def _clear(self) -> Iterator[None]:
         """Clear the run, and wait until that shows."""
         before = self.instance("buy").get("try_number", 0)
-        patiently(self._airflow.clear, self.mix.dag_id, self.run_id)
-        record = self._airflow.task_state(self.mix.dag_id, self.run_id, "buy").get("scenario_submission") or {}
+        patiently(self._airflow.clear, self.mix.dag_id, self.run_id, is_repeatable=False)  # A second one may buy again.
+        kept = patiently(self._airflow.task_state, self.mix.dag_id, self.run_id, "buy")
+        record = kept.get("scenario_submission") or {}
         # Where the job ended just before the clear that was meant to come before its end, that asked for a take too.
         self._had_landed = bool(record.get("returned")) and record.get("job_id") == self.paid[-1]["jobId"]
         yield
@@ -250,7 +252,7 @@ class Batch:
         for thread in threads:
             thread.start()
         try:
-            while not all(run.is_over for run in runs) and time.monotonic() < started + BATCH_SECONDS:
+            while not (all(run.is_over for run in runs) or self._trouble or time.monotonic() > started + BATCH_SECONDS):
                 time.sleep(LOOK_SECONDS)
                 sight = patiently(Sight.taken, self._airflow, self._sandbox)
                 self.secrets_shown |= sight.secrets
@@ -277,7 +279,7 @@ class Batch:
 
     def _blow(self, started: float, stop: threading.Event) -> None:
         """Kill parts of Airflow when it is time, and start them anew; the triggerer again and again."""
-        # With a scheduler its workers die, and a search for a lost submission, which takes minutes, begins anew.
+        # Not the scheduler: its workers die with it, and a search for a lost submission, of minutes, would begin anew.
         again = [at for at, component in self.weather.blows if component == "triggerer"]
         later = ((at + DIES_AGAIN_SECONDS * number, "triggerer") for number in itertools.count(1) for at in again)
         for at, component in itertools.chain(self.weather.blows, later):
@@ -287,32 +289,37 @@ class Batch:
             self._airflow.start(component)
 
     def _burst(self, started: float, stop: threading.Event) -> None:
-        """Let reads fail when it is time; not again, since one run that is left would need minutes for a burst."""
+        """Let reads fail when it is time, once."""
+        # Not again: the last run alone would need minutes to use up a burst.
         for at, count, kind in self.weather.bursts:
             if stop.wait(max(0.0, started + at - time.monotonic())):
                 return
             self._sandbox.add_fault(kind, method="GET", path=READS, times=count)
 
 
-def patiently(call: Callable[..., Any], *arguments: Any, status_if_done: int | None = None) -> Any:
-    """Call Airflow, and some times more if it was too busy to answer: an error may then tell that it had heard before.
+def patiently(
+    call: Callable[..., Any], *arguments: Any, status_if_done: int | None = None, is_repeatable: bool = True
+) -> Any:
+    """Call, and call again while Airflow is too busy to answer or its database fails.
 
-    :param status_if_done: The HTTP status that tells so.
+    :param status_if_done: The HTTP status of a repeated call that says an earlier one was heard.
+    :param is_repeatable: Whether to call again where the first may have been heard. After an error of the server it
+        was not: what it began is rolled back.
     """
-    for left in reversed(range(PATIENCE)):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             return call(*arguments)
         except httpx.TransportError:
-            if not left:
+            if attempt == ATTEMPTS or not is_repeatable:
                 raise
         except AirflowApiError as error:
-            if error.status == status_if_done and left < PATIENCE - 1:
+            if attempt > 1 and error.status == status_if_done:
                 return None
-            # Two requests and a scheduler can lock each other out in Airflow's database, which ends one of them.
-            if not left or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+            if attempt == ATTEMPTS or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise
         time.sleep(LOOK_SECONDS)
-    return None
 
 
 def _runs(entry: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from tests.e2e.airflow_server import AirflowServer
 from tests.e2e.chaos import DAGS, main
 from tests.scale.set_up import Studio
 
-TASKS_A_WORKER = 24
+TASKS_A_WORKER, BATCH = 24, 50
 
 
 @contextmanager
@@ -21,4 +21,4 @@ def on_celery() -> Iterator[AirflowServer]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(on_celery))
+    sys.exit(main(on_celery, BATCH, "make chaos ON=celery"))

@@ -12,7 +12,14 @@ import pytest
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.model import Model, UsualTimes
 from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
-from airflow_provider_scenario.submission.charges import PURCHASES_KEY, ChargeStatus, JobCost, PurchaseSummary
+from airflow_provider_scenario.polling.result import job_error
+from airflow_provider_scenario.submission.charges import (
+    PURCHASES_KEY,
+    ChargeStatus,
+    JobCost,
+    PurchaseSummary,
+    with_charge,
+)
 from airflow_provider_scenario.ui.fleet import fleet_page, place_in_line
 from airflow_provider_scenario.ui.pages import (
     Instance,
@@ -118,7 +125,16 @@ def test_a_failure_is_told_sentence_by_sentence() -> None:
         "The prompt was flagged as sensitive.",
         "Change the prompt and try again.",
     ]
-    assert job_facts("job_2", job("failure", error=" . ", hint="\n"), SOURCE)["words"]
+    assert job_facts("job_2", job("failure", error=" . ", hint="\n"), SOURCE)["words"][0] == "Scenario gave no reason."
+
+
+@pytest.mark.parametrize("cost", [None, Decimal(0), Decimal(5), Decimal("5.25")])
+@pytest.mark.parametrize("status", ["failure", "canceled"])
+def test_the_page_tells_what_the_error_tells_with_the_cost_that_was_noted(status: str, cost: Decimal | None) -> None:
+    one = job(status, cost=cost, error="Out of memory")
+    words = job_facts("job_2", one, SOURCE)["words"]
+    assert "5.25 creative units" in words[-2]
+    assert " ".join(words) in str(job_error(with_charge(one, "5.25")))
 
 
 def test_who_only_looks_at_a_job_names_the_task_that_bought_it() -> None:
