@@ -76,21 +76,32 @@ def test_connections_and_projects_are_watched_apart(scenario: SandboxServer) -> 
     asyncio.run(ask())
 
 
-def test_a_watcher_goes_some_time_after_nobody_waits(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until then the next wait finds it, with the list it has read, and does not poll before its time."""
-    monkeypatch.setattr(watcher, "KEEP_LIST_SECONDS", 1.0)
+def test_an_idle_watcher_is_found_again_with_its_list_and_does_not_poll_before_its_time(
+    scenario: SandboxServer,
+) -> None:
     (job_id,) = scenario.make_jobs(1, status="success")
 
     async def wait() -> None:
-        await events_of(waiting_for(job_id))
+        await events_of(waiting_for(job_id, poll_interval=60))
         gc.collect()
         (kept,) = _watchers[asyncio.get_running_loop()].values()
         assert kept.is_idle
         del kept
+        gc.collect()
         before = scenario.requests()["counts"][LIST]
-        await events_of(waiting_for(job_id))
+        await events_of(waiting_for(job_id, poll_interval=60))
         assert scenario.requests()["counts"][LIST] == before
-        await asyncio.sleep(1.1)
+
+    asyncio.run(wait())
+
+
+def test_an_idle_watcher_goes_after_some_time(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "KEEP_LIST_SECONDS", 0.2)
+    (job_id,) = scenario.make_jobs(1, status="success")
+
+    async def wait() -> None:
+        await events_of(waiting_for(job_id))
+        await asyncio.sleep(0.3)
         gc.collect()
         assert not _watchers[asyncio.get_running_loop()]
         assert asyncio.all_tasks() == {asyncio.current_task()}
