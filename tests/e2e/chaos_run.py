@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 ATTEMPTS = 4
-BATCH_SECONDS = 1800.0
+BATCH_SECONDS, MIX_SECONDS = 480.0, 8.0
+"""How long a batch may take, and how much longer for each of its mixes."""
 DAG_IDS = ("chaos_deferrable", "chaos_blocking")
 FAILURE = {"error": "The model could not generate the video.", "hint": "Try again later."}
 READS = r"^/v1/jobs"
@@ -248,11 +249,12 @@ class Batch:
         threads = [
             threading.Thread(target=self._guarded, args=(act, started, stop)) for act in (self._blow, self._burst)
         ]
+        deadline = started + BATCH_SECONDS + MIX_SECONDS * len(self.mixes)
         runs = [MixRun(mix, self._airflow, self._sandbox, self._folder / str(mix.seed)) for mix in self.mixes]
         for thread in threads:
             thread.start()
         try:
-            while not (all(run.is_over for run in runs) or self._trouble or time.monotonic() > started + BATCH_SECONDS):
+            while not (all(run.is_over for run in runs) or self._trouble or time.monotonic() > deadline):
                 time.sleep(LOOK_SECONDS)
                 sight = patiently(Sight.taken, self._airflow, self._sandbox)
                 self.secrets_shown |= sight.secrets

@@ -76,9 +76,7 @@ def test_connections_and_projects_are_watched_apart(scenario: SandboxServer) -> 
     asyncio.run(ask())
 
 
-def test_an_idle_watcher_is_found_again_with_its_list(
-    scenario: SandboxServer,
-) -> None:
+def test_an_idle_watcher_is_found_again_with_its_list(scenario: SandboxServer) -> None:
     (job_id,) = scenario.make_jobs(1, status="success")
 
     async def wait() -> None:
