@@ -20,7 +20,7 @@ PAGES = {
     "estimate": ("Estimate operator", ("operators.estimate",)),
     "sensor": ("Job sensor", ("sensors.job",)),
     "transfers": ("Transfers", ("transfers.object_storage_to_scenario", "transfers.scenario_to_object_storage")),
-    "triggers": ("Triggers", ("triggers.job", "triggers.capacity")),
+    "triggers": ("Triggers", ("triggers.job", "triggers.capacity", "triggers.search")),
     "hook": ("Hook", ("hooks.scenario",)),
     "run-cost": ("Cost of a run", ("run_cost", "submission.charges")),
     "retry-policy": ("Retry policy", ("retry_policy",)),
@@ -37,7 +37,7 @@ SHOWN_OF = {
 """What is public in modules that hold more than that."""
 
 INHERITED = re.compile(
-    r"execute(_complete|_when_free)?|resume_execution|on_kill|poke|serialize|deserialize|run|evaluate|api_inputs"
+    r"execute(_complete|_again)?|resume_execution|on_kill|poke|serialize|deserialize|run|evaluate|api_inputs"
     r"|argument_name|get_link|from_json"
 )
 """Methods that Airflow or this package calls, not an author."""

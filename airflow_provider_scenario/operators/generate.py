@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.submission.decision import SubmissionPolicy, SubmittedJob
     from airflow_provider_scenario.submission.generation import Generation, NoCapacity
+    from airflow_provider_scenario.submission.job_reader import SearchPaused
     from airflow_provider_scenario.submission.record import Submitted
 
 _CAPACITY_PAUSE = 15.0
@@ -130,7 +131,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
-        self._has_settled = False
+        self._searched: str | None = None
 
     def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -169,10 +170,10 @@ class ScenarioGenerateOperator(BaseOperator):
         with showing_errors(context):
             return run.finish(run.resume(event))
 
-    def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Try again after the wait for capacity."""
+    def execute_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the wait for capacity, or for what a search for a job may still find."""
         self._queued_since = event.get("since")  # An event of another trigger has none.
-        self._has_settled = bool(event.get("has_settled"))
+        self._searched = event.get("searched")
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -220,6 +221,7 @@ class ScenarioGenerateOperator(BaseOperator):
     def _submit(self, run: Generation) -> SubmittedJob:
         """Submit, and wait for capacity for as long as the plan runs no more jobs."""
         from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
+        from airflow_provider_scenario.submission.job_reader import SearchPaused
         from airflow_provider_scenario.submission.price_check import limit_of
 
         if self._queued_since is None:  # After a wait for a slot the XComs are still there, with the wait in them.
@@ -234,11 +236,16 @@ class ScenarioGenerateOperator(BaseOperator):
         except ScenarioError as error:
             raise run.about_paid_job(error) from None
         since, is_shown = self._queued_since or time.time(), self._queued_since is not None
-        while isinstance(submitted := run.submit(request, has_settled=self._has_settled), NoCapacity):
-            if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
-                run.show_waiting(since, since + self.capacity_timeout)
-                is_shown = True
-            self._wait_for_capacity(submitted, since)
+        try:
+            while isinstance(
+                submitted := run.submit(request, searched=self._searched, may_pause=self.deferrable), NoCapacity
+            ):
+                if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
+                    run.show_waiting(since, since + self.capacity_timeout)
+                    is_shown = True
+                self._wait_for_capacity(submitted, since)
+        except SearchPaused as pause:
+            self._defer_search(pause)
         return submitted
 
     def _wait_for_capacity(self, refused: NoCapacity, since: float) -> None:
@@ -263,13 +270,24 @@ class ScenarioGenerateOperator(BaseOperator):
                     deadline=deadline,
                     limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
                     retry_after=busy.retry_after,
-                    has_settled=refused.has_settled,
+                    searched=refused.searched,
                 ),
-                method_name="execute_when_free",
+                method_name="execute_again",
                 timeout=_longest_deferral(deadline),
             )
         pause = min(_CAPACITY_PAUSE if busy.retry_after is None else busy.retry_after, MAX_RETRY_AFTER)
         time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
+
+    def _defer_search(self, paused: SearchPaused) -> NoReturn:
+        """Hand the wait for what a search may still find to the triggerer."""
+        from airflow_provider_scenario.triggers.search import ScenarioSearchTrigger
+
+        self.log.info("The search goes on in %.0f s. No worker is held meanwhile.", paused.seconds)
+        self.defer(
+            trigger=ScenarioSearchTrigger(search=paused.search, seconds=paused.seconds, since=self._queued_since),
+            method_name="execute_again",
+            timeout=_longest_deferral(time.time() + paused.seconds),
+        )
 
     def _defer_until_done(self, run: Generation, record: Submitted, *, since: float | None) -> NoReturn:
         """Hand the wait to the triggerer."""

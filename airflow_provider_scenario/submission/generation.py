@@ -70,11 +70,11 @@ class NoCapacity:
     """Nothing was bought: the plan runs no more jobs now.
 
     :param refusal: Scenario's refusal.
-    :param has_settled: Whether this try has looked long enough for jobs of earlier tries.
+    :param searched: The search that this try has ended, if it has ended one.
     """
 
     refusal: ScenarioRateLimitError
-    has_settled: bool
+    searched: str | None
 
 
 class Generation:
@@ -157,13 +157,17 @@ class Generation:
             job_id=stored.job_id,
         )
 
-    def submit(self, request: GenerationRequest, *, has_settled: bool = False) -> SubmittedJob | NoCapacity:
+    def submit(
+        self, request: GenerationRequest, *, searched: str | None = None, may_pause: bool = False
+    ) -> SubmittedJob | NoCapacity:
         """Return the job of this task: the one that was bought already, or a new one.
 
         If there is no capacity it may be called again with the same request.
 
         :param request: What to buy, if nothing was bought yet.
-        :param has_settled: Whether this try has looked long enough for jobs of earlier tries before.
+        :param searched: The search for which this try has waited before it deferred. Default: none.
+        :param may_pause: Whether a search for a job may be paused.
+        :raises SearchPaused: if it is paused: it goes on when this is called again with its name.
         :raises ScenarioError: what else keeps it from buying.
         """
         client = self._client or self._open_client()
@@ -176,7 +180,8 @@ class Generation:
                 request.policy,
                 may_buy=lambda: not self._is_stopped,
                 account=self._account_of(client),
-                has_settled=has_settled,
+                searched=searched,
+                may_pause=may_pause,
                 log=self._log,
             )
         submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
@@ -235,7 +240,7 @@ class Generation:
         except ScenarioRateLimitError as busy:
             if not busy.is_refusal:
                 raise  # A gateway on the way says so: that is no word about the plan's capacity.
-            return NoCapacity(busy, submitter.has_settled)
+            return NoCapacity(busy, submitter.searched)
 
     def _with_assets(
         self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any], argument_name: Callable[[str], str]

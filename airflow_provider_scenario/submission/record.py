@@ -89,6 +89,8 @@ class Intent(_Facts):
     :param token: Marks this intent as this worker's.
     :param baseline: The job list right before, where no seed of ours proves it.
     :param account: By which connection, project and address it was sent, in words; empty if that is not known.
+    :param try_number: Which try was about to send it; 0 if that is not known.
+    :param lost_before: How many submissions of that try came to nothing certain before it.
     """
 
     model_id: str
@@ -97,6 +99,8 @@ class Intent(_Facts):
     token: str
     baseline: Baseline | None = None
     account: str = ""
+    try_number: int = 0
+    lost_before: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,8 @@ _TYPES: Mapping[str, Any] = {
     "submitted_at": (int, float),
     "refused": (Intent, type(None)),
     "refused_within": (int, float),
+    "try_number": int,
+    "lost_before": int,
     "charged": str | None,
 }
 """What a field must be, for nothing to be bought by a record that somebody has damaged."""

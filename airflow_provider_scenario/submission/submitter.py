@@ -68,6 +68,9 @@ LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
 takes a silent worker for dead after minutes only."""
 
+EARLIER_TRIES = "earlier tries"
+"""Names the search for jobs of earlier tries where Airflow keeps no record; one for a submission has its token."""
+
 TOLD_SECONDS = 5.0
 """Seconds in which a task tells the others of a job that it has just bought, so that none takes it for its own."""
 
@@ -81,8 +84,9 @@ class Submitter:
     :param policy: The author's wishes for doubtful cases.
     :param may_buy: Returns whether anybody still wants the job: it is asked right before the paid POST.
     :param account: By which connection, project and address the client asks, in words.
-    :param has_settled: Whether this same try has already looked for so long that a job of an earlier try would surely
-        be listed, before it waited for capacity. Then one look is enough where Airflow keeps no record.
+    :param searched: The search for which this same try has already waited until a job would surely be listed, before
+        it deferred. Then one look ends it. Default: it has waited for none.
+    :param may_pause: Whether a search may be paused, so that it holds no worker.
     :param log: Where to say what is done.
     :param clock: Returns seconds of the epoch.
     :param monotonic: Returns seconds that no change of the clock moves.
@@ -98,7 +102,8 @@ class Submitter:
         *,
         may_buy: Callable[[], bool] = lambda: True,
         account: str = "",
-        has_settled: bool = False,
+        searched: str | None = None,
+        may_pause: bool = False,
         log: Any = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -113,7 +118,8 @@ class Submitter:
         self._ambiguous = 0
         self._stale = 0
         self._is_late = False
-        self.has_settled = has_settled
+        self.searched = searched
+        self._may_pause = may_pause
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
         self._monotonic = monotonic
@@ -126,6 +132,7 @@ class Submitter:
         A job that was bought is read first, and nothing else: no model record, no file, no price.
 
         :param wanted: What the author asks for now.
+        :raises SearchPaused: if it may pause, and must look again later.
         :raises ScenarioSubmissionError: if it is not known what was bought, or the policy says neither to buy nor to
             go on.
         :raises ScenarioError: if Scenario does not show what was bought. Nothing further was bought.
@@ -171,8 +178,8 @@ class Submitter:
         stored: Record | None,
         *,
         found: Job | SearchResult | None = None,
-        same_try: bool = False,
     ) -> SubmittedJob | Order:
+        same_try = isinstance(record, Intent) and self._is_of_this_try(record)
         if isinstance(record, Submitted):
             found = self._reader.read_bought(record)
         elif isinstance(record, Intent) and found is None:
@@ -194,11 +201,19 @@ class Submitter:
             case Rejoin(job):
                 return self._rejoin(record, job, stored, same_try=same_try)
 
+    def _is_of_this_try(self, intent: Intent) -> bool:
+        return (intent.try_number, intent.max_tries) == (self._key.try_number, self._key.max_tries)
+
     def _search(self, lost: Intent) -> SearchResult:
         """Look for a lost submission to the end, on the account that sent it."""
         if not lost.seed_is_ours:
             self._check_account(lost)
-        found = self._reader.search(lost, self._store.jobs_of_others)
+        has_waited = self.searched == lost.token
+        if has_waited and self._is_of_this_try(lost):
+            self._ambiguous = lost.lost_before + 1
+        # What is only in this process's memory would be lost by a pause.
+        may_pause = self._may_pause and self._store.is_durable
+        found = self._reader.search(lost, self._store.jobs_of_others, waits=not has_waited, may_pause=may_pause)
         if not found.jobs:  # Else our seed proves that it is the right account.
             self._check_account(lost)
         return found
@@ -250,12 +265,13 @@ class Submitter:
         self._is_late = False
         # A durable store without a record means that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
-        waits = may_have_bought and self._key.may_have_submitted and not self.has_settled
+        waits = may_have_bought and self._key.may_have_submitted and self.searched != EARLIER_TRIES
         jobs, unreadable, record = list[Job](), 0, None
         has_read_singly = False
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         start, why = list_start_of_task(self._key), "Airflow keeps no record of this task, which may have a job"
-        for settled in self._reader.until_settled(why, waits=waits):
+        pause_as = EARLIER_TRIES if self._may_pause else None
+        for settled in self._reader.until_settled(why, waits=waits, pause_as=pause_as):
             jobs, unreadable = self._reader.list_jobs(start)
             if settled:
                 known = {job.id for job in jobs}
@@ -273,7 +289,7 @@ class Submitter:
             decided = self._decide_by_inputs(wanted, jobs, unreadable) or decided
         elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
             raise ScenarioSubmissionError(doubt)
-        self.has_settled = True
+        self.searched = EARLIER_TRIES
         return decided
 
     def _check_first_try(self, wanted: Wanted) -> SubmittedJob | Order:
@@ -391,6 +407,7 @@ class Submitter:
         :param inputs: The checked inputs by the API's names, every file an asset.
         :param largest_seed: The largest seed the model takes; 0 if it takes none.
         :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
+        :raises SearchPaused: if it may pause, and must look later for what a lost reply left open.
         :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record leads
             the next try to look for it.
         """
@@ -419,7 +436,7 @@ class Submitter:
                 if self._ambiguous >= MAX_SUBMISSIONS:
                     raise _ambiguous_error(error) from None
                 self._log.warning("%s It may have been accepted all the same: looking for it.", error)
-            found = self._decide(intent, wanted, intent, same_try=True)
+            found = self._decide(intent, wanted, intent)
             if isinstance(found, SubmittedJob):
                 return found
             order = found
@@ -478,6 +495,8 @@ class Submitter:
             token=secrets.token_hex(8),
             baseline=baseline,
             account=self._account,
+            try_number=self._key.try_number,
+            lost_before=self._ambiguous,
         )
         # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
         # over is found again by a search, for which the baseline must be older than the look at the record.

@@ -33,7 +33,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
     :param deadline: Seconds of the epoch at which to stop waiting.
     :param limit: How many jobs the plan runs at once, if Scenario said it.
     :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did. An hour at most.
-    :param has_settled: Handed back in the event: whether the task has looked long enough for jobs of earlier tries.
+    :param searched: Handed back in the event: the search for a job that the task has ended, if it has ended one.
     """
 
     _queues: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Queues]] = WeakKeyDictionary()
@@ -47,7 +47,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         deadline: float,
         limit: int | None = None,
         retry_after: float | None = None,
-        has_settled: bool = False,
+        searched: str | None = None,
     ) -> None:
         super().__init__()
         self.scenario_conn_id = scenario_conn_id
@@ -55,7 +55,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         self.since = since
         self.deadline = deadline
         self.limit = limit
-        self.has_settled = has_settled
+        self.searched = searched
         self.retry_after = None if retry_after is None else min(retry_after, MAX_RETRY_AFTER)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -69,7 +69,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "limit": self.limit,
                 "retry_after": self.retry_after,
-                "has_settled": self.has_settled,
+                "searched": self.searched,
             },
         )
 
@@ -81,7 +81,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
         except TimeoutError:
             pass
         timed_out = time.time() >= self.deadline
-        yield TriggerEvent({"since": self.since, "timed_out": timed_out, "has_settled": self.has_settled})
+        yield TriggerEvent({"since": self.since, "timed_out": timed_out, "searched": self.searched})
 
     async def _wait(self) -> None:
         await asyncio.sleep(MIN_DEFERRAL_SECONDS)

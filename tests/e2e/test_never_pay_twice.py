@@ -220,3 +220,13 @@ def test_the_log_tells_what_became_of_a_lost_reply(case: Case, runs: Runs) -> No
     log = runs.log(case, "buy")
     assert "It may have been accepted all the same: looking for it." in log
     assert f"Rejoining job {runs.xcom(case, 'buy', 'job_id')}" in log
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in LOST_REPLIES if case.name == "not-accepted"], ids=lambda case: case.id
+)
+def test_a_deferrable_task_holds_no_worker_for_a_search_of_minutes(case: Case, runs: Runs) -> None:
+    runs.finished(case)
+    log = runs.log(case, "buy")
+    assert log.count("No worker is held meanwhile") == (1 if case.mode == "deferrable" else 0)
+    assert log.count("no job of it shows up at Scenario") == 1

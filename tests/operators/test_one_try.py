@@ -14,8 +14,10 @@ from airflow_provider_scenario.operators.generate import ScenarioGenerateOperato
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.submission import job_reader, submitter
+from airflow_provider_scenario.submission.submitter import EARLIER_TRIES
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
+from airflow_provider_scenario.triggers.search import ScenarioSearchTrigger
 from tests.task_run import TaskRun, deferral
 from tests.this_airflow import airflow_exception
 
@@ -101,9 +103,9 @@ def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
     if deferrable:
         trigger = deferral(operator, run.context).trigger
         if isinstance(trigger, ScenarioCapacityTrigger):
-            event = {"since": trigger.since, "timed_out": False, "has_settled": trigger.has_settled}
+            event = {"since": trigger.since, "timed_out": False, "searched": trigger.searched}
             with pytest.raises(TaskDeferred) as caught:
-                operator.execute_when_free(run.context, event)
+                operator.execute_again(run.context, event)
             trigger = caught.value.trigger
         assert isinstance(trigger, ScenarioJobTrigger)
         assert trigger.job_id == run.job_id
@@ -132,11 +134,63 @@ def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
     run = TaskRun(has_store=False)
     trigger = deferral(generating(deferrable=True), run.retry()).trigger
     assert isinstance(trigger, ScenarioCapacityTrigger)
-    event = {"since": trigger.since, "timed_out": False, "has_settled": trigger.serialize()[1]["has_settled"]}
+    event = {"since": trigger.since, "timed_out": False, "searched": trigger.serialize()[1]["searched"]}
     started = time.monotonic()
-    generating(wait_for_completion=False).execute_when_free(run.context, event)
+    generating(wait_for_completion=False).execute_again(run.context, event)
     assert time.monotonic() - started < 2.9
     assert paid_jobs(scenario) == 1
+
+
+@EITHER
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_search_for_minutes_holds_no_worker_and_then_buys_at_most_once(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool, is_listed: bool
+) -> None:
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    scenario.add_fault("drop_after" if is_listed else "drop_before", method="POST", path="/generate/", times=1)
+    empty = {"type": "status", "code": 200, "body": {"jobs": []}}
+    scenario.add_fault(empty, method="GET", path="/jobs$", times=1 if has_store else 2)
+    if has_store:
+        trigger = deferral(generating(deferrable=True), run.context).trigger
+    else:  # Only a later try has anything to look for once its memory is gone.
+        monkeypatch.setattr(submitter, "MAX_SUBMISSIONS", 1)
+        with pytest.raises(exceptions.ScenarioTransientError):
+            generating(deferrable=True).execute(run.context)
+        trigger = deferral(generating(deferrable=True), run.retry()).trigger
+    assert isinstance(trigger, ScenarioSearchTrigger)
+    assert 179.0 < trigger.seconds <= 180.0
+    event = {"since": None, "searched": trigger.search}
+    with pytest.raises(TaskDeferred) as caught:
+        generating(deferrable=True).execute_again(run.context, event)
+    assert isinstance(caught.value.trigger, ScenarioJobTrigger)
+    assert caught.value.trigger.job_id == run.job_id
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_task_that_may_not_defer_searches_in_its_worker(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
+    scenario.add_fault("drop_before", method="POST", path="/generate/", times=1)
+    assert generating(deferrable=False).execute(TaskRun(has_store=True).context)["job_id"]
+    assert paid_jobs(scenario) == 1
+
+
+def test_a_search_keeps_the_tasks_place_in_the_line_for_a_slot(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+    scenario.add_fault("drop_before", method="POST", path="/generate/", times=1)
+    with pytest.raises(TaskDeferred) as caught:
+        generating(deferrable=True).execute_again(TaskRun(has_store=True).context, {"since": 12.5, "searched": None})
+    trigger = caught.value.trigger
+    assert isinstance(trigger, ScenarioSearchTrigger)
+    assert trigger.since == 12.5
 
 
 @EITHER
@@ -196,11 +250,11 @@ def test_a_task_still_shows_that_it_waits_after_a_look_that_found_no_slot(
     run = TaskRun(has_store=has_store)
     deferral(generating(deferrable=True), run.context)
     shown = run.xcoms["scenario_purchases"]["waits"]
-    event = {"since": shown["since"], "has_settled": True}
+    event = {"since": shown["since"], "searched": EARLIER_TRIES}
     with pytest.raises(TaskDeferred):
-        generating(deferrable=True).execute_when_free(run.context, event)
+        generating(deferrable=True).execute_again(run.context, event)
     assert run.xcoms["scenario_purchases"]["waits"] == shown
-    generating(wait_for_completion=False).execute_when_free(run.context, event)
+    generating(wait_for_completion=False).execute_again(run.context, event)
     assert "waits" not in run.xcoms["scenario_purchases"]
 
 

@@ -245,5 +245,5 @@ def test_a_lost_reply_is_not_looked_for_with_another_key(monkeypatch: pytest.Mon
         assert len(bought) == 1
 
 
-def _die(*_: object) -> None:
+def _die(*_: object, **__: object) -> None:
     raise KeyboardInterrupt

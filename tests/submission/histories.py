@@ -69,6 +69,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
+from airflow_provider_scenario.submission.job_reader import SearchPaused
 from airflow_provider_scenario.submission.record import Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import Submitter
@@ -137,6 +138,7 @@ class Trouble:
     :param list_out: Seconds that the job list is out from its start on.
     :param fate: What becomes of a job that it buys.
     :param lacks: What the row of such a job lacks.
+    :param resumed_after: Seconds after the end of a pause at which a search goes on; ``None`` if it is not paused.
     """
 
     pause: float = 60.0
@@ -149,6 +151,7 @@ class Trouble:
     list_out: float = 0.0
     fate: ChargeStatus = (30.0, "success", "queued")
     lacks: frozenset[str] = frozenset()
+    resumed_after: float | None = None
 
 
 counts = st.sampled_from([1, 1, 1, 2, 3])
@@ -181,6 +184,7 @@ troubles = st.builds(
     list_out=st.sampled_from([0.0, 0.0, 8.0, 50.0]),
     fate=fates,
     lacks=lacks,
+    resumed_after=st.sampled_from([None, 0.0, 3.0, 900.0]),
 )
 tasks = st.sampled_from((*TASKS, TASKS[0]))
 numbers = st.sampled_from(range(11))  # Of whole numbers Hypothesis draws some from the loaded modules.
@@ -425,18 +429,27 @@ class Histories(RuleBasedStateMachine):
             listed = self.clock.now - self.scenario.list_lag
             ti.unlisted.update(job.id for job in self.scenario.paid_by(ti.name) if job.created_at > listed)
         self.trouble = trouble
-        submitter = Submitter(
-            line,
-            store,
-            ti.key,
-            self.policy,
-            log=_SILENT,
-            clock=WorkerClock(self.clock, trouble.ahead),
-            monotonic=self.clock,
-            sleep=self.clock.sleep,
-        )
+        searched: str | None = None
+        submitted: SubmittedJob | None = None
         try:
-            submitted = self.submit(submitter, ti, trouble)
+            while submitted is None:
+                submitter = Submitter(
+                    line,
+                    store,
+                    ti.key,
+                    self.policy,
+                    searched=searched,
+                    may_pause=trouble.resumed_after is not None,
+                    log=_SILENT,
+                    clock=WorkerClock(self.clock, trouble.ahead),
+                    monotonic=self.clock,
+                    sleep=self.clock.sleep,
+                )
+                try:
+                    submitted = self.submit(submitter, ti, trouble)
+                except SearchPaused as pause:
+                    self.clock.sleep(pause.seconds + (trouble.resumed_after or 0.0))
+                    searched, store = pause.search, self.store(ti, steps)
         except Crash:
             return None
         except ScenarioError as error:

@@ -33,11 +33,11 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
-from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS
+from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, SearchPaused
 from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import SETTLE_SECONDS
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
+from airflow_provider_scenario.submission.submitter import EARLIER_TRIES, MAX_SUBMISSIONS, Submitter
 from tests.lying_scenario import (
     GATEWAYS,
     REFUSALS,
@@ -59,6 +59,7 @@ PROMPT = 'a "grey" cat in a café, asleep'
 INPUTS = {"prompt": PROMPT, "strength": 0.5, "numFrames": 81}
 MODELS = pytest.mark.parametrize("largest_seed", [LARGEST_SEED, 0], ids=["with a seed", "without a seed"])
 STORES = pytest.mark.parametrize("has_store", [True, False], ids=["with a store", "without a store"])
+PAUSES = pytest.mark.parametrize("may_pause", [True, False], ids=["paused", "in one process"])
 
 
 class Worker:
@@ -76,8 +77,11 @@ class Worker:
         inputs: dict[str, Any] | None = None,
         policy: SubmissionPolicy | None = None,
         defers: bool = False,
+        may_pause: bool = False,
     ) -> None:
         self.defers = defers
+        self.may_pause = may_pause
+        self.pauses: list[SearchPaused] = []
         self.account = "connection a"
         self.scenario = scenario or LyingScenario(Clock())
         self.scenario.largest_seed = largest_seed
@@ -104,11 +108,16 @@ class Worker:
         self.steps.taken = []
         submitter, wanted = self._process(), Wanted("model_1", self.inputs)
         for _ in range(40):
-            found = submitter.rejoin_or_order(wanted)
-            if isinstance(found, SubmittedJob):
-                return found
             try:
+                found = submitter.rejoin_or_order(wanted)
+                if isinstance(found, SubmittedJob):
+                    return found
                 bought = submitter.buy(found, wanted, "model_1", self.inputs, largest_seed=self.largest_seed)
+            except SearchPaused as pause:
+                self.pauses.append(pause)
+                self.clock.sleep(pause.seconds)
+                submitter = self._process(pause.search)
+                continue
             except ScenarioRateLimitError:
                 if not self.line.ends:
                     raise
@@ -121,7 +130,7 @@ class Worker:
                 return bought
         raise AssertionError("it neither buys nor fails")
 
-    def _process(self) -> Submitter:
+    def _process(self, searched: str | None = None) -> Submitter:
         """One of the processes of a try."""
         if not self.has_store:
             self.memory.text = None
@@ -135,6 +144,8 @@ class Worker:
             key,
             self.policy,
             account=self.account,
+            searched=searched,
+            may_pause=self.may_pause,
             log=self.log,
             clock=WorkerClock(self.clock, self.ahead),
             monotonic=self.clock,
@@ -359,11 +370,12 @@ def test_a_wait_for_capacity_of_minutes_looks_again_and_then_buys_once(has_store
 
 @MODELS
 @STORES
+@PAUSES
 def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
-    has_store: bool, largest_seed: int
+    has_store: bool, largest_seed: int, may_pause: bool
 ) -> None:
     ends = [*[End("empty 502", None)] * (MAX_SUBMISSIONS - 1), End("empty 502", 0.0)]
-    worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed)
+    worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed, may_pause=may_pause)
     with pytest.raises(ScenarioTransientError, match="It is not known whether Scenario accepted") as caught:
         worker.go()
     assert type(caught.value) is ScenarioTransientError, "an outage or a rate limit would be tried again in this try"
@@ -373,8 +385,11 @@ def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
 
 
 @MODELS
-def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_again(largest_seed: int) -> None:
-    worker = Worker(ends=["dropped"], largest_seed=largest_seed)
+@PAUSES
+def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_again(
+    largest_seed: int, may_pause: bool
+) -> None:
+    worker = Worker(ends=[End("dropped", 60.0)], largest_seed=largest_seed, may_pause=may_pause)
     worker.scenario.fate = lambda: (0.0, "failure", "queued")
     assert worker.go().job.has_ended_badly
     assert worker.paid == ["job_1"]
@@ -382,9 +397,10 @@ def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_a
     assert worker.paid == ["job_1", "job_2"]
 
 
-def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clear() -> None:
+@PAUSES
+def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clear(may_pause: bool) -> None:
     policy = SubmissionPolicy(on_lost_submission=OnLostSubmission.FAIL)
-    worker = Worker(ends=[End("dropped", None)], policy=policy)
+    worker = Worker(ends=[End("dropped", None)], policy=policy, may_pause=may_pause)
     for _ in range(2):
         with pytest.raises(ScenarioSubmissionError, match="Clear the task to buy it"):
             worker.go()
@@ -939,3 +955,55 @@ def test_a_list_that_goes_round_in_a_circle_for_a_while_is_read_again(has_store:
         worker.go()
     until = [worker.clock.now + 30.0]
     assert worker.paid == [worker.go().job.id]
+
+
+@MODELS
+@pytest.mark.parametrize("accepted_after", [60.0, None])
+def test_a_search_of_minutes_lets_its_worker_go(accepted_after: float | None, largest_seed: int) -> None:
+    worker = Worker(ends=[End("dropped", accepted_after)], largest_seed=largest_seed, may_pause=True)
+    started = worker.clock.now
+    assert [worker.go().job.id] == worker.paid
+    (pause,) = worker.pauses
+    assert pause.seconds < SETTLE_SECONDS <= worker.clock.now - started
+    assert SETTLE_SECONDS - pause.seconds <= 15.0, "so long it held a worker"
+    assert len(worker.line.bodies) == (1 if accepted_after else 2)
+
+
+@MODELS
+def test_a_job_that_is_listed_soon_is_found_without_a_pause(largest_seed: int) -> None:
+    worker = Worker(ends=[End("dropped", 3.0)], largest_seed=LARGEST_SEED, may_pause=True)
+    assert [worker.go().job.id] == worker.paid
+    assert worker.pauses == []
+
+
+@MODELS
+@STORES
+def test_a_retry_after_a_death_amid_the_post_looks_on_after_a_pause(has_store: bool, largest_seed: int) -> None:
+    worker = Worker(has_store=has_store, largest_seed=largest_seed, may_pause=True)
+    worker.scenario.list_lag = 90.0
+    worker.dies("after POST")
+    assert [worker.go().job.id] == worker.paid
+    assert len(worker.pauses) == 1
+
+
+def test_without_a_store_a_search_of_this_very_process_is_not_paused() -> None:
+    """A pause would forget what was sent."""
+    worker = Worker(ends=[End("dropped", 60.0)], has_store=False, may_pause=True)
+    assert [worker.go().job.id] == worker.paid
+    assert worker.pauses == []
+
+
+def test_the_end_of_one_search_does_not_shorten_another() -> None:
+    """What a pause was for is the submission before: each that is lost has its own time to be listed."""
+    worker = Worker(ends=[End("dropped", None), End("dropped", 90.0)], may_pause=True)
+    assert [worker.go().job.id] == worker.paid
+    first, second = worker.pauses
+    assert first.search != second.search
+    assert second.seconds >= SETTLE_SECONDS - 15.0
+
+
+def test_a_search_for_all_of_an_earlier_try_has_a_name_of_its_own() -> None:
+    worker = Worker(has_store=False, may_pause=True)
+    worker.dies("before POST")
+    assert [worker.go().job.id] == worker.paid
+    assert [pause.search for pause in worker.pauses] == [EARLIER_TRIES]

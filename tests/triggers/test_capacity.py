@@ -47,7 +47,7 @@ def test_is_stored_as_ids_and_numbers(scenario: SandboxServer) -> None:
     trigger = queueing(project_id="proj_x", limit=3, retry_after=20.0)
     path, stored = trigger.serialize()
     assert path == "airflow_provider_scenario.triggers.capacity.ScenarioCapacityTrigger"
-    assert set(stored) == {"scenario_conn_id", "project_id", "since", "deadline", "limit", "retry_after", "has_settled"}
+    assert set(stored) == {"scenario_conn_id", "project_id", "since", "deadline", "limit", "retry_after", "searched"}
     assert restored(trigger).serialize() == trigger.serialize()
     assert "http" not in json.dumps(stored)
 
@@ -64,7 +64,7 @@ def test_is_woken_when_a_job_ends(scenario: SandboxServer) -> None:
         return await waiting, time.monotonic() - ended
 
     events, seconds = asyncio.run(wait())
-    assert events == [{"since": 123.0, "timed_out": False, "has_settled": False}]
+    assert events == [{"since": 123.0, "timed_out": False, "searched": None}]
     assert seconds < 8
 
 
@@ -108,7 +108,7 @@ def test_fires_at_the_deadline(scenario: SandboxServer) -> None:
     started = time.monotonic()
     (event,) = asyncio.run(events_of(queueing(since=1.0, seconds=0.5)))
     assert 0.4 <= time.monotonic() - started < 10
-    assert event == {"since": 1.0, "timed_out": True, "has_settled": False}
+    assert event == {"since": 1.0, "timed_out": True, "searched": None}
 
 
 def test_a_deadline_in_the_past_still_waits_for_the_first_look(scenario: SandboxServer) -> None:
