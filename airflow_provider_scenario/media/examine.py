@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media import isobmff, matroska, riff, sound
-from airflow_provider_scenario.media.reading import read_at
+from airflow_provider_scenario.media import isobmff, matroska, read_at, riff, sound
 
 HEAD = 1 << 16
 """First bytes of a file in which its signature is looked for."""

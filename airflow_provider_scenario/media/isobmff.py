@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media.reading import MOST_ELEMENTS, read_at
+from airflow_provider_scenario.media import MOST_ELEMENTS, read_at
 
 _TOP_LEVEL = frozenset(
     {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media.reading import MOST_ELEMENTS, read_at
+from airflow_provider_scenario.media import MOST_ELEMENTS, read_at
 
 MAGIC = b"\x1a\x45\xdf\xa3"
 _HEAD, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media.reading import MOST_ELEMENTS, read_at
+from airflow_provider_scenario.media import MOST_ELEMENTS, read_at
 
 _UNCOMPRESSED = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)
 """Formats of a WAV file in which every second has as many bytes."""

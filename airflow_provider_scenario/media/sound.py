@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media.reading import read_at
+from airflow_provider_scenario.media import read_at
 
 _BLOCK = 1 << 20
 _SEARCHED = 1 << 16

@@ -10,8 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airflow_provider_scenario.media import isobmff, matroska, riff
-from airflow_provider_scenario.media.reading import MOST_ELEMENTS, read_at
+from airflow_provider_scenario.media import MOST_ELEMENTS, isobmff, matroska, read_at, riff
 
 _RIFF_TYPES = (b"WAVE", b"AVI ", b"WEBP")
 _SLACK = 8
