@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.files.transfer_log import Progress
-from airflow_provider_scenario.media.signatures import HEAD, bytes_fit, type_fits
-from airflow_provider_scenario.media.truncation import find_truncation
+from airflow_provider_scenario.media.integrity import HEAD, bytes_fit, find_truncation, type_fits
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.api.client import FileStream

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.files.location import is_local, object_path, reading_error
 from airflow_provider_scenario.media.examine import MediaType, examine
-from airflow_provider_scenario.media.truncation import Truncation, find_truncation
+from airflow_provider_scenario.media.integrity import Truncation, find_truncation
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

@@ -23,7 +23,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransferError,
 )
 from airflow_provider_scenario.files import download
-from airflow_provider_scenario.media.signatures import bytes_fit, type_fits
+from airflow_provider_scenario.media.integrity import bytes_fit, type_fits
 from airflow_provider_scenario.sandbox.clip import draw_clip
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.api.scripted_server import Answer, Request, ScriptedServer, scripted

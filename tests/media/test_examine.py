@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.files.source import find_source
 from airflow_provider_scenario.media.examine import Media, examine
-from airflow_provider_scenario.media.truncation import find_truncation
+from airflow_provider_scenario.media.integrity import find_truncation
 from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioInputError
-from airflow_provider_scenario.media.truncation import Truncation, find_truncation
+from airflow_provider_scenario.media.integrity import Truncation, find_truncation
 from airflow_provider_scenario.operators.wan import ScenarioWan22ReframeOperator
 from airflow_provider_scenario.sandbox.clip import draw_clip, draw_image
 from airflow_provider_scenario.sandbox.server import SandboxServer
