@@ -225,8 +225,7 @@ class ScenarioHook(BaseHook):
         :raises ScenarioError: if the file can't be used or sent.
         """
         from airflow_provider_scenario.files.source import find_source
-        from airflow_provider_scenario.files.upload import AssetUploader
-        from airflow_provider_scenario.files.upload_cache import UploadCache
+        from airflow_provider_scenario.files.upload import AssetUploader, UploadCache
 
         found = find_source(source)
         with self.get_conn() as client:

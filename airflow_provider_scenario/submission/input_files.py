@@ -10,8 +10,7 @@ from airflow_provider_scenario.api.validation import check_file, file_paths, wit
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.files.source import SourceFile, find_source
 from airflow_provider_scenario.files.transfer_log import Log
-from airflow_provider_scenario.files.upload import AssetUploader
-from airflow_provider_scenario.files.upload_cache import StateStore, UploadCache
+from airflow_provider_scenario.files.upload import AssetUploader, StateStore, UploadCache
 from airflow_provider_scenario.submission.prepare import Clip, refuse
 
 if TYPE_CHECKING:

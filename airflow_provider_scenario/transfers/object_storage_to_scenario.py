@@ -15,8 +15,7 @@ from airflow_provider_scenario.retry_policy import task_errors, with_retry_polic
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_scenario.files.upload import AssetUploader
-    from airflow_provider_scenario.files.upload_cache import StateStore
+    from airflow_provider_scenario.files.upload import AssetUploader, StateStore
 
 
 class ObjectStorageToScenarioOperator(BaseOperator):
@@ -67,8 +66,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Upload the file."""
         from airflow_provider_scenario.files.source import find_source
-        from airflow_provider_scenario.files.upload import AssetUploader
-        from airflow_provider_scenario.files.upload_cache import UploadCache
+        from airflow_provider_scenario.files.upload import AssetUploader, UploadCache
 
         source = find_source(self.source)
         store = cast("StateStore | None", context.get("task_state_store"))
