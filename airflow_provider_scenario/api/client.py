@@ -18,8 +18,14 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.config import CONNECT_TIMEOUT, ClientConfig, is_loopback
-from airflow_provider_scenario.api.connection_fault import FAULTS, Fault, RequestBody, fault_of
-from airflow_provider_scenario.api.reply_timeout import ReplyTimeout, ReplyTimeoutAdapter
+from airflow_provider_scenario.api.network import (
+    FAULTS,
+    Fault,
+    ReplyTimeout,
+    ReplyTimeoutAdapter,
+    RequestBody,
+    fault_of,
+)
 from airflow_provider_scenario.api.response import Response, SlowBodyError, UnreadableBodyError, read_body
 from airflow_provider_scenario.api.transport import (
     USER_AGENT,

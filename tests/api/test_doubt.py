@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.connection_fault import RequestBody, fault_of, may_have_been_sent
+from airflow_provider_scenario.api.network import RequestBody, fault_of, may_have_been_sent
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioConnectionError,

@@ -1,22 +1,31 @@
-"""What a failed request means: whether any of it was sent, why it failed, and what would help.
+"""What the network may do to a request: a failure, which is put into words, and a reply without end, which is ended.
 
-requests and urllib3 wrap the cause in each other's errors, differently in each version, and their texts hold whole
-URLs. So the chain of causes is read here, and only words that can't hold a URL or a secret are handed on.
+Words for a failure say whether any of the request was sent, why it failed, and what would help. requests and urllib3
+wrap the cause in each other's errors, differently in each version, and their texts hold whole URLs. So the chain of
+causes is read here, and only words that can't hold a URL or a secret are handed on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
+import math
 import os
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import requests
 import requests.utils
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -28,7 +37,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import parse_url
 
-from airflow_provider_scenario.exceptions import redact
+from airflow_provider_scenario.exceptions import ScenarioConnectionError, redact
 
 FAULTS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
 """All that a request may fail with. Not all of it is a RequestException: a missing certificate file is none."""
@@ -285,3 +294,101 @@ def _tunnel_refusal(cause: BaseException) -> str:
 
 def _is_missing_bundle(cause: BaseException) -> bool:
     return type(cause) is OSError and str(cause).startswith(_NO_BUNDLE)
+
+
+_LOOK_SECONDS = 1.0
+
+_current = threading.local()
+
+
+class ReplyTimeout:
+    """Ends the connection of a request whose reply takes too long. Use it as a context manager.
+
+    The time-outs of requests bound one silence, not a head that trickles for ever.
+
+    :param seconds: Seconds from the end of the request to that of the reply, or to the next :meth:`extend`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = math.inf
+        self._socket: socket.socket | None = None
+        self._is_over = threading.Event()
+
+    def begin(self, connection: socket.socket) -> None:
+        """Count from now, since the request has been sent on this connection."""
+        self._socket = connection
+        self.extend()
+
+    def extend(self) -> None:
+        """Count from now, since the reply has come further."""
+        self._until = time.monotonic() + self._seconds
+
+    def _end_in_time(self) -> None:
+        while not self._is_over.wait(min(_LOOK_SECONDS, self._seconds / 4)):
+            if time.monotonic() >= self._until:
+                break
+        else:
+            return
+        with contextlib.suppress(OSError):
+            if self._socket is not None:
+                # Not the socket's own: that of TLS would hand the reader what is still encrypted.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        # Before anything is sent: a process that may start no more threads must not fail after a purchase.
+        try:
+            threading.Thread(target=self._end_in_time, name="scenario-reply-timeout", daemon=True).start()
+        except RuntimeError as error:
+            raise ScenarioConnectionError(f"Nothing was sent to Scenario: {error}.", sent=False) from None
+        _current.reply_timeout = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        _current.reply_timeout = None
+
+
+def _begin(connection: HTTPConnection) -> None:
+    reply_timeout: ReplyTimeout | None = getattr(_current, "reply_timeout", None)
+    if reply_timeout is not None and connection.sock is not None:
+        reply_timeout.begin(connection.sock)
+
+
+class _Http(HTTPConnection):
+    def getresponse(self) -> Any:
+        _begin(self)
+        return super().getresponse()
+
+
+class _Https(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _begin(self)
+        return super().getresponse()
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class ReplyTimeoutAdapter(HTTPAdapter):
+    """Makes connections that a :class:`ReplyTimeout` can end."""
+
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        """Make the connections without a proxy."""
+        super().init_poolmanager(*arguments, **named)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        """Make the connections by way of a proxy; those of SOCKS are of another kind."""
+        manager = super().proxy_manager_for(proxy, **named)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS = {"http": _HttpPool, "https": _HttpsPool}
