@@ -29,10 +29,9 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.polling import POLL_INTERVAL, wait
-from airflow_provider_scenario.polling.job_index import JobIndex, ListWindow
 from airflow_provider_scenario.polling.result import no_client_error, unreadable_error
-from airflow_provider_scenario.polling.subscription import Reading, Subscription
 from airflow_provider_scenario.polling.wait import ErrorReporter, is_local, is_worth_single_reads
+from airflow_provider_scenario.polling.watcher_state import JobIndex, ListWindow, Reading, Subscription
 
 GATHER_SECONDS = 1.0
 """Seconds to wait for more waits before the first poll, a tenth of an interval at most."""

@@ -19,11 +19,11 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioJobUnreadableError,
 )
-from airflow_provider_scenario.polling import job_index
 from airflow_provider_scenario.polling import watcher as watcher_module
-from airflow_provider_scenario.polling.subscription import Reading
+from airflow_provider_scenario.polling import watcher_state
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
+from airflow_provider_scenario.polling.watcher_state import Reading
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
@@ -861,7 +861,7 @@ def test_a_listeners_look_is_everybodys_look() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_index, "MAX_JOBS", 50)
+    monkeypatch.setattr(watcher_state, "MAX_JOBS", 50)
 
     async def story() -> None:
         scenario = WatchedScenario(clock)
