@@ -132,6 +132,7 @@ class ScenarioGenerateOperator(BaseOperator):
         self._generation: Generation | None = None
         self._queued_since: float | None = None
         self._searched: str | None = None
+        self._may_pause = deferrable
 
     def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -177,7 +178,7 @@ class ScenarioGenerateOperator(BaseOperator):
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral. If no triggerer answered in time, read the job once before giving up."""
+        """Go on after a deferral. If no triggerer answered in time, look for the job here before giving up."""
         try:
             from airflow.sdk.exceptions import TaskDeferralTimeout
         except ImportError:  # Airflow below 3.2
@@ -187,8 +188,11 @@ class ScenarioGenerateOperator(BaseOperator):
         except TaskDeferralTimeout:
             run = self._run(context)
             job_id = run.pending_job_id()
-            if job_id is None:
-                raise  # The task was waiting for capacity, not for a job.
+            if job_id is None and not run.is_searching():
+                raise  # The task was waiting for capacity.
+        if job_id is None:
+            self._may_pause = False
+            return self.execute(context)
         with task_errors(), showing_errors(context):
             return run.finish(run.final_check(job_id))
 
@@ -238,7 +242,7 @@ class ScenarioGenerateOperator(BaseOperator):
         since, is_shown = self._queued_since or time.time(), self._queued_since is not None
         try:
             while isinstance(
-                submitted := run.submit(request, searched=self._searched, may_pause=self.deferrable), NoCapacity
+                submitted := run.submit(request, searched=self._searched, may_pause=self._may_pause), NoCapacity
             ):
                 if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
                     run.show_waiting(since, since + self.capacity_timeout)

@@ -360,12 +360,22 @@ class Generation:
         deadline = self._deadline(stored) if isinstance(stored, Submitted) else time.time() + self._timeout
         return self._poll(WaitState(result.job_id, deadline))
 
-    def pending_job_id(self) -> str | None:
-        """Return the job that the task waits for; ``None`` if it waits for capacity."""
-        ti, stored = self._context["ti"], self._store.load()
+    def is_searching(self) -> bool:
+        """Return whether a task that waits for no job waits for the end of a search: one may be paid for."""
+        stored = self._store.load()
+        may_have_bought = stored is None and TaskKey.of(self._context).may_have_submitted
+        return isinstance(stored, Intent) or (may_have_bought and not self._waits_for_capacity())
+
+    def _waits_for_capacity(self) -> bool:
+        ti = self._context["ti"]
         shown = ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
-        if isinstance(shown, Mapping) and PurchaseSummary.from_json(shown).waits:
+        return isinstance(shown, Mapping) and bool(PurchaseSummary.from_json(shown).waits)
+
+    def pending_job_id(self) -> str | None:
+        """Return the job that the task waits for; ``None`` if it waits for none."""
+        if self._waits_for_capacity():
             return None  # The record may be of a job of an earlier try, which has failed.
+        ti, stored = self._context["ti"], self._store.load()
         if stored is None and not self._store.is_durable:
             job_id = ti.xcom_pull(key="job_id", map_indexes=ti.map_index)  # An XCom outlives a deferral.
             return job_id if isinstance(job_id, str) else None

@@ -170,6 +170,28 @@ def test_a_search_for_minutes_holds_no_worker_and_then_buys_at_most_once(
     assert paid_jobs(scenario) == 1
 
 
+@EITHER
+def test_a_silent_triggerer_in_a_search_loses_no_job(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool
+) -> None:
+    """The worker then searches itself, though a slot is held."""
+    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    scenario.add_fault("drop_before", method="POST", path="/generate/", times=1 if has_store else 3)
+    if has_store:
+        trigger = deferral(generating(deferrable=True), run.context).trigger
+    else:
+        with pytest.raises(exceptions.ScenarioTransientError):
+            generating(deferrable=True).execute(run.context)
+        trigger = deferral(generating(deferrable=True), run.retry()).trigger
+    assert isinstance(trigger, ScenarioSearchTrigger)
+    with pytest.raises(TaskDeferred) as caught:
+        generating(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
+    assert isinstance(caught.value.trigger, ScenarioJobTrigger)
+    assert paid_jobs(scenario) == 1
+
+
 def test_a_task_that_may_not_defer_searches_in_its_worker(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
