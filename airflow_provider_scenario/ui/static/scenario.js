@@ -308,7 +308,7 @@ function Nothing({ page }) {
   if (page.state === "failed" || page.state === "upstream_failed") {
     return h(Notice, { title: "Nothing was made", tone: BAD }, lines(["The task failed and shows no job at Scenario.", "Its log says why."]));
   }
-  return h(Notice, { title: page.is_pending ? "Nothing yet" : "Nothing to see" }, lines([page.is_pending ? "The task has bought nothing at Scenario so far." : "This task has made nothing at Scenario."]));
+  return h(Notice, { title: page.is_pending ? "Nothing yet" : "Nothing to see" }, lines([page.is_pending ? "No job of this task at Scenario is known so far." : "This task has made nothing at Scenario."]));
 }
 
 const nameOf = (row) => (row.name ? `${row.task_id} [${row.name}]` : row.map_index >= 0 ? `${row.task_id} [${row.map_index}]` : row.task_id);
