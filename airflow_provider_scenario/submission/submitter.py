@@ -5,24 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
-from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.api.values import describe_units, format_units, is_no_value, whole_number
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioSubmissionError,
-    ScenarioTransientError,
 )
 from airflow_provider_scenario.submission.decision import (
-    OnChangedInputs,
-    OnClear,
     Order,
     Refuse,
     Rejoin,
@@ -30,12 +23,18 @@ from airflow_provider_scenario.submission.decision import (
     Submit,
     SubmittedJob,
     decide,
-    doubt_without_seed,
     later_of,
     submitted_from,
 )
-from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, JobReader
-from airflow_provider_scenario.submission.prepare import read_model
+from airflow_provider_scenario.submission.earlier_tries import EarlierTries
+from airflow_provider_scenario.submission.job_reader import JobReader
+from airflow_provider_scenario.submission.purchase import (
+    MAX_SUBMISSIONS,
+    Purchase,
+    ambiguous_error,
+    charged_text,
+    is_ambiguous,
+)
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -43,26 +42,17 @@ from airflow_provider_scenario.submission.record import (
     Submitted,
     Wanted,
     all_jobs,
-    facts_of,
     is_same,
 )
 from airflow_provider_scenario.submission.recovery import (
-    FRESH_SECONDS,
     SearchResult,
     find_duplicate,
-    find_equal,
-    lacking_seeds,
     list_start_at,
     list_start_of_submission,
     list_start_of_task,
-    record_from_seeds,
 )
 from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
-
-MAX_SUBMISSIONS = 3
-"""How often one try may begin a submission that comes to nothing certain: a POST with an ambiguous end, or an intent
-that was stored too slowly."""
 
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
@@ -109,22 +99,32 @@ class Submitter:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client = client
+        log = log or logging.getLogger(__name__)
         self._store = store
         self._key = key
         self._policy = policy
-        self._may_buy = may_buy
         self._account = account
         self._ambiguous = 0
-        self._stale = 0
         self._is_late = False
         self.searched = searched
         self._may_pause = may_pause
-        self._log = log or logging.getLogger(__name__)
+        self._log = log
         self._clock = clock
         self._monotonic = monotonic
         self._sleep = sleep
-        self._reader = JobReader(client, self._log, monotonic, sleep)
+        self._reader = JobReader(client, log, monotonic, sleep)
+        self._earlier = EarlierTries(client, self._reader, key, policy, log=log, clock=clock)
+        self._purchase = Purchase(
+            client,
+            store,
+            self._reader,
+            key,
+            may_buy=may_buy,
+            account=account,
+            log=log,
+            clock=clock,
+            monotonic=monotonic,
+        )
 
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
         """Return the job that was bought already, or the order for one that must be bought.
@@ -237,10 +237,10 @@ class Submitter:
         self._log.info("Rejoining job %s (%s), which this task has already bought.", job.id, job.status.value)
         charged = submitted.charged
         if charged is None and not job.has_ended_badly:
-            charged = _text(job.cost)
+            charged = charged_text(job.cost)
         rejoined = dataclasses.replace(submitted, max_tries=self._key.max_tries, charged=charged)
         if not is_same(rejoined, stored):
-            self._save_over(stored, rejoined)
+            self._purchase.save_over(stored, rejoined)
         return SubmittedJob(job, rejoined, is_new=same_try)
 
     def _claim(self, job: Job) -> None:
@@ -275,19 +275,22 @@ class Submitter:
             jobs, unreadable = self._reader.list_jobs(start)
             if settled:
                 known = {job.id for job in jobs}
-                far = self._reader.list_a_day_further(start, self._is_ours) if may_have_bought else []
-                jobs = [*self._with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
-            record = self._record_from_seeds(wanted, jobs)
+                far = self._reader.list_a_day_further(start, self._earlier.is_ours) if may_have_bought else []
+                jobs = [*self._earlier.with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
+            record = self._earlier.record(wanted, jobs)
             if record is not None and not (settled or has_read_singly):
                 # A later job whose row lacks its seed must not be passed over for this one.
-                record = self._record_from_seeds(wanted, self._with_seeds(wanted, jobs))
+                record = self._earlier.record(wanted, self._earlier.with_seeds(wanted, jobs))
                 has_read_singly = True
             decided = self._decide(record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
-        if may_have_bought and record is None and not self._own_seed_would_prove(wanted, jobs):
-            decided = self._decide_by_inputs(wanted, jobs, unreadable) or decided
-        elif may_have_bought and (doubt := doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)):
+        if may_have_bought and record is None and not self._earlier.seed_would_prove(wanted, jobs):
+            alike = self._earlier.by_inputs(wanted, jobs, unreadable, self._store.jobs_of_others())
+            if alike is not None:
+                lost, found = alike
+                decided = self._decide(lost, wanted, None, found=found)
+        elif may_have_bought and (doubt := self._earlier.doubt(wanted, jobs, unreadable)):
             raise ScenarioSubmissionError(doubt)
         self.searched = EARLIER_TRIES
         return decided
@@ -299,66 +302,7 @@ class Submitter:
         under the number of the try that was lost.
         """
         jobs, _ = self._reader.list_jobs(list_start_of_task(self._key))
-        return self._decide(self._record_from_seeds(wanted, jobs), wanted, None)
-
-    def _is_ours(self, job: Job) -> bool:
-        match = self._key.match(job.seed)
-        return match is not None and match.is_sure
-
-    def _record_from_seeds(self, wanted: Wanted, jobs: list[Job]) -> Submitted | None:
-        """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
-        regenerates = self._policy.on_clear is OnClear.REGENERATE
-        now = self._clock()
-        return record_from_seeds(
-            self._key, wanted, jobs, now=now, changed_too=self._refuses_changes, regenerates=regenerates
-        )
-
-    def _lacking_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
-        return lacking_seeds(wanted, jobs, changed_too=self._refuses_changes)
-
-    @property
-    def _refuses_changes(self) -> bool:
-        """Whether a job that ran with other inputs stands in the way of buying."""
-        return self._policy.on_changed_inputs is OnChangedInputs.FAIL
-
-    def _with_seeds(self, wanted: Wanted, jobs: list[Job]) -> list[Job]:
-        """Return the jobs, of which those that lack their seeds are read singly."""
-        whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
-        return [whole.get(job.id, job) for job in jobs]
-
-    def _own_seed_would_prove(self, wanted: Wanted, jobs: list[Job]) -> bool:
-        """Whether what this task buys has a seed of ours: not if the author gives one, or the model takes none."""
-        if not is_no_value(wanted.inputs.get("seed")):
-            return False
-        try:
-            model = read_model(self._client, wanted.model_id, self._log)
-        except ScenarioError as error:
-            self._log.warning("%s Looking for what earlier tries bought all the same.", error)
-            return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
-        return model.largest_seed >= PROVING_SEEDS
-
-    def _decide_by_inputs(self, wanted: Wanted, jobs: list[Job], unreadable: int) -> SubmittedJob | Order | None:
-        """Decide by the inputs of the listed jobs; return ``None`` if none of them may be this task's."""
-        since = self._key.may_have_submitted_since
-        others = self._store.jobs_of_others()
-        found = find_equal(wanted, jobs, since=since, claimed=others)
-        whole = self._reader.read_singly(found.candidates)
-        jobs = [whole.get(job.id, job) for job in jobs]
-        found = find_equal(wanted, jobs, since=since, claimed=others, unreadable=unreadable)
-        if not (found.jobs or found.candidates or found.unreadable):
-            return None
-        made_at = found.jobs[0].created_at if found.jobs else None
-        lost = Intent(
-            generation=1,
-            digests=wanted.digests,
-            seed=whole_number(wanted.inputs.get("seed")),
-            max_tries=self._key.max_tries,
-            model_id=wanted.model_id,
-            inputs=wanted.inputs,
-            intended_at=self._clock() if made_at is None else made_at.timestamp(),
-            token="",
-        )
-        return self._decide(lost, wanted, None, found=found)
+        return self._decide(self._earlier.record(wanted, jobs), wanted, None)
 
     def _bought_next(
         self, stored: Record, order: Order, wanted: Wanted, start: datetime.datetime | None
@@ -371,7 +315,7 @@ class Submitter:
         if not stored.seed_is_ours:
             return None
         jobs, _ = self._reader.list_jobs(start)
-        later = self._record_from_seeds(wanted, self._with_seeds(wanted, jobs))
+        later = self._earlier.record(wanted, self._earlier.with_seeds(wanted, jobs))
         if later is None or not later.is_proven:
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
@@ -422,19 +366,22 @@ class Submitter:
                 # No store shows what a retry bought while this worker was frozen, but the job list does.
                 self._is_late = True
                 return None
-            intended = self._intend(order, wanted, model_id, inputs, largest_seed)
+            seed = self.seed_of(order, inputs, largest_seed)
+            intended = self._purchase.intend(
+                order, wanted, model_id, inputs, own_seed=seed, lost_before=self._ambiguous
+            )
             if intended is None:
                 return None
             intent, began = intended
             self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
             try:
-                return self._post(intent, began, order.stored)
+                return self._purchase.send(intent, began, order.stored)
             except ScenarioError as error:
                 if not is_ambiguous(error):
                     raise
                 self._ambiguous += 1
                 if self._ambiguous >= MAX_SUBMISSIONS:
-                    raise _ambiguous_error(error) from None
+                    raise ambiguous_error(error) from None
                 self._log.warning("%s It may have been accepted all the same: looking for it.", error)
             found = self._decide(intent, wanted, intent)
             if isinstance(found, SubmittedJob):
@@ -460,7 +407,7 @@ class Submitter:
             job_id=job_id,
             submitted_at=self._clock(),
         )
-        self._save_job(record)
+        self._purchase.save_job(record)
         return SubmittedJob(self._reader.read_bought(record), record, is_new=True)
 
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
@@ -473,114 +420,6 @@ class Submitter:
         if largest_seed < PROVING_SEEDS or "seed" in inputs:
             return None
         return self._key.seed(order.generation, largest_seed)
-
-    def _intend(
-        self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], largest_seed: int
-    ) -> tuple[Intent, float] | None:
-        """Write the intent down; return it and when its baseline was read, ``None`` if another try wrote meanwhile."""
-        ours = self.seed_of(order, inputs, largest_seed)
-        given = inputs.get("seed")
-        baseline_at = self._monotonic()
-        baseline = None if ours is not None else self._reader.baseline()
-        intent = Intent(
-            generation=order.generation,
-            digests=wanted.digests,
-            seed=given if ours is None else ours,
-            seed_is_ours=ours is not None,
-            max_tries=self._key.max_tries,
-            earlier_jobs=order.earlier_jobs,
-            model_id=model_id,
-            inputs=dict(inputs),
-            intended_at=self._clock(),
-            token=secrets.token_hex(8),
-            baseline=baseline,
-            account=self._account,
-            try_number=self._key.try_number,
-            lost_before=self._ambiguous,
-        )
-        # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
-        # over is found again by a search, for which the baseline must be older than the look at the record.
-        checked_at = self._monotonic()
-        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
-            return None
-        self._store.save(intent)
-        is_ours_still = is_same(self._store.load(), intent)
-        if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
-            return intent, baseline_at
-        self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
-        self._stale += 1
-        if self._stale >= MAX_SUBMISSIONS:
-            raise ScenarioTransientError(
-                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy, "
-                f"{self._stale} times.\nNothing was bought by this try. A retry looks for a job before it buys."
-            )
-        return None
-
-    def _post(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob:
-        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job."""
-        not_sent = NotAccepted(**facts_of(intent))
-        if isinstance(before, NotAccepted):
-            not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
-        if not self._may_buy():
-            self._save_over(intent, not_sent)
-            raise ScenarioTransientError(
-                "The task was ended before it bought anything further. Nothing was paid.", sent=False
-            )
-        seed = {"seed": intent.seed} if intent.seed_is_ours else {}
-        try:
-            submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
-        except ScenarioError as error:
-            if not is_ambiguous(error):
-                # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
-                refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
-                self._save_over(intent, refused if error.sent else not_sent)
-            raise
-        cost = submission.cost
-        price = "a price it did not name" if cost is None else describe_units(cost)
-        self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
-        bought = dataclasses.replace(submitted_from(intent, submission.job), charged=_text(cost))
-        self._save_over(intent, bought)
-        return SubmittedJob(submission.job, bought, is_new=True)
-
-    def _save_over(self, known: Record | None, record: Submitted | NotAccepted) -> None:
-        """Keep a record, unless another try wrote over what this one knew while this worker was frozen."""
-        try:
-            is_current = is_same(self._store.load(), known)
-        except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
-            is_current = True
-        if not is_current:
-            self._log.warning("Another try of this task has gone on meanwhile: its record is kept.")
-        elif isinstance(record, Submitted):
-            self._save_job(record)
-        else:
-            self._store.save(record)
-
-    def _save_job(self, record: Submitted) -> None:
-        """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job."""
-        try:
-            self._store.save(record)
-        except Exception as error:  # noqa: BLE001 - whatever the store raises, the job is paid for
-            self._log.warning(
-                "Airflow could not store that this task bought job %s (%s). The wait goes on.",
-                record.job_id,
-                type(error).__name__,
-            )
-
-
-def is_ambiguous(error: ScenarioError) -> bool:
-    """Return whether Scenario may have accepted a submission that ended in this error.
-
-    It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
-    """
-    return error.sent and not error.is_refusal
-
-
-def _ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
-    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, which alone looks."""
-    return ScenarioTransientError(
-        f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
-        retry_after=error.retry_after,
-    )
 
 
 def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tuple[str, ...]:
@@ -600,7 +439,3 @@ def _is_duplicate(later: Submitted, stored: Record, jobs: Sequence[Job]) -> bool
         and stored.job_id in ended_badly
         and later.job_id not in {*ended_badly, *all_jobs(stored)}
     )
-
-
-def _text(cost: Decimal | None) -> str | None:
-    return None if cost is None else format_units(cost)

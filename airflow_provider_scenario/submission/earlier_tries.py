@@ -1,0 +1,149 @@
+"""What Scenario's job list shows of a task's earlier tries, by their seeds, else by their inputs.
+
+Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is decided
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from airflow_provider_scenario.api.calls import Client
+from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.values import is_no_value, whole_number
+from airflow_provider_scenario.exceptions import ScenarioError
+from airflow_provider_scenario.submission.decision import (
+    OnChangedInputs,
+    OnClear,
+    SubmissionPolicy,
+    doubt_without_seed,
+)
+from airflow_provider_scenario.submission.job_reader import JobReader
+from airflow_provider_scenario.submission.prepare import read_model
+from airflow_provider_scenario.submission.record import Intent, Submitted, Wanted
+from airflow_provider_scenario.submission.recovery import (
+    SearchResult,
+    find_equal,
+    lacking_seeds,
+    record_from_seeds,
+)
+from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
+
+
+class EarlierTries:
+    """Reads what the job list shows of earlier tries.
+
+    :param client: Reads the model's record.
+    :param reader: Reads jobs.
+    :param key: The task instance, from which its seeds follow.
+    :param policy: The author's wishes for doubtful cases.
+    :param log: Where to say what can't be read.
+    :param clock: Returns seconds of the epoch.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        reader: JobReader,
+        key: TaskKey,
+        policy: SubmissionPolicy,
+        *,
+        log: Any,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._reader = reader
+        self._key = key
+        self._log = log
+        self._clock = clock
+        self._regenerates = policy.on_clear is OnClear.REGENERATE
+        # Whether a job that ran with other inputs stands in the way of buying.
+        self._changed_too = policy.on_changed_inputs is OnChangedInputs.FAIL
+
+    def is_ours(self, job: Job) -> bool:
+        """Return whether a job's seed proves that it is this task's."""
+        match = self._key.match(job.seed)
+        return match is not None and match.is_sure
+
+    def record(self, wanted: Wanted, jobs: Sequence[Job]) -> Submitted | None:
+        """Return the record that earlier tries would have left, as far as the seeds of their jobs show.
+
+        :param wanted: What the author asks for now.
+        :param jobs: The listed jobs.
+        """
+        return record_from_seeds(
+            self._key,
+            wanted,
+            jobs,
+            now=self._clock(),
+            changed_too=self._changed_too,
+            regenerates=self._regenerates,
+        )
+
+    def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs, of which those that lack their seeds are read singly.
+
+        :param wanted: What the author asks for now.
+        :param jobs: The listed jobs.
+        """
+        whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
+        return [whole.get(job.id, job) for job in jobs]
+
+    def seed_would_prove(self, wanted: Wanted, jobs: Sequence[Job]) -> bool:
+        """Return whether what this task buys has a seed of ours: not if the author gives one, or the model takes none.
+
+        :param wanted: What the author asks for now.
+        :param jobs: The listed jobs: they tell if the model's record can't be read.
+        """
+        if not is_no_value(wanted.inputs.get("seed")):
+            return False
+        try:
+            model = read_model(self._client, wanted.model_id, self._log)
+        except ScenarioError as error:
+            self._log.warning("%s Looking for what earlier tries bought all the same.", error)
+            return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
+        return model.largest_seed >= PROVING_SEEDS
+
+    def doubt(self, wanted: Wanted, jobs: Sequence[Job], unreadable: int) -> str | None:
+        """Return why nothing may be bought although no seed shows a job of this task; ``None`` if it may.
+
+        :param wanted: What the author asks for now.
+        :param jobs: The listed jobs.
+        :param unreadable: How many rows of the list could not be read.
+        """
+        return doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)
+
+    def by_inputs(
+        self, wanted: Wanted, jobs: Sequence[Job], unreadable: int, jobs_of_others: Collection[str]
+    ) -> tuple[Intent, SearchResult] | None:
+        """Return the intent that an earlier try would have left, and which jobs ran with its inputs.
+
+        :param wanted: What the author asks for now.
+        :param jobs: The listed jobs.
+        :param unreadable: How many rows of the list could not be read.
+        :param jobs_of_others: Ids of jobs known to be other tasks'.
+        :return: ``None`` if none of the jobs may be this task's.
+        """
+        since = self._key.may_have_submitted_since
+        found = find_equal(wanted, jobs, since=since, claimed=jobs_of_others)
+        whole = self._reader.read_singly(found.candidates)
+        jobs = [whole.get(job.id, job) for job in jobs]
+        found = find_equal(wanted, jobs, since=since, claimed=jobs_of_others, unreadable=unreadable)
+        if not (found.jobs or found.candidates or found.unreadable):
+            return None
+        made_at = found.jobs[0].created_at if found.jobs else None
+        lost = Intent(
+            generation=1,
+            digests=wanted.digests,
+            seed=whole_number(wanted.inputs.get("seed")),
+            max_tries=self._key.max_tries,
+            model_id=wanted.model_id,
+            inputs=wanted.inputs,
+            intended_at=self._clock() if made_at is None else made_at.timestamp(),
+            token="",
+        )
+        return lost, found
+
+    def _lacking_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
+        return lacking_seeds(wanted, jobs, changed_too=self._changed_too)

@@ -1,0 +1,212 @@
+"""Send one paid POST: write down what is about to be sent, send it once, write down what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.calls import Client
+from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.submission.decision import Order, SubmittedJob, submitted_from
+from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, JobReader
+from airflow_provider_scenario.submission.record import (
+    Intent,
+    NotAccepted,
+    Record,
+    Submitted,
+    Wanted,
+    facts_of,
+    is_same,
+)
+from airflow_provider_scenario.submission.recovery import FRESH_SECONDS
+from airflow_provider_scenario.submission.seed import TaskKey
+from airflow_provider_scenario.submission.store import RecordStore
+
+MAX_SUBMISSIONS = 3
+"""How often one try may begin a submission that comes to nothing certain: a POST with an ambiguous end, or an intent
+that was stored too slowly."""
+
+
+class Purchase:
+    """Buys for one try, one POST at a time.
+
+    :param client: Sends the POST.
+    :param store: Keeps the record.
+    :param reader: Reads the job list right before, where no seed of ours will prove whose a job is.
+    :param key: The task instance.
+    :param may_buy: Returns whether anybody still wants the job: it is asked right before the POST.
+    :param account: By which connection, project and address the client asks, in words.
+    :param log: Where to say what is done.
+    :param clock: Returns seconds of the epoch.
+    :param monotonic: Returns seconds that no change of the clock moves.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: RecordStore,
+        reader: JobReader,
+        key: TaskKey,
+        *,
+        may_buy: Callable[[], bool],
+        account: str,
+        log: Any,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._reader = reader
+        self._key = key
+        self._may_buy = may_buy
+        self._account = account
+        self._log = log
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stale = 0
+
+    def intend(
+        self,
+        order: Order,
+        wanted: Wanted,
+        model_id: str,
+        inputs: Mapping[str, Any],
+        *,
+        own_seed: int | None,
+        lost_before: int,
+    ) -> tuple[Intent, float] | None:
+        """Write down what is about to be sent; return it and when its baseline was read, by ``monotonic``.
+
+        :param order: What is to be bought.
+        :param wanted: What the author asks for.
+        :param model_id: The model.
+        :param inputs: The checked inputs.
+        :param own_seed: The seed of ours to send; ``None`` if none of ours would prove it.
+        :param lost_before: How many submissions of this try came to nothing certain.
+        :return: ``None`` if another try wrote meanwhile.
+        :raises ScenarioTransientError: if Airflow stores too slowly, again and again.
+        """
+        baseline_at = self._monotonic()
+        baseline = None if own_seed is not None else self._reader.baseline()
+        intent = Intent(
+            generation=order.generation,
+            digests=wanted.digests,
+            seed=inputs.get("seed") if own_seed is None else own_seed,
+            seed_is_ours=own_seed is not None,
+            max_tries=self._key.max_tries,
+            earlier_jobs=order.earlier_jobs,
+            model_id=model_id,
+            inputs=dict(inputs),
+            intended_at=self._clock(),
+            token=secrets.token_hex(8),
+            baseline=baseline,
+            account=self._account,
+            try_number=self._key.try_number,
+            lost_before=lost_before,
+        )
+        # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
+        # over is found again by a search, for which the baseline must be older than the look at the record.
+        checked_at = self._monotonic()
+        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
+            return None
+        self._store.save(intent)
+        is_ours_still = is_same(self._store.load(), intent)
+        if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
+            return intent, baseline_at
+        self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
+        self._stale += 1
+        if self._stale >= MAX_SUBMISSIONS:
+            raise ScenarioTransientError(
+                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy, "
+                f"{self._stale} times.\nNothing was bought by this try. A retry looks for a job before it buys."
+            )
+        return None
+
+    def send(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob:
+        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job.
+
+        :param intent: What was written down.
+        :param began: When its baseline was read.
+        :param before: The record before it.
+        :raises ScenarioError: if it was refused, or its end is ambiguous: see :func:`is_ambiguous`.
+        """
+        not_sent = NotAccepted(**facts_of(intent))
+        if isinstance(before, NotAccepted):
+            not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
+        if not self._may_buy():
+            self.save_over(intent, not_sent)
+            raise ScenarioTransientError(
+                "The task was ended before it bought anything further. Nothing was paid.", sent=False
+            )
+        seed = {"seed": intent.seed} if intent.seed_is_ours else {}
+        try:
+            submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
+        except ScenarioError as error:
+            if not is_ambiguous(error):
+                # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
+                refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
+                self.save_over(intent, refused if error.sent else not_sent)
+            raise
+        cost = submission.cost
+        price = "a price it did not name" if cost is None else describe_units(cost)
+        self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
+        bought = dataclasses.replace(submitted_from(intent, submission.job), charged=charged_text(cost))
+        self.save_over(intent, bought)
+        return SubmittedJob(submission.job, bought, is_new=True)
+
+    def save_over(self, known: Record | None, record: Submitted | NotAccepted) -> None:
+        """Keep a record, unless another try wrote over what this one knew while this worker was frozen.
+
+        :param known: What this one knew.
+        :param record: The record.
+        """
+        try:
+            is_current = is_same(self._store.load(), known)
+        except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
+            is_current = True
+        if not is_current:
+            self._log.warning("Another try of this task has gone on meanwhile: its record is kept.")
+        elif isinstance(record, Submitted):
+            self.save_job(record)
+        else:
+            self._store.save(record)
+
+    def save_job(self, record: Submitted) -> None:
+        """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job.
+
+        :param record: The record of the job.
+        """
+        try:
+            self._store.save(record)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the job is paid for
+            self._log.warning(
+                "Airflow could not store that this task bought job %s (%s). The wait goes on.",
+                record.job_id,
+                type(error).__name__,
+            )
+
+
+def is_ambiguous(error: ScenarioError) -> bool:
+    """Return whether Scenario may have accepted a submission that ended in this error.
+
+    It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
+    """
+    return error.sent and not error.is_refusal
+
+
+def ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
+    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, which alone looks."""
+    return ScenarioTransientError(
+        f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
+        retry_after=error.retry_after,
+    )
+
+
+def charged_text(cost: Decimal | None) -> str | None:
+    """Return what a job was charged as a record keeps it."""
+    return None if cost is None else format_units(cost)
