@@ -37,7 +37,7 @@ SHOWN_OF = {
 """What is public in modules that hold more than that."""
 
 INHERITED = re.compile(
-    r"execute(_complete|_again)?|resume_execution|on_kill|poke|serialize|deserialize|run|evaluate|api_inputs"
+    r"execute(_complete|_when_free|_after_search)?|resume_execution|on_kill|poke|serialize|deserialize|run|evaluate|api_inputs"
     r"|argument_name|get_link|from_json"
 )
 """Methods that Airflow or this package calls, not an author."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_scenario.submission.decision import SubmissionPolicy, SubmittedJob
     from airflow_provider_scenario.submission.generation import Generation, NoCapacity
-    from airflow_provider_scenario.submission.job_reader import SearchPaused
+    from airflow_provider_scenario.submission.job_reader import SearchDeferred
     from airflow_provider_scenario.submission.record import Submitted
 
 _CAPACITY_PAUSE = 15.0
@@ -131,8 +131,9 @@ class ScenarioGenerateOperator(BaseOperator):
         self._is_killed = False
         self._generation: Generation | None = None
         self._queued_since: float | None = None
+        self._is_wait_shown = False
         self._searched: str | None = None
-        self._may_pause = deferrable
+        self._may_defer_search = deferrable
 
     def api_inputs(self) -> dict[str, Any]:
         """Return the author's inputs by the API's names."""
@@ -171,9 +172,16 @@ class ScenarioGenerateOperator(BaseOperator):
         with showing_errors(context):
             return run.finish(run.resume(event))
 
-    def execute_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after the wait for capacity, or for what a search for a job may still find."""
+    def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Try again after the wait for capacity."""
         self._queued_since = event.get("since")  # An event of another trigger has none.
+        self._is_wait_shown = self._queued_since is not None
+        self._searched = event.get("searched")
+        return self.execute(context)
+
+    def execute_after_search(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """End a search for a job, and go on."""
+        self._queued_since = event.get("since")
         self._searched = event.get("searched")
         return self.execute(context)
 
@@ -191,7 +199,7 @@ class ScenarioGenerateOperator(BaseOperator):
             if job_id is None and not run.is_searching():
                 raise  # The task was waiting for capacity.
         if job_id is None:
-            self._may_pause = False
+            self._may_defer_search = False
             return self.execute(context)
         with task_errors(), showing_errors(context):
             return run.finish(run.final_check(job_id))
@@ -225,10 +233,10 @@ class ScenarioGenerateOperator(BaseOperator):
     def _submit(self, run: Generation) -> SubmittedJob:
         """Submit, and wait for capacity for as long as the plan runs no more jobs."""
         from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
-        from airflow_provider_scenario.submission.job_reader import SearchPaused
+        from airflow_provider_scenario.submission.job_reader import SearchDeferred
         from airflow_provider_scenario.submission.price_check import limit_of
 
-        if self._queued_since is None:  # After a wait for a slot the XComs are still there, with the wait in them.
+        if not self._is_wait_shown:  # After a wait for a slot the XComs are still there, with the wait in them.
             run.show_bought()
         try:
             request = GenerationRequest(
@@ -239,17 +247,18 @@ class ScenarioGenerateOperator(BaseOperator):
             )
         except ScenarioError as error:
             raise run.about_paid_job(error) from None
-        since, is_shown = self._queued_since or time.time(), self._queued_since is not None
+        since = self._queued_since or time.time()
         try:
             while isinstance(
-                submitted := run.submit(request, searched=self._searched, may_pause=self._may_pause), NoCapacity
+                submitted := run.submit(request, searched=self._searched, may_defer=self._may_defer_search), NoCapacity
             ):
-                if not is_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
+                if not self._is_wait_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
                     run.show_waiting(since, since + self.capacity_timeout)
-                    is_shown = True
+                    self._is_wait_shown = True
                 self._wait_for_capacity(submitted, since)
-        except SearchPaused as pause:
-            self._defer_search(pause)
+        except SearchDeferred as search:
+            run.show_searching()
+            self._defer_search(search)
         return submitted
 
     def _wait_for_capacity(self, refused: NoCapacity, since: float) -> None:
@@ -276,21 +285,22 @@ class ScenarioGenerateOperator(BaseOperator):
                     retry_after=busy.retry_after,
                     searched=refused.searched,
                 ),
-                method_name="execute_again",
+                method_name="execute_when_free",
                 timeout=_longest_deferral(deadline),
             )
         pause = min(_CAPACITY_PAUSE if busy.retry_after is None else busy.retry_after, MAX_RETRY_AFTER)
         time.sleep(min(pause * random.uniform(1.0, 1.3), max(0.1, deadline - time.time())))
 
-    def _defer_search(self, paused: SearchPaused) -> NoReturn:
-        """Hand the wait for what a search may still find to the triggerer."""
+    def _defer_search(self, search: SearchDeferred) -> NoReturn:
+        """Hand the wait for the end of a search to the triggerer."""
         from airflow_provider_scenario.triggers.search import ScenarioSearchTrigger
 
-        self.log.info("The search goes on in %.0f s. No worker is held meanwhile.", paused.seconds)
+        self.log.info("The search for a job goes on in %.0f s. No worker is held meanwhile.", search.seconds)
         self.defer(
-            trigger=ScenarioSearchTrigger(search=paused.search, seconds=paused.seconds, since=self._queued_since),
-            method_name="execute_again",
-            timeout=_longest_deferral(time.time() + paused.seconds),
+            trigger=ScenarioSearchTrigger(search=search.search, seconds=search.seconds, since=self._queued_since),
+            method_name="execute_after_search",
+            # Another triggerer that takes it over begins the wait anew.
+            timeout=_longest_deferral(time.time() + 2 * search.seconds),
         )
 
     def _defer_until_done(self, run: Generation, record: Submitted, *, since: float | None) -> NoReturn:

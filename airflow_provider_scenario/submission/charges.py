@@ -79,6 +79,7 @@ class PurchaseSummary:
     :param charged: What jobs were charged when they were bought, in creative units as decimal text, where it was noted.
     :param max_cost: The most that the last one might cost, in creative units as decimal text; ``None`` without a limit.
     :param waits: Since and until when it waits for a free slot, in seconds of the epoch; ``None`` if it does not.
+    :param is_searching: Whether it looks for a job that it may have bought.
     """
 
     task: str
@@ -88,11 +89,12 @@ class PurchaseSummary:
     charged: Mapping[str, str] = field(default_factory=dict)
     max_cost: str | None = None
     waits: Mapping[str, float] | None = None
+    is_searching: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON, with no key for a limit or a wait that it has not."""
+        """Return it as JSON, with no key for a limit, a wait or a search that it has not."""
         document = {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
-        return {key: value for key, value in document.items() if value is not None or key == "project_id"}
+        return {key: value for key, value in document.items() if value not in (None, False) or key == "project_id"}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PurchaseSummary:
@@ -105,6 +107,7 @@ class PurchaseSummary:
             charged=document.get("charged") or {},
             max_cost=document.get("max_cost"),
             waits=document.get("waits"),
+            is_searching=document.get("is_searching") is True,
         )
 
 

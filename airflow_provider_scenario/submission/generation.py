@@ -143,6 +143,11 @@ class Generation:
         waits = {"since": since, "until": until}
         self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, waits=waits)
 
+    def show_searching(self) -> None:
+        """Show that the task looks for a job that it may have bought."""
+        self._push_page_link()
+        self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, is_searching=True)
+
     def about_paid_job(self, error: ScenarioError) -> ScenarioError:
         """Return an error about what the author gave, which names the job that this task has paid for, if it has one.
 
@@ -158,7 +163,7 @@ class Generation:
         )
 
     def submit(
-        self, request: GenerationRequest, *, searched: str | None = None, may_pause: bool = False
+        self, request: GenerationRequest, *, searched: str | None = None, may_defer: bool = False
     ) -> SubmittedJob | NoCapacity:
         """Return the job of this task: the one that was bought already, or a new one.
 
@@ -166,8 +171,8 @@ class Generation:
 
         :param request: What to buy, if nothing was bought yet.
         :param searched: The search for which this try has waited before it deferred. Default: none.
-        :param may_pause: Whether a search for a job may be paused.
-        :raises SearchPaused: if it is paused: it goes on when this is called again with its name.
+        :param may_defer: Whether a search for a job may be deferred.
+        :raises SearchDeferred: if it is: it goes on when this is called again with its name.
         :raises ScenarioError: what else keeps it from buying.
         """
         client = self._client or self._open_client()
@@ -181,7 +186,7 @@ class Generation:
                 may_buy=lambda: not self._is_stopped,
                 account=self._account_of(client),
                 searched=searched,
-                may_pause=may_pause,
+                may_defer=may_defer,
                 log=self._log,
             )
         submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
@@ -361,19 +366,20 @@ class Generation:
         return self._poll(WaitState(result.job_id, deadline))
 
     def is_searching(self) -> bool:
-        """Return whether a task that waits for no job waits for the end of a search: one may be paid for."""
-        stored = self._store.load()
-        may_have_bought = stored is None and TaskKey.of(self._context).may_have_submitted
-        return isinstance(stored, Intent) or (may_have_bought and not self._waits_for_capacity())
+        """Return whether the task waits for the end of a search: a job may be paid for."""
+        shown = self._shown()
+        return shown is not None and shown.is_searching
 
-    def _waits_for_capacity(self) -> bool:
+    def _shown(self) -> PurchaseSummary | None:
+        """Return what this try has shown of its purchases. An XCom outlives a deferral."""
         ti = self._context["ti"]
         shown = ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
-        return isinstance(shown, Mapping) and bool(PurchaseSummary.from_json(shown).waits)
+        return PurchaseSummary.from_json(shown) if isinstance(shown, Mapping) else None
 
     def pending_job_id(self) -> str | None:
         """Return the job that the task waits for; ``None`` if it waits for none."""
-        if self._waits_for_capacity():
+        shown = self._shown()
+        if shown is not None and (shown.waits or shown.is_searching):
             return None  # The record may be of a job of an earlier try, which has failed.
         ti, stored = self._context["ti"], self._store.load()
         if stored is None and not self._store.is_durable:
@@ -443,9 +449,8 @@ class Generation:
         """Return what a job was charged, if that was noted: in the record, else in an XCom, which outlives a wait."""
         if isinstance(stored, Submitted) and stored.job_id == job_id:
             return stored.charged
-        ti = self._context["ti"]
-        shown = None if self._store.is_durable else ti.xcom_pull(key=PURCHASES_KEY, map_indexes=ti.map_index)
-        return PurchaseSummary.from_json(shown).charged.get(job_id) if isinstance(shown, Mapping) else None
+        shown = None if self._store.is_durable else self._shown()
+        return shown.charged.get(job_id) if shown is not None else None
 
     def finish_without_waiting(self, job: Job) -> dict[str, Any]:
         """Return what a task that does not wait returns: the job itself is its result, whatever it has made yet.

@@ -34,10 +34,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 2.0, 10.0, 1.5
 
 
 _WORKER_SECONDS = 15.0
-"""Seconds for which a search that can be paused looks before it lets its worker go. Most jobs are listed by then."""
+"""Seconds for which a search that can be deferred looks before it lets its worker go. Most jobs are listed by then."""
 
 
-class SearchPaused(Exception):  # noqa: N818 - as Airflow's TaskDeferred it is no error
+class SearchDeferred(Exception):  # noqa: N818 - as Airflow's TaskDeferred it is no error
     """A search goes on later: no worker needs to be held meanwhile.
 
     :param search: Names the search: whoever goes on with it hands this to :class:`Submitter`.
@@ -138,14 +138,18 @@ class JobReader:
         what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
         return self._patiently(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
-    def until_settled(self, why: str, *, waits: bool = True, pause_as: str | None = None) -> Iterator[bool]:
+    def until_settled(
+        self, why: str, *, waits: bool = True, defer_as: str | None = None, worker_seconds: float | None = None
+    ) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
 
         :param why: What is looked for, for the log.
         :param waits: Whether to look until then; else there is one look, which counts as enough.
-        :param pause_as: Names the search if it may be paused. Default: it may not.
-        :raises SearchPaused: if it may be paused, after some seconds.
+        :param defer_as: Names the search if it may be deferred. Default: it may not.
+        :param worker_seconds: For how long to look before that. Default: some seconds.
+        :raises SearchDeferred: if it may be deferred, and would last longer.
         """
+        worker_seconds = _WORKER_SECONDS if worker_seconds is None else worker_seconds
         started, pause = self._monotonic(), _FIRST_PAUSE
         while True:
             self.looked_at = self._monotonic()
@@ -154,8 +158,8 @@ class JobReader:
             if settled:
                 return
             wait = min(pause, max(0.1, SETTLE_SECONDS - (self._monotonic() - started)))
-            if pause_as is not None and self.looked_at - started + wait > _WORKER_SECONDS:
-                raise SearchPaused(pause_as, SETTLE_SECONDS - (self.looked_at - started))
+            if defer_as is not None and self._monotonic() - started + wait > worker_seconds:
+                raise SearchDeferred(defer_as, SETTLE_SECONDS - (self.looked_at - started))
             self._log.info("%s; looking again in %.0f s.", why, wait)
             self._sleep(wait)
             pause = min(_LONGEST_PAUSE, pause * _SLOWER)
@@ -166,19 +170,21 @@ class JobReader:
         jobs_of_others: Callable[[], Collection[str]],
         *,
         waits: bool = True,
-        may_pause: bool = False,
+        may_defer: bool = False,
     ) -> SearchResult:
         """Look for a lost submission until it is surely found or would surely be listed.
 
         :param lost: What was about to be sent.
         :param jobs_of_others: Returns the jobs of other task instances. They may name more meanwhile.
         :param waits: Whether to look until then; else there is one look, which counts as enough.
-        :param may_pause: Whether the search may be paused, by the token of the submission.
-        :raises SearchPaused: if it may be paused, after some seconds.
+        :param may_defer: Whether the search may be deferred, by the token of the submission.
+        :raises SearchDeferred: if it may be deferred, and would last longer than some seconds.
         """
         found = SearchResult()
-        why, pause_as = "It is not sure yet what became of the submission", lost.token if may_pause else None
-        for settled in self.until_settled(why, waits=waits, pause_as=pause_as):
+        why, defer_as = "It is not sure yet what became of the submission", lost.token if may_defer else None
+        # Without a seed of ours only the last look counts.
+        worker_seconds = None if lost.seed_is_ours else 0.0
+        for settled in self.until_settled(why, waits=waits, defer_as=defer_as, worker_seconds=worker_seconds):
             jobs, unreadable = self.list_jobs(list_start_of_submission(lost))
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
             found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)

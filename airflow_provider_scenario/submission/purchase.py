@@ -68,7 +68,8 @@ class Purchase:
         self._log = log
         self._clock = clock
         self._monotonic = monotonic
-        self._stale = 0
+        self.came_to_nothing = 0
+        """How many submissions of this try came to nothing certain."""
 
     def intend(
         self,
@@ -78,7 +79,6 @@ class Purchase:
         inputs: Mapping[str, Any],
         *,
         own_seed: int | None,
-        lost_before: int,
     ) -> tuple[Intent, float] | None:
         """Write down what is about to be sent; return it and when its baseline was read, by ``monotonic``.
 
@@ -87,7 +87,6 @@ class Purchase:
         :param model_id: The model.
         :param inputs: The checked inputs.
         :param own_seed: The seed of ours to send; ``None`` if none of ours would prove it.
-        :param lost_before: How many submissions of this try came to nothing certain.
         :return: ``None`` if another try wrote meanwhile.
         :raises ScenarioTransientError: if Airflow stores too slowly, again and again.
         """
@@ -107,7 +106,7 @@ class Purchase:
             baseline=baseline,
             account=self._account,
             try_number=self._key.try_number,
-            lost_before=lost_before,
+            lost_before=self.came_to_nothing,
         )
         # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
         # over is found again by a search, for which the baseline must be older than the look at the record.
@@ -119,11 +118,12 @@ class Purchase:
         if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
             return intent, baseline_at
         self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
-        self._stale += 1
-        if self._stale >= MAX_SUBMISSIONS:
+        self.came_to_nothing += 1
+        if self.came_to_nothing >= MAX_SUBMISSIONS:
             raise ScenarioTransientError(
-                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy, "
-                f"{self._stale} times.\nNothing was bought by this try. A retry looks for a job before it buys."
+                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy.\n"
+                f"{self.came_to_nothing} submissions of this try came to nothing, so it gives up. A retry looks for a "
+                "job before it buys."
             )
         return None
 

@@ -196,6 +196,7 @@ _TYPES: Mapping[str, Any] = {
     "submitted_at": (int, float),
     "refused": (Intent, type(None)),
     "refused_within": (int, float),
+    "token": str,
     "try_number": int,
     "lost_before": int,
     "charged": str | None,

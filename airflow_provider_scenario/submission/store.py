@@ -97,6 +97,7 @@ class SubmissionStore:
         *,
         max_cost: str | None = None,
         waits: Mapping[str, float] | None = None,
+        is_searching: bool = False,
     ) -> None:
         """Show what this task instance bought as an XCom, which a report and the task's page can read.
 
@@ -105,12 +106,22 @@ class SubmissionStore:
         :param project_id: The project it asserted.
         :param max_cost: The most that the last job might cost, in creative units as decimal text.
         :param waits: Since and until when it waits for a free slot, in seconds of the epoch.
+        :param is_searching: Whether it looks for a job that it may have bought.
         """
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
         job_ids = () if record is None else all_jobs(record)
-        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, max_cost=max_cost, waits=waits)
+        show_purchases(
+            self._context,
+            scenario_conn_id,
+            project_id,
+            job_ids,
+            charged,
+            max_cost=max_cost,
+            waits=waits,
+            is_searching=is_searching,
+        )
 
 
 def show_purchases(
@@ -122,6 +133,7 @@ def show_purchases(
     *,
     max_cost: str | None = None,
     waits: Mapping[str, float] | None = None,
+    is_searching: bool = False,
 ) -> None:
     """Show what a task instance bought as an XCom, which a report and the task's page can read.
 
@@ -132,12 +144,20 @@ def show_purchases(
     :param charged: What is known to have been charged, by job. Default: nothing.
     :param max_cost: The most that the last job might cost, in creative units as decimal text. Default: no limit.
     :param waits: Since and until when it waits for a free slot, in seconds of the epoch. Default: it does not.
+    :param is_searching: Whether it looks for a job that it may have bought. Default: it does not.
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
     project_id = name_or_none(project_id)
     shown = PurchaseSummary(
-        task, scenario_conn_id, project_id, tuple(job_ids), dict(charged or {}), max_cost=max_cost, waits=waits
+        task,
+        scenario_conn_id,
+        project_id,
+        tuple(job_ids),
+        dict(charged or {}),
+        max_cost=max_cost,
+        waits=waits,
+        is_searching=is_searching,
     )
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 

@@ -58,9 +58,6 @@ LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
 takes a silent worker for dead after minutes only."""
 
-EARLIER_TRIES = "earlier tries"
-"""Names the search for jobs of earlier tries where Airflow keeps no record; one for a submission has its token."""
-
 TOLD_SECONDS = 5.0
 """Seconds in which a task tells the others of a job that it has just bought, so that none takes it for its own."""
 
@@ -74,9 +71,9 @@ class Submitter:
     :param policy: The author's wishes for doubtful cases.
     :param may_buy: Returns whether anybody still wants the job: it is asked right before the paid POST.
     :param account: By which connection, project and address the client asks, in words.
-    :param searched: The search for which this same try has already waited until a job would surely be listed, before
-        it deferred. Then one look ends it. Default: it has waited for none.
-    :param may_pause: Whether a search may be paused, so that it holds no worker.
+    :param searched: The search for which this same try has already waited until a job would surely be listed. Then one
+        look ends it. Default: it has waited for none.
+    :param may_defer: Whether a search may be deferred, so that it holds no worker.
     :param log: Where to say what is done.
     :param clock: Returns seconds of the epoch.
     :param monotonic: Returns seconds that no change of the clock moves.
@@ -93,7 +90,7 @@ class Submitter:
         may_buy: Callable[[], bool] = lambda: True,
         account: str = "",
         searched: str | None = None,
-        may_pause: bool = False,
+        may_defer: bool = False,
         log: Any = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -104,10 +101,9 @@ class Submitter:
         self._key = key
         self._policy = policy
         self._account = account
-        self._ambiguous = 0
         self._is_late = False
         self.searched = searched
-        self._may_pause = may_pause
+        self._may_defer = may_defer
         self._log = log
         self._clock = clock
         self._monotonic = monotonic
@@ -132,7 +128,7 @@ class Submitter:
         A job that was bought is read first, and nothing else: no model record, no file, no price.
 
         :param wanted: What the author asks for now.
-        :raises SearchPaused: if it may pause, and must look again later.
+        :raises SearchDeferred: if it may be deferred, and must look again later.
         :raises ScenarioSubmissionError: if it is not known what was bought, or the policy says neither to buy nor to
             go on.
         :raises ScenarioError: if Scenario does not show what was bought. Nothing further was bought.
@@ -202,18 +198,26 @@ class Submitter:
                 return self._rejoin(record, job, stored, same_try=same_try)
 
     def _is_of_this_try(self, intent: Intent) -> bool:
-        return (intent.try_number, intent.max_tries) == (self._key.try_number, self._key.max_tries)
+        return intent.try_number == self._key.try_number  # A clear does not set it back.
+
+    @property
+    def _earlier_tries(self) -> str:
+        """Names the search for jobs of earlier tries; one for a submission has its token.
+
+        Airflow 3.1.0 hands a retry the event of the try before it.
+        """
+        return f"before try {self._key.try_number}"
 
     def _search(self, lost: Intent) -> SearchResult:
         """Look for a lost submission to the end, on the account that sent it."""
         if not lost.seed_is_ours:
             self._check_account(lost)
         has_waited = self.searched == lost.token
-        if has_waited and self._is_of_this_try(lost):
-            self._ambiguous = lost.lost_before + 1
-        # What is only in this process's memory would be lost by a pause.
-        may_pause = self._may_pause and self._store.is_durable
-        found = self._reader.search(lost, self._store.jobs_of_others, waits=not has_waited, may_pause=may_pause)
+        if has_waited:
+            self._purchase.came_to_nothing = lost.lost_before + 1
+        # What is only in this process's memory would be lost.
+        may_defer = self._may_defer and self._store.is_durable
+        found = self._reader.search(lost, self._store.jobs_of_others, waits=not has_waited, may_defer=may_defer)
         if not found.jobs:  # Else our seed proves that it is the right account.
             self._check_account(lost)
         return found
@@ -265,13 +269,13 @@ class Submitter:
         self._is_late = False
         # A durable store without a record means that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
-        waits = may_have_bought and self._key.may_have_submitted and self.searched != EARLIER_TRIES
+        waits = may_have_bought and self._key.may_have_submitted and self.searched != self._earlier_tries
         jobs, unreadable, record = list[Job](), 0, None
         has_read_singly = False
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         start, why = list_start_of_task(self._key), "Airflow keeps no record of this task, which may have a job"
-        pause_as = EARLIER_TRIES if self._may_pause else None
-        for settled in self._reader.until_settled(why, waits=waits, pause_as=pause_as):
+        defer_as = self._earlier_tries if self._may_defer else None
+        for settled in self._reader.until_settled(why, waits=waits, defer_as=defer_as):
             jobs, unreadable = self._reader.list_jobs(start)
             if settled:
                 known = {job.id for job in jobs}
@@ -292,7 +296,7 @@ class Submitter:
                 decided = self._decide(lost, wanted, None, found=found)
         elif may_have_bought and (doubt := self._earlier.doubt(wanted, jobs, unreadable)):
             raise ScenarioSubmissionError(doubt)
-        self.searched = EARLIER_TRIES
+        self.searched = self._earlier_tries
         return decided
 
     def _check_first_try(self, wanted: Wanted) -> SubmittedJob | Order:
@@ -351,7 +355,7 @@ class Submitter:
         :param inputs: The checked inputs by the API's names, every file an asset.
         :param largest_seed: The largest seed the model takes; 0 if it takes none.
         :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
-        :raises SearchPaused: if it may pause, and must look later for what a lost reply left open.
+        :raises SearchDeferred: if it may be deferred, and must look later for what a lost reply left open.
         :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record leads
             the next try to look for it.
         """
@@ -367,9 +371,7 @@ class Submitter:
                 self._is_late = True
                 return None
             seed = self.seed_of(order, inputs, largest_seed)
-            intended = self._purchase.intend(
-                order, wanted, model_id, inputs, own_seed=seed, lost_before=self._ambiguous
-            )
+            intended = self._purchase.intend(order, wanted, model_id, inputs, own_seed=seed)
             if intended is None:
                 return None
             intent, began = intended
@@ -379,8 +381,8 @@ class Submitter:
             except ScenarioError as error:
                 if not is_ambiguous(error):
                     raise
-                self._ambiguous += 1
-                if self._ambiguous >= MAX_SUBMISSIONS:
+                self._purchase.came_to_nothing += 1
+                if self._purchase.came_to_nothing >= MAX_SUBMISSIONS:
                     raise ambiguous_error(error) from None
                 self._log.warning("%s It may have been accepted all the same: looking for it.", error)
             found = self._decide(intent, wanted, intent)

@@ -1,4 +1,4 @@
-"""Waits in the triggerer until a lost submission would surely be listed: no worker waits, and no try is used."""
+"""Waits in the triggerer until a job would surely be listed: no worker waits, and no try is used."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS
 
 
 class ScenarioSearchTrigger(BaseTrigger):
-    """Fires once: when one more look at Scenario's job list ends a search. It asks Scenario nothing.
+    """Fires once: when it is time for the last look for a job that this task may have bought. It asks Scenario nothing.
 
-    It counts seconds from its own start, by no clock that can be set: if the triggerer starts anew, so does the wait.
+    It counts seconds from its own start, by no clock that can be set: in another triggerer the wait begins anew.
 
     :param search: Names the search. It is handed back in the event.
     :param seconds: For how long to wait, 0 or more.

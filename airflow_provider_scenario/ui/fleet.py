@@ -54,6 +54,8 @@ def fleet_page(waiting: Waiting, jobs: Iterable[Job], readable: set[str], now: f
 
 def _row(instance: Instance, source: Source, known: dict[str, Job], now: float) -> dict[str, Any]:
     place = {key: getattr(instance, key) for key in ("dag_id", "run_id", "task_id", "map_index", "name")}
+    if source.is_searching:
+        return {**place, "state": "searching"}
     if source.waits or not source.job_ids:
         since = source.waits.get("since")
         return {**place, "state": "no slot", "waited_seconds": None if since is None else max(0.0, now - since)}

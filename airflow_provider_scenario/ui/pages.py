@@ -65,6 +65,7 @@ class Source:
     :param job_ids: The jobs, the last one last.
     :param charged: What they were charged, in creative units as decimal text, where it was noted.
     :param waits: Since and until when it waits for a free slot; empty if it does not.
+    :param is_searching: Whether it looks for a job that it may have bought.
     :param has_bought: Whether it has bought the jobs. Else it only looks at them.
     """
 
@@ -74,6 +75,7 @@ class Source:
     charged: Mapping[str, str] = field(default_factory=dict)
     max_cost: str | None = None
     waits: Mapping[str, float] = field(default_factory=dict)
+    is_searching: bool = False
     has_bought: bool = True
 
 
@@ -102,6 +104,7 @@ def source_of(instance: Instance) -> Source | None:
             {one: cost for one, cost in _mapping(said.get("charged")).items() if units(cost) is not None},
             said["max_cost"] if units(said.get("max_cost")) is not None else None,
             waits if "since" in waits else {},
+            is_searching=said.get("is_searching") is True,
             has_bought=key == PURCHASES_KEY,
         )
     return None
@@ -203,6 +206,7 @@ def task_page(
         "files": files_of(instance.xcoms.get(MANIFEST_KEY)),
         "error": redact(error["message"]) if isinstance(error.get("message"), str) else None,
         "waits": None,
+        "is_searching": bool(source and source.is_searching and instance.state in _PENDING),
     }
     if source and source.waits and page["is_pending"]:
         page["waits"] = {**source.waits, **(place or {})}

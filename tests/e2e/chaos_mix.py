@@ -30,7 +30,7 @@ POST_FAULTS: dict[str, dict[str, Any]] = {
 
 CLEAR_WAITING, CLEAR_LANDED, MARK_FAILED = "clear while waiting", "clear after success", "mark failed, clear"
 PARALLELISM = 150
-"""A task that looks for a lost submission holds its slot for three minutes: all mixes of a batch may."""
+"""A task that may not defer holds its slot for three minutes while it looks for a lost submission."""
 DIES_AGAIN_SECONDS = 150.0
 """Each death of the triggerer comes again after so many seconds, until the batch is over."""
 

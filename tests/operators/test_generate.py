@@ -649,7 +649,7 @@ def test_an_event_of_another_kind_of_trigger_is_stale_too(scenario: SandboxServe
         operator.execute_complete(run.context, {"since": 1.0, "timed_out": False})
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     if run.has_store:
-        again = generating(wait_for_completion=False).execute_again(run.context, event_of_finished("job_x"))
+        again = generating(wait_for_completion=False).execute_when_free(run.context, event_of_finished("job_x"))
         assert again["job_id"] == run.job_id
     assert paid_jobs(scenario) == 1
 
@@ -771,7 +771,7 @@ def test_no_free_slot_defers_without_using_a_try(scenario: SandboxServer) -> Non
     run = TaskRun()
     before = time.time()
     deferred = deferral(generating(deferrable=True, capacity_timeout=500), run.context)
-    assert deferred.method_name == "execute_again"
+    assert deferred.method_name == "execute_when_free"
     assert isinstance(deferred.trigger, ScenarioCapacityTrigger)
     waits = deferred.trigger.serialize()[1]
     assert waits["limit"] == 1
@@ -799,7 +799,7 @@ def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServ
     deferred = deferral(generating(deferrable=True), run.context)
     since = deferred.trigger.serialize()[1]["since"]
     with pytest.raises(type(deferred)) as caught:
-        generating(deferrable=True).execute_again(run.context, {"since": since, "timed_out": False})
+        generating(deferrable=True).execute_when_free(run.context, {"since": since, "timed_out": False})
     again = caught.value.trigger.serialize()[1]
     assert (again["since"], again["deadline"]) == (since, deferred.trigger.serialize()[1]["deadline"])
 
@@ -808,7 +808,7 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1)
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"limit of parallel jobs.*Nothing was charged"):
-        generating(deferrable=True, capacity_timeout=60).execute_again(
+        generating(deferrable=True, capacity_timeout=60).execute_when_free(
             TaskRun().context, {"since": time.time() - 61, "timed_out": True}
         )
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"within capacity_timeout=0\.3 s"):

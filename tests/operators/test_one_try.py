@@ -14,11 +14,11 @@ from airflow_provider_scenario.operators.generate import ScenarioGenerateOperato
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
 from airflow_provider_scenario.submission import job_reader, submitter
-from airflow_provider_scenario.submission.submitter import EARLIER_TRIES
+from airflow_provider_scenario.triggers import search
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from airflow_provider_scenario.triggers.search import ScenarioSearchTrigger
-from tests.task_run import TaskRun, deferral
+from tests.task_run import TaskRun, deferral, event_of
 from tests.this_airflow import airflow_exception
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
         if isinstance(trigger, ScenarioCapacityTrigger):
             event = {"since": trigger.since, "timed_out": False, "searched": trigger.searched}
             with pytest.raises(TaskDeferred) as caught:
-                operator.execute_again(run.context, event)
+                operator.execute_when_free(run.context, event)
             trigger = caught.value.trigger
         assert isinstance(trigger, ScenarioJobTrigger)
         assert trigger.job_id == run.job_id
@@ -136,83 +136,115 @@ def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
     assert isinstance(trigger, ScenarioCapacityTrigger)
     event = {"since": trigger.since, "timed_out": False, "searched": trigger.serialize()[1]["searched"]}
     started = time.monotonic()
-    generating(wait_for_completion=False).execute_again(run.context, event)
+    generating(wait_for_completion=False).execute_when_free(run.context, event)
     assert time.monotonic() - started < 2.9
     assert paid_jobs(scenario) == 1
 
 
-@EITHER
-@pytest.mark.parametrize("is_listed", [True, False])
-def test_a_search_for_minutes_holds_no_worker_and_then_buys_at_most_once(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool, is_listed: bool
-) -> None:
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+@pytest.fixture
+def searches_defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
-    scenario.configure(job_seconds=60)
-    run = TaskRun(has_store=has_store)
-    scenario.add_fault("drop_after" if is_listed else "drop_before", method="POST", path="/generate/", times=1)
+    monkeypatch.setattr(search, "MIN_DEFERRAL_SECONDS", 0.0)
+
+
+def searching(run: TaskRun, scenario: SandboxServer, fault: str = "drop_before") -> TaskDeferred:
+    """Lose the reply of one POST, or all replies of a try, and return how the search for its job defers."""
+    scenario.add_fault(fault, method="POST", path="/generate/", times=1)
     empty = {"type": "status", "code": 200, "body": {"jobs": []}}
-    scenario.add_fault(empty, method="GET", path="/jobs$", times=1 if has_store else 2)
-    if has_store:
-        trigger = deferral(generating(deferrable=True), run.context).trigger
-    else:  # Only a later try has anything to look for once its memory is gone.
-        monkeypatch.setattr(submitter, "MAX_SUBMISSIONS", 1)
+    if run.has_store:
+        scenario.add_fault(empty, method="GET", path="/jobs$", times=1)
+        return deferral(generating(deferrable=True), run.context)
+    # Only a later try has anything to look for, once the memory of the first is gone.
+    scenario.add_fault(empty, method="GET", path="/jobs$", times=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(submitter, "MAX_SUBMISSIONS", 1)
         with pytest.raises(exceptions.ScenarioTransientError):
             generating(deferrable=True).execute(run.context)
-        trigger = deferral(generating(deferrable=True), run.retry()).trigger
-    assert isinstance(trigger, ScenarioSearchTrigger)
-    assert 179.0 < trigger.seconds <= 180.0
-    event = {"since": None, "searched": trigger.search}
+    return deferral(generating(deferrable=True), run.retry())
+
+
+@EITHER
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
+@pytest.mark.usefixtures("searches_defer_at_once")
+def test_a_search_of_minutes_holds_no_worker_and_then_at_most_one_is_bought(
+    scenario: SandboxServer, has_store: bool, fault: str
+) -> None:
+    scenario.configure(job_seconds=60)
+    run = TaskRun(has_store=has_store)
+    deferred = searching(run, scenario, fault)
+    assert isinstance(deferred.trigger, ScenarioSearchTrigger)
+    assert run.xcoms["scenario_purchases"]["is_searching"] is True
     with pytest.raises(TaskDeferred) as caught:
-        generating(deferrable=True).execute_again(run.context, event)
+        getattr(generating(deferrable=True), deferred.method_name)(run.context, event_of(deferred))
+    assert "is_searching" not in run.xcoms["scenario_purchases"]
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     assert caught.value.trigger.job_id == run.job_id
     assert paid_jobs(scenario) == 1
 
 
 @EITHER
-def test_a_silent_triggerer_in_a_search_loses_no_job(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool
-) -> None:
+@pytest.mark.usefixtures("searches_defer_at_once")
+def test_a_silent_triggerer_in_a_search_loses_no_job(scenario: SandboxServer, has_store: bool) -> None:
     """The worker then searches itself, though a slot is held."""
-    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
     scenario.configure(job_seconds=60)
     run = TaskRun(has_store=has_store)
-    scenario.add_fault("drop_before", method="POST", path="/generate/", times=1 if has_store else 3)
-    if has_store:
-        trigger = deferral(generating(deferrable=True), run.context).trigger
-    else:
-        with pytest.raises(exceptions.ScenarioTransientError):
-            generating(deferrable=True).execute(run.context)
-        trigger = deferral(generating(deferrable=True), run.retry()).trigger
-    assert isinstance(trigger, ScenarioSearchTrigger)
+    assert isinstance(searching(run, scenario, "drop_after").trigger, ScenarioSearchTrigger)
     with pytest.raises(TaskDeferred) as caught:
         generating(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, run.context)
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     assert paid_jobs(scenario) == 1
 
 
+@pytest.mark.usefixtures("searches_defer_at_once")
+def test_a_triggerer_that_takes_a_search_over_has_time_to_begin_anew(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+    deferred = searching(TaskRun(has_store=True), scenario)
+    assert isinstance(deferred.trigger, ScenarioSearchTrigger)
+    assert 179.0 < deferred.trigger.seconds <= 180.0
+    assert deferred.timeout is not None
+    assert deferred.timeout.total_seconds() > 350.0
+
+
+@pytest.mark.usefixtures("searches_defer_at_once")
+def test_a_silent_triggerer_in_a_search_hands_on_no_job_of_other_inputs(scenario: SandboxServer) -> None:
+    """Airflow 3.4 threw the record away at a clear; what was found again may be another Airflow's."""
+    run = TaskRun(has_store=True)
+    old = generating(wait_for_completion=False).execute(run.context)["job_id"]
+    run.clear()
+    run.store.set("scenario_submission", {**run.record, "is_proven": False, "max_tries": run.ti.max_tries})
+    context = run.retry()
+    other = {"inputs": {"prompt": "A train"}, "wait_for_completion": False, "deferrable": True}
+    assert isinstance(deferral(generating(**other), context).trigger, ScenarioSearchTrigger)
+    result = generating(**other).resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert result["job_id"] != old
+
+
 def test_a_task_that_may_not_defer_searches_in_its_worker(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.3)
     monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
     scenario.add_fault("drop_before", method="POST", path="/generate/", times=1)
     assert generating(deferrable=False).execute(TaskRun(has_store=True).context)["job_id"]
     assert paid_jobs(scenario) == 1
 
 
-def test_a_search_keeps_the_tasks_place_in_the_line_for_a_slot(
-    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_reader, "_WORKER_SECONDS", 0.0)
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+@pytest.mark.usefixtures("searches_defer_at_once")
+def test_a_search_keeps_the_tasks_place_in_the_line_for_a_slot(scenario: SandboxServer) -> None:
+    run, since = TaskRun(has_store=True), time.time() - 60.0
     scenario.add_fault("drop_before", method="POST", path="/generate/", times=1)
     with pytest.raises(TaskDeferred) as caught:
-        generating(deferrable=True).execute_again(TaskRun(has_store=True).context, {"since": 12.5, "searched": None})
-    trigger = caught.value.trigger
-    assert isinstance(trigger, ScenarioSearchTrigger)
-    assert trigger.since == 12.5
+        generating(deferrable=True).execute_when_free(run.context, {"since": since, "searched": None})
+    assert isinstance(caught.value.trigger, ScenarioSearchTrigger)
+    assert "waits" not in run.xcoms["scenario_purchases"], "it is not known whether it waits for a slot still"
+    scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
+    event = event_of(caught.value)
+    with pytest.raises(TaskDeferred) as caught:
+        generating(deferrable=True).execute_after_search(run.context, event)
+    assert isinstance(caught.value.trigger, ScenarioCapacityTrigger)
+    assert caught.value.trigger.since == run.xcoms["scenario_purchases"]["waits"]["since"] == since
+    assert paid_jobs(scenario) == 0
 
 
 @EITHER
@@ -272,11 +304,11 @@ def test_a_task_still_shows_that_it_waits_after_a_look_that_found_no_slot(
     run = TaskRun(has_store=has_store)
     deferral(generating(deferrable=True), run.context)
     shown = run.xcoms["scenario_purchases"]["waits"]
-    event = {"since": shown["since"], "searched": EARLIER_TRIES}
+    event = {"since": shown["since"], "searched": "before try 1"}
     with pytest.raises(TaskDeferred):
-        generating(deferrable=True).execute_again(run.context, event)
+        generating(deferrable=True).execute_when_free(run.context, event)
     assert run.xcoms["scenario_purchases"]["waits"] == shown
-    generating(wait_for_completion=False).execute_again(run.context, event)
+    generating(wait_for_completion=False).execute_when_free(run.context, event)
     assert "waits" not in run.xcoms["scenario_purchases"]
 
 

@@ -69,7 +69,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
-from airflow_provider_scenario.submission.job_reader import SearchPaused
+from airflow_provider_scenario.submission.job_reader import SearchDeferred
 from airflow_provider_scenario.submission.record import Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import Submitter
@@ -138,7 +138,7 @@ class Trouble:
     :param list_out: Seconds that the job list is out from its start on.
     :param fate: What becomes of a job that it buys.
     :param lacks: What the row of such a job lacks.
-    :param resumed_after: Seconds after the end of a pause at which a search goes on; ``None`` if it is not paused.
+    :param resumed_after: Seconds by which a deferred search goes on late; ``None`` if none is deferred.
     """
 
     pause: float = 60.0
@@ -429,6 +429,7 @@ class Histories(RuleBasedStateMachine):
             listed = self.clock.now - self.scenario.list_lag
             ti.unlisted.update(job.id for job in self.scenario.paid_by(ti.name) if job.created_at > listed)
         self.trouble = trouble
+        key = ti.key
         searched: str | None = None
         submitted: SubmittedJob | None = None
         try:
@@ -436,10 +437,10 @@ class Histories(RuleBasedStateMachine):
                 submitter = Submitter(
                     line,
                     store,
-                    ti.key,
+                    key,
                     self.policy,
                     searched=searched,
-                    may_pause=trouble.resumed_after is not None,
+                    may_defer=trouble.resumed_after is not None,
                     log=_SILENT,
                     clock=WorkerClock(self.clock, trouble.ahead),
                     monotonic=self.clock,
@@ -447,9 +448,11 @@ class Histories(RuleBasedStateMachine):
                 )
                 try:
                     submitted = self.submit(submitter, ti, trouble)
-                except SearchPaused as pause:
-                    self.clock.sleep(pause.seconds + (trouble.resumed_after or 0.0))
-                    searched, store = pause.search, self.store(ti, steps)
+                except SearchDeferred as search:
+                    if try_number != ti.tries:
+                        return None  # Airflow lets no try defer that it takes for dead.
+                    self.clock.sleep(search.seconds + (trouble.resumed_after or 0.0))
+                    searched, store = search.search, self.store(ti, steps)
         except Crash:
             return None
         except ScenarioError as error:

@@ -33,11 +33,11 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
-from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, SearchPaused
+from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, SearchDeferred
 from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
-from airflow_provider_scenario.submission.recovery import SETTLE_SECONDS
+from airflow_provider_scenario.submission.recovery import FRESH_SECONDS, SETTLE_SECONDS
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.submitter import EARLIER_TRIES, MAX_SUBMISSIONS, Submitter
+from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
 from tests.lying_scenario import (
     GATEWAYS,
     REFUSALS,
@@ -59,7 +59,7 @@ PROMPT = 'a "grey" cat in a café, asleep'
 INPUTS = {"prompt": PROMPT, "strength": 0.5, "numFrames": 81}
 MODELS = pytest.mark.parametrize("largest_seed", [LARGEST_SEED, 0], ids=["with a seed", "without a seed"])
 STORES = pytest.mark.parametrize("has_store", [True, False], ids=["with a store", "without a store"])
-PAUSES = pytest.mark.parametrize("may_pause", [True, False], ids=["paused", "in one process"])
+DEFERS = pytest.mark.parametrize("may_defer", [True, False], ids=["deferred", "in one process"])
 
 
 class Worker:
@@ -77,11 +77,12 @@ class Worker:
         inputs: dict[str, Any] | None = None,
         policy: SubmissionPolicy | None = None,
         defers: bool = False,
-        may_pause: bool = False,
+        may_defer: bool = False,
     ) -> None:
         self.defers = defers
-        self.may_pause = may_pause
-        self.pauses: list[SearchPaused] = []
+        self.may_defer = may_defer
+        self.deferrals: list[SearchDeferred] = []
+        self.resumed_as: str | None = None
         self.account = "connection a"
         self.scenario = scenario or LyingScenario(Clock())
         self.scenario.largest_seed = largest_seed
@@ -106,17 +107,17 @@ class Worker:
         """Make one try."""
         self.tries += 1
         self.steps.taken = []
-        submitter, wanted = self._process(), Wanted("model_1", self.inputs)
+        submitter, wanted = self._process(self.resumed_as), Wanted("model_1", self.inputs)
         for _ in range(40):
             try:
                 found = submitter.rejoin_or_order(wanted)
                 if isinstance(found, SubmittedJob):
                     return found
                 bought = submitter.buy(found, wanted, "model_1", self.inputs, largest_seed=self.largest_seed)
-            except SearchPaused as pause:
-                self.pauses.append(pause)
-                self.clock.sleep(pause.seconds)
-                submitter = self._process(pause.search)
+            except SearchDeferred as search:
+                self.deferrals.append(search)
+                self.clock.sleep(search.seconds)
+                submitter = self._process(search.search)
                 continue
             except ScenarioRateLimitError:
                 if not self.line.ends:
@@ -145,7 +146,7 @@ class Worker:
             self.policy,
             account=self.account,
             searched=searched,
-            may_pause=self.may_pause,
+            may_defer=self.may_defer,
             log=self.log,
             clock=WorkerClock(self.clock, self.ahead),
             monotonic=self.clock,
@@ -370,12 +371,12 @@ def test_a_wait_for_capacity_of_minutes_looks_again_and_then_buys_once(has_store
 
 @MODELS
 @STORES
-@PAUSES
+@DEFERS
 def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
-    has_store: bool, largest_seed: int, may_pause: bool
+    has_store: bool, largest_seed: int, may_defer: bool
 ) -> None:
     ends = [*[End("empty 502", None)] * (MAX_SUBMISSIONS - 1), End("empty 502", 0.0)]
-    worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed, may_pause=may_pause)
+    worker = Worker(ends=ends, has_store=has_store, largest_seed=largest_seed, may_defer=may_defer)
     with pytest.raises(ScenarioTransientError, match="It is not known whether Scenario accepted") as caught:
         worker.go()
     assert type(caught.value) is ScenarioTransientError, "an outage or a rate limit would be tried again in this try"
@@ -385,11 +386,11 @@ def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
 
 
 @MODELS
-@PAUSES
+@DEFERS
 def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_again(
-    largest_seed: int, may_pause: bool
+    largest_seed: int, may_defer: bool
 ) -> None:
-    worker = Worker(ends=[End("dropped", 60.0)], largest_seed=largest_seed, may_pause=may_pause)
+    worker = Worker(ends=[End("dropped", 60.0)], largest_seed=largest_seed, may_defer=may_defer)
     worker.scenario.fate = lambda: (0.0, "failure", "queued")
     assert worker.go().job.has_ended_badly
     assert worker.paid == ["job_1"]
@@ -397,10 +398,10 @@ def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_a
     assert worker.paid == ["job_1", "job_2"]
 
 
-@PAUSES
-def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clear(may_pause: bool) -> None:
+@DEFERS
+def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clear(may_defer: bool) -> None:
     policy = SubmissionPolicy(on_lost_submission=OnLostSubmission.FAIL)
-    worker = Worker(ends=[End("dropped", None)], policy=policy, may_pause=may_pause)
+    worker = Worker(ends=[End("dropped", None)], policy=policy, may_defer=may_defer)
     for _ in range(2):
         with pytest.raises(ScenarioSubmissionError, match="Clear the task to buy it"):
             worker.go()
@@ -960,50 +961,108 @@ def test_a_list_that_goes_round_in_a_circle_for_a_while_is_read_again(has_store:
 @MODELS
 @pytest.mark.parametrize("accepted_after", [60.0, None])
 def test_a_search_of_minutes_lets_its_worker_go(accepted_after: float | None, largest_seed: int) -> None:
-    worker = Worker(ends=[End("dropped", accepted_after)], largest_seed=largest_seed, may_pause=True)
+    worker = Worker(ends=[End("dropped", accepted_after)], largest_seed=largest_seed, may_defer=True)
     started = worker.clock.now
     assert [worker.go().job.id] == worker.paid
-    (pause,) = worker.pauses
-    assert pause.seconds < SETTLE_SECONDS <= worker.clock.now - started
-    assert SETTLE_SECONDS - pause.seconds <= 15.0, "so long it held a worker"
+    (search,) = worker.deferrals
+    assert search.seconds <= SETTLE_SECONDS <= worker.clock.now - started
+    assert SETTLE_SECONDS - search.seconds <= 15.0, "so long it held a worker"
     assert len(worker.line.bodies) == (1 if accepted_after else 2)
 
 
-@MODELS
-def test_a_job_that_is_listed_soon_is_found_without_a_pause(largest_seed: int) -> None:
-    worker = Worker(ends=[End("dropped", 3.0)], largest_seed=LARGEST_SEED, may_pause=True)
+def test_a_job_that_is_listed_soon_is_found_in_one_process() -> None:
+    worker = Worker(ends=[End("dropped", 3.0)], may_defer=True)
     assert [worker.go().job.id] == worker.paid
-    assert worker.pauses == []
+    assert worker.deferrals == []
+
+
+def test_without_a_seed_of_ours_no_worker_looks_in_vain() -> None:
+    """Only the last look counts: a stranger's job may look the same."""
+    worker = Worker(ends=[End("dropped", 3.0)], largest_seed=0, may_defer=True)
+    assert [worker.go().job.id] == worker.paid
+    assert [one.seconds for one in worker.deferrals] == [SETTLE_SECONDS]
+
+
+class Slow(Steps):
+    """One of the steps takes long, each time."""
+
+    def __init__(self, clock: Clock, slow: str, seconds: float) -> None:
+        super().__init__()
+        self._clock, self._slow, self._seconds = clock, slow, seconds
+
+    def __call__(self, name: str) -> None:
+        super().__call__(name)
+        if name == self._slow:
+            self._clock.sleep(self._seconds)
+
+
+def test_a_slow_list_counts_as_time_in_the_worker() -> None:
+    worker = Worker(ends=[End("dropped", None)], may_defer=True)
+    worker.steps = worker.line.steps = Slow(worker.clock, "before LIST", 14.0)
+    worker.go()
+    assert [one.seconds for one in worker.deferrals] == [SETTLE_SECONDS], "after one look of 14 s"
 
 
 @MODELS
 @STORES
-def test_a_retry_after_a_death_amid_the_post_looks_on_after_a_pause(has_store: bool, largest_seed: int) -> None:
-    worker = Worker(has_store=has_store, largest_seed=largest_seed, may_pause=True)
+def test_a_retry_after_a_death_amid_the_post_looks_on_without_a_worker(has_store: bool, largest_seed: int) -> None:
+    worker = Worker(has_store=has_store, largest_seed=largest_seed, may_defer=True)
     worker.scenario.list_lag = 90.0
     worker.dies("after POST")
     assert [worker.go().job.id] == worker.paid
-    assert len(worker.pauses) == 1
+    assert len(worker.deferrals) == 1
 
 
-def test_without_a_store_a_search_of_this_very_process_is_not_paused() -> None:
-    """A pause would forget what was sent."""
-    worker = Worker(ends=[End("dropped", 60.0)], has_store=False, may_pause=True)
+def test_without_a_store_a_search_of_this_very_process_is_not_deferred() -> None:
+    """The next process would not know what was sent."""
+    worker = Worker(ends=[End("dropped", 60.0)], has_store=False, may_defer=True)
     assert [worker.go().job.id] == worker.paid
-    assert worker.pauses == []
+    assert worker.deferrals == []
 
 
 def test_the_end_of_one_search_does_not_shorten_another() -> None:
-    """What a pause was for is the submission before: each that is lost has its own time to be listed."""
-    worker = Worker(ends=[End("dropped", None), End("dropped", 90.0)], may_pause=True)
+    """What was waited for is the submission before: each that is lost has its own time to be listed."""
+    worker = Worker(ends=[End("dropped", None), End("dropped", 90.0)], may_defer=True)
     assert [worker.go().job.id] == worker.paid
-    first, second = worker.pauses
+    first, second = worker.deferrals
     assert first.search != second.search
     assert second.seconds >= SETTLE_SECONDS - 15.0
 
 
-def test_a_search_for_all_of_an_earlier_try_has_a_name_of_its_own() -> None:
-    worker = Worker(has_store=False, may_pause=True)
+@MODELS
+@pytest.mark.parametrize("how", ["killed", "not certain"])
+def test_the_event_of_an_earlier_try_ends_no_search(how: str, largest_seed: int) -> None:
+    """Airflow 3.1.0 hands a retry the event that the try before it was resumed with."""
+    worker = Worker(has_store=False, largest_seed=largest_seed, may_defer=True)
+    worker.scenario.list_lag = 90.0
     worker.dies("before POST")
-    assert [worker.go().job.id] == worker.paid
-    assert [pause.search for pause in worker.pauses] == [EARLIER_TRIES]
+    if how == "killed":
+        worker.dies("after POST")
+    else:
+        worker.line.ends = [End("empty 502", None), End("empty 502", None), End("empty 502", 0.0)]
+        with pytest.raises(ScenarioTransientError):
+            worker.go()
+    (stale,) = worker.deferrals
+    worker.clock.sleep(25.0)
+    worker.resumed_as = stale.search
+    worker.go()
+    assert len(worker.paid) == 1
+
+
+@MODELS
+@DEFERS
+def test_a_store_that_is_always_slow_ends_the_try(may_defer: bool, largest_seed: int) -> None:
+    worker = Worker(may_defer=may_defer, largest_seed=largest_seed)
+    worker.steps = worker.line.steps = Slow(worker.clock, "before saving intent", FRESH_SECONDS + 1.0)
+    with pytest.raises(ScenarioTransientError, match="Airflow took more than 10 s") as caught:
+        worker.go()
+    assert f"{MAX_SUBMISSIONS} submissions of this try came to nothing" in str(caught.value)
+    assert worker.paid == []
+
+
+def test_a_damaged_token_is_no_search_that_has_ended() -> None:
+    worker = Worker(may_defer=True)
+    worker.dies("before POST")
+    worker.memory.text = json.dumps({**json.loads(worker.memory.text or ""), "token": None})
+    with pytest.raises(ScenarioSubmissionError, match="can't be read"):
+        worker.go()

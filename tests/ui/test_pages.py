@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from decimal import Decimal
@@ -294,3 +295,17 @@ def test_the_fleet_counts_all_and_shows_what_the_user_may_read() -> None:
     assert (page["running"], page["running_ours"], page["waiting_for_slot"], page["hidden"]) == (2, 1, 1, 1)
     assert [row["task_id"] for row in page["rows"]] == ["generate"]
     assert "secret" not in json.dumps(page)
+
+
+def test_a_task_that_looks_for_a_lost_job_is_told_apart_from_one_that_bought_nothing() -> None:
+    said = {"task": "generate", "scenario_conn_id": "scenario_default", "project_id": None, "job_ids": ["job_1"]}
+    instance = Instance(
+        "nightly", "run_1", "generate", -1, "deferred", xcoms={"scenario_purchases": {**said, "is_searching": True}}
+    )
+    source = source_of(instance)
+    assert source is not None
+    assert task_page(instance, source, [], None)["is_searching"] is True
+    ended = dataclasses.replace(instance, state="failed")
+    assert task_page(ended, source, [], None)["is_searching"] is False
+    (row,) = fleet_page([(instance, source)], [], {"nightly"}, 10.0)["rows"]
+    assert row["state"] == "searching"

@@ -303,6 +303,10 @@ function Waiting({ page }) {
   return h(Notice, { title: "Waits for a free slot" }, lines(["All parallel jobs of the plan are taken.", line, "Nothing is bought yet, and no worker is held.", end]));
 }
 
+function Searching() {
+  return h(Notice, { title: "Looks for its job" }, lines(["A reply of Scenario was lost, or Airflow keeps no record: this task may have a job already.", "Nothing further is bought before that is known, in three minutes at most as a rule.", "No worker is held."]));
+}
+
 function Nothing({ page }) {
   if (page.error) return h(Notice, { title: "Refused", tone: BAD }, h("p", { style: { whiteSpace: "pre-line", margin: "6px 0" } }, page.error));
   if (page.state === "failed" || page.state === "upstream_failed") {
@@ -336,12 +340,13 @@ function Task({ dagId, runId, taskId, mapIndex }) {
   const { data: page, problem } = useLook(here, taskIsOver);
   if (!page) return h(Empty, { problem });
   const [last, ...earlier] = page.jobs;
-  const shown = last && !page.waits;
+  const shown = last && !page.waits && !page.is_searching;
   return box(
     { color: INK, padding: "10px 4px" },
     problem || page.problem ? box({ marginBottom: 12 }, h(Notice, { title: "Scenario can't be asked just now", tone: WARM }, lines([problem, page.problem]))) : null,
     page.waits && h(Waiting, { page }),
-    shown ? h(Job, { job: last, page, here, file: page.files[0] }) : page.waits ? null : h(Nothing, { page }),
+    page.is_searching && h(Searching),
+    shown ? h(Job, { job: last, page, here, file: page.files[0] }) : page.waits || page.is_searching ? null : h(Nothing, { page }),
     shown && page.error && last.state !== "failed" ? h(Notice, { title: "This try failed", tone: BAD }, h("p", { style: { whiteSpace: "pre-line" } }, page.error)) : null,
     h(Files, { files: page.files }),
     page.bought_by && box({ marginTop: 12, fontSize: 13 }, "Bought by ", h("a", { href: taskPage(dagId, runId, page.bought_by), style: { color: LINK } }, nameOf(page.bought_by))),
@@ -493,7 +498,7 @@ function FleetRow({ row }) {
     cell(h("a", { href: taskPage(row.dag_id, row.run_id, row), style: { fontWeight: 600 } }, `${row.dag_id} / ${row.task_id}${name == null ? "" : ` [${name}]`}`)),
     cell(row.prompt ?? "–"),
     cell(h("span", { style: { color: row.state === "no slot" ? WARM : "inherit" } }, row.state)),
-    h("td", { style: { padding: 6, width: 140 } }, row.state === "no slot" ? null : h(Bar, { label: "progress", height: 8, parts: [[row.percent ?? 0, ACCENT]] })),
+    h("td", { style: { padding: 6, width: 140 } }, row.state === "no slot" || row.state === "searching" ? null : h(Bar, { label: "progress", height: 8, parts: [[row.percent ?? 0, ACCENT]] })),
     cell(duration(row.queued_seconds ?? row.waited_seconds)),
     cell(duration(row.running_seconds)),
     cell(units(row.cost)),
