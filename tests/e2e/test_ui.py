@@ -427,6 +427,21 @@ def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: 
     world.sandbox.configure(job_seconds=3, parallel_jobs=20)
 
 
+def test_who_looks_for_a_job_whose_id_was_lost_is_told_so(world: World) -> None:
+    world.sandbox.add_fault("drop_before", method="POST", path="/generate/", query="^$", times=1)
+    run_id = world.airflow.trigger("ui_pages", {"prompt": "A lost reply"})
+    world.airflow.wait_for_state("ui_pages", run_id, "generate", "deferred")
+    page = world.page("op")
+    page.goto(world.airflow.url + page_url("ui_pages", run_id, "generate"), wait_until="domcontentloaded")
+    page.wait_for_selector("text=Looks for its job")
+    text = page.inner_text("body")
+    assert "No worker is held" in text
+    assert "bought nothing" not in text
+    page.goto(f"{world.airflow.url}/plugin/scenario", wait_until="domcontentloaded")
+    page.wait_for_selector("text=searching")
+    page.context.close()
+
+
 def test_a_person_approves_what_he_has_watched(world: World, folder: Path) -> None:
     world.sandbox.configure(job_seconds=3)
     dag_id = "approve_before_publishing"
