@@ -174,8 +174,9 @@ class Submitter:
         stored: Record | None,
         *,
         found: Job | SearchResult | None = None,
+        same_try: bool = False,
     ) -> SubmittedJob | Order:
-        same_try = isinstance(record, Intent) and self._is_of_this_try(record)
+        same_try = same_try or (isinstance(record, Intent) and self._has_deferred_for(record))
         if isinstance(record, Submitted):
             found = self._reader.read_bought(record)
         elif isinstance(record, Intent) and found is None:
@@ -197,8 +198,9 @@ class Submitter:
             case Rejoin(job):
                 return self._rejoin(record, job, stored, same_try=same_try)
 
-    def _is_of_this_try(self, intent: Intent) -> bool:
-        return intent.try_number == self._key.try_number  # A clear does not set it back.
+    def _has_deferred_for(self, intent: Intent) -> bool:
+        """Whether this very try was about to send it, and has waited since until it would surely be listed."""
+        return self.searched == intent.token and intent.try_number == self._key.try_number
 
     @property
     def _earlier_tries(self) -> str:
@@ -385,7 +387,7 @@ class Submitter:
                 if self._purchase.came_to_nothing >= MAX_SUBMISSIONS:
                     raise ambiguous_error(error) from None
                 self._log.warning("%s It may have been accepted all the same: looking for it.", error)
-            found = self._decide(intent, wanted, intent)
+            found = self._decide(intent, wanted, intent, same_try=True)
             if isinstance(found, SubmittedJob):
                 return found
             order = found
