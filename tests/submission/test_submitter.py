@@ -472,6 +472,28 @@ def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_ret
     assert retry.record.job_id == "job_2"
 
 
+def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None:
+    """Else its record would hide the job that the retry after it bought, and a clear would buy again."""
+    frozen = Worker()
+    retry = Worker(scenario=frozen.scenario)
+    retry.memory = frozen.memory
+    retry.tries = 1
+    fates = iter([(0.0, "failure", "queued")])
+    frozen.scenario.fate = lambda: next(fates, (30.0, "success", "queued"))
+
+    def meanwhile() -> None:
+        retry.go()
+        frozen.clock.sleep(30.0)
+        retry.go()
+
+    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("before saving intent", 1)
+    assert frozen.go().job.id == "job_2"
+    assert isinstance(frozen.record, Submitted)
+    assert frozen.record.job_id == "job_2"
+    assert frozen.scenario.jobs[-1].id == "job_2"
+
+
 def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
     worker = Worker()
     worker.dies("after POST")
