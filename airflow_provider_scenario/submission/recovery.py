@@ -191,7 +191,10 @@ def _earlier(
         found = sure
     else:  # Twelve bits may agree by chance: what is over must not hide a job that may be this task's.
         found = [*sure, *alive] or likely or changed
-        if all(job.is_finished for job, _ in found):  # Nor may one that is over hide one that still runs.
+        # Nor may one that is over hide one that still runs, nor one that failed another that did not.
+        if all(job.has_ended_badly for job, _ in found):
+            found = [*(one for one in changed if not one[0].has_ended_badly), *found]
+        elif all(job.is_finished for job, _ in found):
             found = [*(one for one in changed if not one[0].is_finished), *found]
     # Of two jobs of one seed, as of a POST that a gateway sent twice, the one that has not failed comes last.
     return sorted(

@@ -263,6 +263,20 @@ def test_after_a_clear_another_airflows_finished_job_hides_no_running_one(other_
     assert changed_inputs(found, wanted) == ([] if other_prompt is None else ["prompt"])
 
 
+def test_a_failed_job_of_another_airflow_hides_no_job_of_ours_that_ran_with_other_inputs() -> None:
+    """The DAG changed, a clear threw the record away, and a change must not buy: ours is a reason to refuse."""
+    before = TaskKey("dag", "run", "generate", "", 1000.0, 1, 2, False)
+    other = dataclasses.replace(before, run_started_at=5.0)
+    cleared = dataclasses.replace(before, run_started_at=2000.0, try_number=2, max_tries=3, was_cleared=True)
+    ours = job("job_ours", seed=before.seed(1, LARGEST_SEED), inputs={"prompt": "two dogs run on a beach"})
+    ours = dataclasses.replace(ours, status=JobStatus.SUCCESS)
+    theirs = job("job_theirs", seed=other.seed(1, LARGEST_SEED), inputs={"prompt": PROMPT})
+    theirs = dataclasses.replace(theirs, status=JobStatus.FAILURE)
+    found = record_from_seeds(cleared, Wanted("model_1", {"prompt": PROMPT}), [ours, theirs], now=0.0, changed_too=True)
+    assert found is not None
+    assert found.job_id == "job_ours"
+
+
 def refusal(**facts: Any) -> NotAccepted:
     return NotAccepted(generation=1, digests={}, max_tries=2, refused=intent(**facts), refused_within=20.0)
 
