@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_scenario.triggers.capacity",
                     "airflow_provider_scenario.triggers.job",
+                    "airflow_provider_scenario.triggers.search",
                 ],
             }
         ],
