@@ -40,7 +40,7 @@ _WORKER_SECONDS = 15.0
 class SearchDeferred(Exception):  # noqa: N818 - as Airflow's TaskDeferred it is no error
     """A search goes on later: no worker needs to be held meanwhile.
 
-    :param search: Names the search: whoever goes on with it hands this to :class:`Submitter`.
+    :param search: Names the search: :class:`Submitter` takes it as ``searched``, to end it.
     :param seconds: After how many seconds one more look ends it.
     """
 

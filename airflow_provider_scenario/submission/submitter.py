@@ -215,7 +215,7 @@ class Submitter:
         if not lost.seed_is_ours:
             self._check_account(lost)
         has_waited = self.searched == lost.token
-        if has_waited:
+        if self._has_deferred_for(lost):
             self._purchase.came_to_nothing = lost.lost_before + 1
         # What is only in this process's memory would be lost.
         may_defer = self._may_defer and self._store.is_durable

@@ -1082,6 +1082,16 @@ def test_a_store_that_is_always_slow_ends_the_try(may_defer: bool, largest_seed:
     assert worker.paid == []
 
 
+def test_a_try_does_not_inherit_the_count_of_the_try_whose_submission_it_searched_for() -> None:
+    lost = [End("empty 502", None)]
+    worker = Worker(ends=lost * MAX_SUBMISSIONS, may_defer=True)
+    with pytest.raises(ScenarioTransientError):
+        worker.go()
+    worker.line.ends = lost * (MAX_SUBMISSIONS - 1)
+    assert [worker.go().job.id] == worker.paid
+    assert len(worker.line.bodies) == 2 * MAX_SUBMISSIONS
+
+
 def test_a_damaged_token_is_no_search_that_has_ended() -> None:
     worker = Worker(may_defer=True)
     worker.dies("before POST")
