@@ -20,7 +20,7 @@ import contextlib
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,8 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.polling.watcher import JobWatcher
+from tests.fake_scenario import FakeScenario
 from tests.virtual_time import START, clock, run
-from tests.watched_scenario import WatchedScenario
 
 WARM_UP = 60.0
 """Seconds after which all have begun to wait, and measuring begins."""
@@ -37,18 +37,16 @@ WARM_UP = 60.0
 AFTER_RESTART = 30.0
 
 
-class TimedScenario(WatchedScenario):
+class TimedScenario(FakeScenario[Callable[[], float]]):
     """A fake Scenario that notes how much CPU time it needs itself."""
 
     cpu = 0.0
 
-    async def answer(self, call: Call[Any], key: str) -> Response:  # noqa: ARG002 - every key is good
-        """Answer without faults, and note the time it took."""
-        self.requests.append((self.clock(), "list" if call.path == "/jobs" else "job"))
-        await asyncio.sleep(0.2)
+    def answer(self, call: Call[Any], key: str | None = None) -> Response:
+        """Answer, and note the time it took."""
         began = time.thread_time()
         try:
-            return self._list(call.query) if call.path == "/jobs" else self._one(call.path.removeprefix("/jobs/"))
+            return super().answer(call, key)
         finally:
             self.cpu += time.thread_time() - began
 
@@ -74,7 +72,7 @@ class Fleet:
 
     async def measure(self) -> dict[str, float]:
         """Run the fleet and return its figures by name."""
-        self.scenarios = [TimedScenario(clock) for _ in range(self.connections)]
+        self.scenarios = [TimedScenario(clock, latency=0.2) for _ in range(self.connections)]
         self.watchers = [
             [JobWatcher(each.open, clock=clock) for each in self.scenarios] for _ in range(self.triggerers)
         ]
@@ -157,7 +155,7 @@ class Fleet:
         return sum(each.cpu for each in self.scenarios)
 
     def _requests(self, kind: str, since: float, until: float) -> int:
-        return sum(1 for each in self.scenarios for at, what in each.requests if what == kind and since <= at < until)
+        return sum(1 for each in self.scenarios for at in each.times(kind) if since <= at < until)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

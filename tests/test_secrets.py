@@ -29,7 +29,7 @@ from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.transfers.object_storage_to_scenario import ObjectStorageToScenarioOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
 from tests.api.scripted_server import closed_port
-from tests.quick_scenario import Log, log, scenario, video_id
+from tests.sandbox_fixtures import Log, log, scenario, video_id
 from tests.task_run import TaskRun, event_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from tests.docs.pages import PAGES, REFERENCE, REPOSITORY, Block, blocks_of
-from tests.quick_scenario import scenario
+from tests.sandbox_fixtures import scenario
 from tests.this_airflow import dag_serialization, has_retry_policies
 
 __all__ = ["scenario"]

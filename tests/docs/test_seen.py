@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs.pages import PAGES, REPOSITORY, Block, blocks_of
 from tests.docs.stories import REMEMBERING, STORIES, Stage, plain
-from tests.quick_scenario import scenario
+from tests.sandbox_fixtures import scenario
 from tests.this_airflow import needs_task_state_store
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.quick_scenario import image_id, log, scenario, video_id
+from tests.sandbox_fixtures import image_id, log, scenario, video_id
 
 __all__ = ["image_id", "log", "scenario", "video_id"]
 

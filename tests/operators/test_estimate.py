@@ -18,7 +18,7 @@ from tests.this_airflow import is_retried, needs_task_state_store
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
 SHORT, LONG = {"prompt": "A boat", "frameNum": 17}, {"prompt": "A boat"}

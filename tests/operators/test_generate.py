@@ -32,7 +32,7 @@ from tests.this_airflow import STORES, airflow_exception, is_retried, needs_retr
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 RESULT_KEYS = {"job_id", "model_id", "asset_id", "asset_ids", "seed", "cost"}
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"

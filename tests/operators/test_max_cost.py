@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
 PRICE = "13"

@@ -23,7 +23,7 @@ from tests.task_run import TaskRun, deferral, resumed
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
     from airflow_provider_scenario.submission.charges import RunCost
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 TEXT_TO_VIDEO = "model_wan-2-1-1-3b"
 

@@ -9,11 +9,14 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
+from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import Job
+from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.exceptions import (
     ScenarioConnectionError,
     ScenarioError,
@@ -24,8 +27,8 @@ from airflow_provider_scenario.polling import watcher_state
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from airflow_provider_scenario.polling.watcher_state import Reading
+from tests.fake_scenario import FakeScenario, Fault, Moment
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
-from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
 HOUR = 3600.0
 TICK = 10.0
@@ -39,8 +42,8 @@ def life(end: float | None = None, status: str = "success", start: float = 0.0) 
     return moments if end is None else [*moments, (START + end, status, 1.0)]
 
 
-def watched() -> tuple[WatchedScenario, JobWatcher]:
-    scenario = WatchedScenario(clock)
+def watched() -> tuple[FakeScenario[Callable[[], float]], JobWatcher]:
+    scenario = FakeScenario(clock)
     return scenario, JobWatcher(scenario.open, clock=clock)
 
 
@@ -334,7 +337,7 @@ def test_more_changes_than_are_read_in_a_look(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
 
     async def story() -> None:
-        scenario = WatchedScenario(clock)
+        scenario = FakeScenario(clock)
         watcher = JobWatcher(scenario.open, clock=clock)
         for index in range(1000):
             scenario.add(
@@ -351,7 +354,7 @@ def test_what_was_not_read_is_not_taken_for_known(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
 
     async def story() -> None:
-        scenario = WatchedScenario(clock)
+        scenario = FakeScenario(clock)
         watcher = JobWatcher(scenario.open, clock=clock)
         scenario.add("long", *life())
         scenario.add("job", *life(24, start=-10))
@@ -368,7 +371,7 @@ def test_what_was_not_read_is_not_taken_for_known(monkeypatch: pytest.MonkeyPatc
 def test_the_list_fails_for_a_minute(kind: int | str, caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles.append(Trouble("list", kind, START + 50, START + 110))
+        scenario.faults.append(Fault("list", kind, START + 50, START + 110))
         for index in range(40):
             scenario.add(f"job_{index}", *life(45 + 2 * index))
         for index in range(100):
@@ -399,7 +402,7 @@ def test_a_page_that_fails_does_not_cost_the_pages_before_it() -> None:
         for index in range(1000):
             scenario.add(f"job_{index}", *life(-1, start=-200))
         # A page takes 0.05 s: this hits the sixth.
-        scenario.troubles.append(Trouble("list", 500, START + 1.28, START + 1.33))
+        scenario.faults.append(Fault("list", 500, START + 1.28, START + 1.33))
         await asyncio.gather(*(heard_of(watcher, f"job_{index}", -100) for index in range(1000)))
         assert len(scenario.times("list")) == 11
 
@@ -413,12 +416,11 @@ def test_a_token_that_is_refused_is_given_up() -> None:
             scenario.add(f"job_{index}", *life(-1, start=-200))
         answer = scenario.answer
 
-        async def refuse(call: object, key: str) -> object:
-            reply = await answer(call, key)  # type: ignore[arg-type]
-            tired = "paginationToken" in call.query and clock() < START + 25  # type: ignore[attr-defined]
-            return scenario._reply(400, {"reason": "paginationToken is invalid"}) if tired else reply
+        def refuse(call: Call[Any], key: str | None = None) -> Response:
+            is_stale = "paginationToken" in call.query and clock() < START + 25
+            return scenario.reply(400, {"reason": "paginationToken is invalid"}) if is_stale else answer(call, key)
 
-        scenario.answer = refuse  # type: ignore[method-assign, assignment]
+        scenario.answer = refuse  # type: ignore[method-assign]
         heard = await asyncio.gather(*(heard_of(watcher, f"job_{index}", -100) for index in range(300)))
         assert max(heard) <= 60
 
@@ -484,7 +486,7 @@ def test_success_without_assets_is_read_singly() -> None:
 def test_a_success_that_stays_without_assets_is_told_as_it_is() -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.add("job", *life(50), has_assets=False)
+        scenario.add("job", *life(50), assets_from=math.inf)
         result = await wait(watcher, "job")
         assert not result.has_outputs
         assert result.job_or_raise(60.0).asset_ids == ()
@@ -557,7 +559,7 @@ def test_who_leaves_leaves_the_others_alone() -> None:
 def test_a_job_with_bad_replies_harms_nobody_else(kind: int | str) -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles.append(Trouble("bad", kind))
+        scenario.faults.append(Fault("bad", kind))
         scenario.add("good", *life(100))
         async with in_the_background(wait(watcher, "bad", None)) as (bad,):
             assert await heard_of(watcher, "good") <= 100 + LATEST + 25
@@ -581,7 +583,7 @@ def test_a_lasting_404_ends_the_wait_for_that_job() -> None:
 def test_a_passing_404_does_not() -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles += [Trouble("job", 404, START, START + 40), Trouble("job", 404, START + 100, START + 140)]
+        scenario.faults += [Fault("job", 404, START, START + 40), Fault("job", 404, START + 100, START + 140)]
         scenario.unlisted.add("job")
         scenario.add("job", *life(50))
         assert await heard_of(watcher, "job", None) <= 50 + LATEST
@@ -594,9 +596,9 @@ def test_a_client_that_can_not_be_opened_is_opened_later(kind: int | str) -> Non
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(30))
-        scenario.troubles.append(Trouble("list", kind, START + 25, START + 70))
-        scenario.troubles.append(Trouble("job", kind, START + 25, START + 70))
-        scenario.troubles.append(Trouble("open", "unreachable", START + 25, START + 70))
+        scenario.faults.append(Fault("list", kind, START + 25, START + 70))
+        scenario.faults.append(Fault("job", kind, START + 25, START + 70))
+        scenario.faults.append(Fault("open", "unreachable", START + 25, START + 70))
         assert await heard_of(watcher, "job") <= 70 + LATEST
 
     run(story())
@@ -606,7 +608,7 @@ def test_an_outage_is_told_to_everybody_once(caplog: pytest.LogCaptureFixture) -
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(HOUR))
-        scenario.troubles.append(Trouble("list", "unreachable", START + 25, START + 125))
+        scenario.faults.append(Fault("list", "unreachable", START + 25, START + 125))
         looks: list[Reading | None] = []
         async with watcher.subscribe("job", START) as subscription:
             for _ in range(3):
@@ -622,7 +624,7 @@ def test_being_asked_to_wait_is_heeded() -> None:
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(60))
-        scenario.troubles.append(Trouble("list", 429, START + 25, START + 35, {"retry-after": "50"}))
+        scenario.faults.append(Fault("list", 429, START + 25, START + 35, {"retry-after": "50"}))
         assert await heard_of(watcher, "job") <= 95
         assert not scenario.times("job")
         refused = next(moment for moment in scenario.times("list") if START + 25 <= moment < START + 35)
@@ -656,7 +658,7 @@ def test_credentials_that_are_replaced() -> None:
 def test_a_key_that_is_refused_from_the_start() -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles.append(Trouble("list", 401))
+        scenario.faults.append(Fault("list", 401))
         ending = await wait(watcher, "job")
         assert isinstance(ending.error, ScenarioJobUnreadableError)
         assert not ending.take_over
@@ -674,7 +676,7 @@ def test_a_refusal_of_everything_right_after_the_start_ends_no_wait(kind: int, s
         for name in names:
             scenario.add(name, *life(80))
         for requests in ("list", "job"):
-            scenario.troubles.append(Trouble(requests, kind, START, START + seconds))
+            scenario.faults.append(Fault(requests, kind, START, START + seconds))
         for heard in await asyncio.gather(*(heard_of(watcher, name) for name in names)):
             assert heard <= 80 + LATEST + 10
 
@@ -689,7 +691,7 @@ def test_a_refusal_of_everything_that_lasts_keeps_everybodys_retries(kind: int) 
         for name in names:
             scenario.add(name, *life(HOUR))
         for requests in ("list", "job"):
-            scenario.troubles.append(Trouble(requests, kind, START + 35))
+            scenario.faults.append(Fault(requests, kind, START + 35))
         for result in await asyncio.gather(*(wait(watcher, name) for name in names)):
             assert isinstance(result.error, ScenarioJobUnreadableError)
             assert not result.take_over
@@ -703,7 +705,7 @@ def test_a_refusal_of_everything_that_lasts_keeps_everybodys_retries(kind: int) 
 def test_a_job_that_the_list_shows_is_alive_whatever_its_own_address_says(kind: int) -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles.append(Trouble("job", kind))
+        scenario.faults.append(Fault("job", kind))
         names = [f"job_{index}" for index in range(30)]
         for name in names:
             scenario.add(name, *life(1000))
@@ -718,7 +720,7 @@ def test_a_job_that_changed_long_ago_is_searched_for_in_the_list(kind: int) -> N
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life(300, start=-5 * HOUR))
-        scenario.troubles.append(Trouble("job", kind))
+        scenario.faults.append(Fault("job", kind))
         scenario.add("other", *life(2 * HOUR))
         async with in_the_background(wait(watcher, "other")):
             assert await heard_of(watcher, "job", None) <= 300 + LATEST
@@ -734,7 +736,7 @@ def test_jobs_are_read_singly_where_only_the_list_is_refused(kind: int) -> None:
         names = [f"job_{index}" for index in range(10)]
         for name in names:
             scenario.add(name, *life(400))
-        scenario.troubles.append(Trouble("list", kind, START + 25))
+        scenario.faults.append(Fault("list", kind, START + 25))
         heard = await asyncio.gather(*(heard_of(watcher, name) for name in names))
         assert max(heard) <= 400 + 60 + 3 * LATEST
 
@@ -750,7 +752,7 @@ def test_a_connection_that_is_missing_for_a_moment_ends_no_wait(seconds: float) 
         scenario, watcher = watched()
         for index in range(100):
             scenario.add(f"job_{index}", *life(70))
-        scenario.troubles.append(Trouble("open", "no connection", START, START + seconds))
+        scenario.faults.append(Fault("open", "no connection", START, START + seconds))
         heard = await asyncio.gather(*(heard_of(watcher, f"job_{index}") for index in range(100)))
         assert max(heard) <= 70 + LATEST
 
@@ -761,7 +763,7 @@ def test_a_connection_that_is_missing_for_a_moment_ends_no_wait(seconds: float) 
 def test_a_triggerer_that_has_nothing_to_ask_with_hands_the_waits_over(kind: str) -> None:
     async def story() -> None:
         scenario, watcher = watched()
-        scenario.troubles.append(Trouble("open", kind))
+        scenario.faults.append(Fault("open", kind))
         for result in await asyncio.gather(*(wait(watcher, f"job_{index}") for index in range(100))):
             assert result.take_over
             assert isinstance(result.error, ScenarioJobUnreadableError)
@@ -777,7 +779,7 @@ def test_a_good_key_must_be_refused_for_a_minute() -> None:
     async def story() -> None:
         scenario, watcher = watched()
         scenario.add("job", *life())
-        scenario.troubles += [Trouble("list", 401, START + 100), Trouble("job", 401, START + 100)]
+        scenario.faults += [Fault("list", 401, START + 100), Fault("job", 401, START + 100)]
         ending = await wait(watcher, "job")
         assert isinstance(ending.error, ScenarioJobUnreadableError)
         assert 160 <= clock() - START <= 185
@@ -833,7 +835,7 @@ def test_a_listener_hears_of_every_job_that_ended() -> None:
             await asyncio.sleep(50)
             assert await watcher.ended_since(START - 100) == {"past", "soon"}
             assert await watcher.ended_since(START) == {"soon"}
-            scenario.troubles.append(Trouble("list", 500, clock(), clock() + 10))
+            scenario.faults.append(Fault("list", 500, clock(), clock() + 10))
             with pytest.raises(ScenarioError):
                 await watcher.ended_since(START)
             await asyncio.sleep(20)
@@ -864,7 +866,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher_state, "MAX_JOBS", 50)
 
     async def story() -> None:
-        scenario = WatchedScenario(clock)
+        scenario = FakeScenario(clock)
         watcher = JobWatcher(scenario.open, clock=clock)
         for index in range(1000):
             scenario.add(f"other_{index}", *life(index))
@@ -892,7 +894,7 @@ def test_the_event_loop_is_never_blocked_for_long_with_5000_waiters() -> None:
         await asyncio.sleep(0.5)  # All starting in one breath is the test's own doing.
         loop.longest = 0.0
         await asyncio.sleep(25)
-        scenario.troubles.append(Trouble("list", "unreachable", clock(), clock() + 10))
+        scenario.faults.append(Fault("list", "unreachable", clock(), clock() + 10))
         await asyncio.gather(*waits)
         for one in waits:
             assert one.result().job is not None

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
+from tests.fake_scenario import FakeScenario, Fault, Moment
 from tests.figures import figure
 from tests.virtual_time import START, clock, run
-from tests.watched_scenario import Moment, Trouble, WatchedScenario
 
 HORIZON = 400.0
 LATEST = 25.0
 """Seconds after which an end must be known where the list tells of it."""
 
-LIST_TROUBLES = (302, 400, 401, 403, 404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+LIST_FAULTS = (302, 400, 401, 403, 404, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
 REFUSALS = (302, 400, 401, 403, 404)
-JOB_TROUBLES = (*REFUSALS, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
-OPEN_TROUBLES = ("unreachable", "bug", "no connection")
+JOB_FAULTS = (*REFUSALS, 429, 500, "garbage", "dropped", "hang", "unreachable", "bug")
+OPEN_FAULTS = ("unreachable", "bug", "no connection")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Waiter:
 
 
 @dataclass(frozen=True)
-class Weather:
+class FaultPlan:
     """How Scenario behaves."""
 
     skew: float = 0.0
@@ -73,12 +73,12 @@ class Weather:
     page_size: int = 100
     tells_time: bool = True
     others: int = 0
-    troubles: tuple[Trouble, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
-    def clears_up(self) -> float:
+    def last_fault_ends(self) -> float:
         """Seconds from the beginning after which nothing goes wrong any more: what hangs then is let go later."""
-        return max((trouble.end - START + 21.0 for trouble in self.troubles), default=0.0)
+        return max((fault.end - START + 21.0 for fault in self.faults), default=0.0)
 
 
 seconds = st.floats(0.0, HORIZON, allow_nan=False).map(lambda number: round(number, 2))
@@ -103,62 +103,62 @@ def waiters(draw: st.DrawFn, *, may_be_unlisted: bool) -> Waiter:
 
 
 @st.composite
-def troubles(draw: st.DrawFn) -> Trouble:
+def faults(draw: st.DrawFn) -> Fault:
     requests = draw(st.sampled_from(["list", "list", "job", "open"]))
-    kinds = {"list": LIST_TROUBLES, "job": JOB_TROUBLES, "open": OPEN_TROUBLES}[requests]
+    kinds = {"list": LIST_FAULTS, "job": JOB_FAULTS, "open": OPEN_FAULTS}[requests]
     kind = draw(st.sampled_from(kinds))
     start = START + draw(seconds)
     # What nobody could be asked about for a minute is given up, as it should be.
     may_end_a_wait = requests == "open" or (kind == 401 if requests == "list" else kind in REFUSALS)
     length = draw(st.floats(0.1, 30.0 if may_end_a_wait else 120.0))
     headers = {"retry-after": str(draw(st.integers(1, 40)))} if kind == 429 else {}
-    return Trouble(requests, kind, start, start + length, headers)
+    return Fault(requests, kind, start, start + length, headers)
 
 
 @st.composite
-def weathers(draw: st.DrawFn) -> Weather:
-    found = draw(st.lists(troubles(), max_size=4))
+def fault_plans(draw: st.DrawFn) -> FaultPlan:
+    found = draw(st.lists(faults(), max_size=4))
     # Two spells in which jobs are refused could follow one another without a good look between them.
     unknown = [
-        trouble
-        for trouble in found
-        if (trouble.kind in REFUSALS and trouble.requests == "job")
-        or (trouble.kind == 401 and trouble.requests == "list")
-        or trouble.requests == "open"
+        fault
+        for fault in found
+        if (fault.kind in REFUSALS and fault.requests == "job")
+        or (fault.kind == 401 and fault.requests == "list")
+        or fault.requests == "open"
     ]
-    return Weather(
+    return FaultPlan(
         skew=draw(st.floats(-90.0, 90.0)),
         lag=draw(st.floats(0.0, 5.0)),
         empty_pages=draw(st.integers(0, 2)),
         page_size=draw(st.sampled_from([2, 7, 100])),
         tells_time=draw(st.booleans()),
         others=draw(st.sampled_from([0, 0, 50])),
-        troubles=tuple(trouble for trouble in found if trouble not in unknown[1:]),
+        faults=tuple(fault for fault in found if fault not in unknown[1:]),
     )
 
 
 class Watch:
     """One run of it all in virtual time."""
 
-    def __init__(self, weather: Weather, people: list[Waiter]) -> None:
-        self.weather = weather
+    def __init__(self, plan: FaultPlan, people: list[Waiter]) -> None:
+        self.plan = plan
         self.people = people
         self.heard: dict[int, tuple[float, WaitResult]] = {}
-        self.scenario = WatchedScenario(
+        self.scenario = FakeScenario(
             clock,
-            clock_ahead=weather.skew,
-            list_lag=weather.lag,
-            empty_pages=weather.empty_pages,
-            page_size=weather.page_size,
-            tells_time=weather.tells_time,
-            troubles=list(weather.troubles),
+            clock_ahead=plan.skew,
+            list_lag=plan.lag,
+            empty_pages=plan.empty_pages,
+            page_size=plan.page_size,
+            tells_time=plan.tells_time,
+            faults=list(plan.faults),
         )
         for number, waiter in enumerate(people):
             assets_from = START + waiter.end + waiter.bare_for
             self.scenario.add(f"job_{number}", *waiter.life(), assets_from=assets_from)
             if not waiter.is_listed:
                 self.scenario.unlisted.add(f"job_{number}")
-        for number in range(weather.others):
+        for number in range(plan.others):
             moments = [(START + number * 0.1 + step * 9.0, "in-progress", 0.1) for step in range(60)]
             self.scenario.add(f"other_{number}", *moments)
 
@@ -194,13 +194,13 @@ class Watch:
     def latest(self, waiter: Waiter) -> float:
         """When the waiter must know at the latest."""
         known = max(waiter.end, waiter.registers)
-        if self.weather.clears_up >= known - LATEST:
-            known = max(known, self.weather.clears_up + 40.0)  # and what 429 asked for
-        pages = 1 + len(self.people) // self.weather.page_size + self.weather.others // self.weather.page_size
-        slow = pages * (1 + self.weather.empty_pages) * 0.05 * 3
+        if self.plan.last_fault_ends >= known - LATEST:
+            known = max(known, self.plan.last_fault_ends + 40.0)  # and what 429 asked for
+        pages = 1 + len(self.people) // self.plan.page_size + self.plan.others // self.plan.page_size
+        slow = pages * (1 + self.plan.empty_pages) * 0.05 * 3
         singles = 0.3 * len(self.people)
         silence = 0.0 if waiter.is_listed else 600.0 + 60.0
-        return known + LATEST + self.weather.lag + slow + singles + silence + 2 * waiter.bare_for
+        return known + LATEST + self.plan.lag + slow + singles + silence + 2 * waiter.bare_for
 
     def check(self) -> None:
         for number, waiter in enumerate(self.people):
@@ -224,10 +224,10 @@ class Watch:
 
 
 @settings(max_examples=figure(25, 60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(weathers(), st.lists(waiters(may_be_unlisted=True), min_size=1, max_size=12), st.integers(0, 2**32))
-def test_everybody_hears_how_the_job_ended(weather: Weather, people: list[Waiter], seed: int) -> None:
+@given(fault_plans(), st.lists(waiters(may_be_unlisted=True), min_size=1, max_size=12), st.integers(0, 2**32))
+def test_everybody_hears_how_the_job_ended(plan: FaultPlan, people: list[Waiter], seed: int) -> None:
     random.seed(seed)
-    watch = Watch(weather, people)
+    watch = Watch(plan, people)
     run(watch.run())
     watch.check()
 
@@ -240,11 +240,11 @@ def test_everybody_hears_how_the_job_ended(weather: Weather, people: list[Waiter
     st.integers(0, 2),
     st.integers(0, 2**32),
 )
-def test_in_fine_weather_a_tick_costs_one_look(
+def test_without_faults_a_tick_costs_one_read(
     people: list[Waiter], skew: float, lag: float, empty: int, seed: int
 ) -> None:
     random.seed(seed)
-    watch = Watch(Weather(skew=skew, lag=lag, empty_pages=empty), people)
+    watch = Watch(FaultPlan(skew=skew, lag=lag, empty_pages=empty), people)
     run(watch.run())
     watch.check()
     quickest = min(waiter.every for waiter in people)

@@ -30,7 +30,7 @@ from tests.this_airflow import airflow_exception
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 AirflowRescheduleException = airflow_exception("AirflowRescheduleException")
 

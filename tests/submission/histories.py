@@ -73,7 +73,8 @@ from airflow_provider_scenario.submission.job_reader import SearchDeferred
 from airflow_provider_scenario.submission.record import Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import Submitter
-from tests.lying_scenario import (
+from tests.fake_scenario import FakeJob, Fault
+from tests.submission.worker import (
     ENDS,
     GATEWAYS,
     REFUSALS,
@@ -81,13 +82,12 @@ from tests.lying_scenario import (
     Clock,
     Crash,
     End,
-    Line,
-    LyingScenario,
+    FaultyClient,
     Memory,
-    PaidJob,
     Steps,
     Store,
     WorkerClock,
+    fake_scenario,
 )
 
 tried: collections.Counter[str] = collections.Counter()
@@ -268,7 +268,7 @@ class Histories(RuleBasedStateMachine):
         else:
             self.largest_seed = 2**10 if small_seeds else 0
         self.trouble = Trouble()
-        self.scenario = LyingScenario(
+        self.scenario = fake_scenario(
             self.clock,
             clock_ahead=clock_ahead,
             list_lag=list_lag,
@@ -311,7 +311,7 @@ class Histories(RuleBasedStateMachine):
 
     # The truth.
 
-    def entitled_to(self, task: TaskInstance, try_number: int | None = None) -> list[PaidJob]:
+    def entitled_to(self, task: TaskInstance, try_number: int | None = None) -> list[FakeJob]:
         """Return the jobs that the task instance has paid for and has a right to, in the eyes of one of its tries."""
         now = self.clock.now
         return [
@@ -322,7 +322,7 @@ class Histories(RuleBasedStateMachine):
             and not (job.id in task.cleared_jobs and job.is_finished(now))
         ]
 
-    def check_payment(self, job: PaidJob, try_number: int) -> None:
+    def check_payment(self, job: FakeJob, try_number: int) -> None:
         task = self.tasks.get(job.payer)
         if task is None:
             return
@@ -367,18 +367,16 @@ class Histories(RuleBasedStateMachine):
         ti = self.tasks[task]
         ti.prompt = PROMPTS[1 - PROMPTS.index(ti.prompt)]
 
-    @precondition(lambda self: any(job.ends_at is None for job in self.scenario.jobs))
+    @precondition(lambda self: any(job.ends_at is None for job in self.scenario.jobs.values()))
     @rule(number=numbers, outcome=st.sampled_from(["success", "failure", "canceled"]))
     def a_job_ends(self, number: int, outcome: str) -> None:
-        running = [job for job in self.scenario.jobs if job.ends_at is None]
-        job = running[number % len(running)]
-        job.outcome, job.ends_at = outcome, max(self.clock.now, job.created_at)
+        running = [job for job in self.scenario.jobs.values() if job.ends_at is None]
+        running[number % len(running)].end(outcome, self.clock.now)
 
     @precondition(lambda self: self.scenario.jobs)
     @rule(number=numbers)
     def a_job_moves_in_the_list(self, number: int) -> None:
-        job = self.scenario.jobs[number % len(self.scenario.jobs)]
-        job.touched_at = self.clock.now
+        list(self.scenario.jobs.values())[number % len(self.scenario.jobs)].touch(self.clock.now)
 
     @rule(
         prompt=st.sampled_from(PROMPTS),
@@ -418,11 +416,11 @@ class Histories(RuleBasedStateMachine):
             self.let_go(ti)
         ti.tried_prompt = ti.prompt
         ti.shown_job = None
-        self.scenario.list_out_until = self.clock.now + trouble.list_out
+        self.scenario.faults = [Fault("list", "html 503", end=self.clock.now + trouble.list_out)]
         steps = Steps(lambda: self.freeze(ti, trouble))
         steps.die_when = trouble.crash
         steps.freeze_when = trouble.freeze.place if trouble.freeze else None
-        line = Line(self.scenario, ti.name, steps, trouble.ends, trouble.faults, try_number=try_number)
+        client = FaultyClient(self.scenario, ti.name, steps, trouble.ends, trouble.faults, try_number=try_number)
         store = self.store(ti, steps)
         if ti.was_cleared and (not self.has_store or ti.memory.text is None):
             ti.recalled = True  # It has nothing but the job list to go by.
@@ -435,7 +433,7 @@ class Histories(RuleBasedStateMachine):
         try:
             while submitted is None:
                 submitter = Submitter(
-                    line,
+                    client,
                     store,
                     key,
                     self.policy,
@@ -459,11 +457,11 @@ class Histories(RuleBasedStateMachine):
             return error
         if try_number == ti.tries:
             ti.shown_job = submitted.job.id
-            self.take(ti, self.scenario.job(submitted.job.id))
+            self.take(ti, self.scenario.jobs[submitted.job.id])
         self.look(ti, submitted.job.id, trouble.crash, store=store, is_zombie=try_number != ti.tries)
         return None
 
-    def take(self, ti: TaskInstance, job: PaidJob) -> None:
+    def take(self, ti: TaskInstance, job: FakeJob) -> None:
         """Move the right to a sibling's job; the sibling gets one to what this task had paid for instead, if anything.
 
         So a task that pays again must have nothing left, and all of them together never pay more than was asked for.
@@ -528,9 +526,9 @@ class Histories(RuleBasedStateMachine):
         steps = Steps()
         steps.die_when = crash
         store = store or self.store(ti, steps)
-        document = self.scenario.row(self.scenario.job(job_id))
+        document = self.scenario.row(self.scenario.jobs[job_id])
         has_outputs = bool(document["metadata"].get("assetIds")) if "metadata" in document else False
-        if document["status"] == "success" and not (has_outputs or "input" in self.scenario.job(job_id).lacks):
+        if document["status"] == "success" and not (has_outputs or "input" in self.scenario.jobs[job_id].lacks):
             document["status"] = "in-progress"
         if document["status"] not in ("success", "failure", "canceled"):
             if not is_zombie:
@@ -548,7 +546,7 @@ class Histories(RuleBasedStateMachine):
             return
         if is_zombie:
             return
-        self.judge_return(ti, self.scenario.job(job_id))
+        self.judge_return(ti, self.scenario.jobs[job_id])
         ti.returned.append(job_id)
         ti.succeeded = True
 
@@ -588,7 +586,7 @@ class Histories(RuleBasedStateMachine):
             for job_id in {*ti.returned, *([record.job_id] if isinstance(record, Submitted) else [])}:
                 assert holders.setdefault(job_id, name) == name, f"{job_id} is {holders[job_id]}'s and {name}'s"
 
-    def judge_return(self, ti: TaskInstance, job: PaidJob) -> None:
+    def judge_return(self, ti: TaskInstance, job: FakeJob) -> None:
         assert job.status(self.clock.now) == "success"
         assert job.model_id == "model_1"
         if self.seed_is_ours:
@@ -596,19 +594,19 @@ class Histories(RuleBasedStateMachine):
         if self.seed_is_ours and self.shows_inputs(ti, job):
             assert job.inputs["prompt"] == ti.tried_prompt, "it was made of inputs that were changed since"
 
-    def shows_inputs(self, ti: TaskInstance, job: PaidJob) -> bool:
+    def shows_inputs(self, ti: TaskInstance, job: FakeJob) -> bool:
         """Whether a record or the job's echo shows which inputs it ran with."""
         has_record = self.has_store and not self.clear_empties and not ti.recalled
         return has_record or (self.echo_as != "asset" and not job.lacks)
 
-    def is_indistinct(self, ti: TaskInstance, job: PaidJob) -> bool:
+    def is_indistinct(self, ti: TaskInstance, job: FakeJob) -> bool:
         """Whether nothing tells the job of a twin from one that was bought before a clear that took the record away."""
         return job.payer == "twin" and ti.was_cleared and ti.recalled
 
     def end_jobs(self) -> None:
-        for job in self.scenario.jobs:
+        for job in self.scenario.jobs.values():
             if job.ends_at is None:
-                job.outcome, job.ends_at = "success", max(job.created_at, self.clock.now)
+                job.end("success", self.clock.now)
 
     def teardown(self) -> None:
         """Let tries go on without trouble: each gets what it paid for."""
@@ -646,7 +644,7 @@ class Histories(RuleBasedStateMachine):
         if held:
             ti.prompt = held[-1].inputs["prompt"]
 
-    def judge_the_end(self, ti: TaskInstance, due: list[PaidJob], error: ScenarioError | None) -> None:
+    def judge_the_end(self, ti: TaskInstance, due: list[FakeJob], error: ScenarioError | None) -> None:
         if not ti.succeeded and self.unprovable:
             assert isinstance(error, ScenarioSubmissionError), f"{ti.name} ended with {error!r}"
             return
@@ -655,7 +653,7 @@ class Histories(RuleBasedStateMachine):
             and isinstance(error, ScenarioSubmissionError)
             and self.policy.on_changed_inputs is OnChangedInputs.FAIL
         ):
-            named = [job for job in self.scenario.jobs if job.id == error.job_id]
+            named = [job for job in self.scenario.jobs.values() if job.id == error.job_id]
             assert named, f"{ti.name} ended with {error!r}"
             assert self.is_indistinct(ti, named[0]), f"{ti.name} ended with {error!r}"
             return
@@ -665,7 +663,7 @@ class Histories(RuleBasedStateMachine):
             for job in due
             if job.id not in ti.let_go and job.id not in ti.cleared_jobs and job.outcome == "success"
         ]
-        returned = self.scenario.job(ti.returned[-1])
+        returned = self.scenario.jobs[ti.returned[-1]]
         was_hidden = ti.unlisted.issuperset(still_due) and not self.shows_inputs(ti, returned)
         is_earlier = returned.payer == ti.name and was_hidden
         if still_due and not is_earlier and not self.is_indistinct(ti, returned):
@@ -697,11 +695,11 @@ class StoreOnly(Histories):
 
     seed_is_ours = False
 
-    def judge_the_end(self, ti: TaskInstance, due: list[PaidJob], error: ScenarioError | None) -> None:
+    def judge_the_end(self, ti: TaskInstance, due: list[FakeJob], error: ScenarioError | None) -> None:
         if not ti.succeeded:
             assert isinstance(error, ScenarioSubmissionError), f"{ti.name} ended with {error!r}"
             if not self.unprovable:
-                alike = [job.id for job in self.scenario.jobs if job.id in str(error)]
+                alike = [job.id for job in self.scenario.jobs.values() if job.id in str(error)]
                 assert alike, f"{ti.name} is stuck although nothing can be mistaken: {error}"
 
 
@@ -717,7 +715,7 @@ class InputsOnly(StoreOnly):
         held = [ti.returned[-1] for ti in getattr(self, "tasks", {}).values() if ti.succeeded]
         assert len(held) == len({*held}), f"two tasks return one job: {held}"
 
-    def judge_return(self, ti: TaskInstance, job: PaidJob) -> None:
+    def judge_return(self, ti: TaskInstance, job: FakeJob) -> None:
         super().judge_return(ti, job)
         if self.echo_as != "asset" and not job.lacks:
             assert job.inputs["prompt"] == ti.tried_prompt, "it was made of other inputs"

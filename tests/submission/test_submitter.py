@@ -38,7 +38,8 @@ from airflow_provider_scenario.submission.record import NotAccepted, Record, Sub
 from airflow_provider_scenario.submission.recovery import FRESH_SECONDS, SETTLE_SECONDS
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
-from tests.lying_scenario import (
+from tests.fake_scenario import FakeJob, FakeScenario, Fault, Moment
+from tests.submission.worker import (
     GATEWAYS,
     REFUSALS,
     SENT_TWICE,
@@ -46,13 +47,12 @@ from tests.lying_scenario import (
     Clock,
     Crash,
     End,
-    Line,
-    LyingScenario,
+    FaultyClient,
     Memory,
-    PaidJob,
     Steps,
     Store,
     WorkerClock,
+    fake_scenario,
 )
 
 PROMPT = 'a "grey" cat in a café, asleep'
@@ -68,7 +68,7 @@ class Worker:
     def __init__(
         self,
         *,
-        scenario: LyingScenario | None = None,
+        scenario: FakeScenario[Clock] | None = None,
         task: str = "generate",
         largest_seed: int = LARGEST_SEED,
         has_store: bool = True,
@@ -84,7 +84,7 @@ class Worker:
         self.deferrals: list[SearchDeferred] = []
         self.resumed_as: str | None = None
         self.account = "connection a"
-        self.scenario = scenario or LyingScenario(Clock())
+        self.scenario = scenario or FakeScenario(Clock())
         self.scenario.largest_seed = largest_seed
         self.clock = self.scenario.clock
         self.task = task
@@ -100,8 +100,10 @@ class Worker:
         self.waits_for_capacity = 1.0
         self.run_started_at = START - 60.0
         self.steps = Steps()
-        self.line = Line(self.scenario, task, self.steps, [End(one) if isinstance(one, str) else one for one in ends])
-        self.line.faults = list(faults)
+        self.client = FaultyClient(
+            self.scenario, task, self.steps, [End(one) if isinstance(one, str) else one for one in ends]
+        )
+        self.client.faults = list(faults)
 
     def go(self) -> SubmittedJob:
         """Make one try."""
@@ -120,7 +122,7 @@ class Worker:
                 submitter = self._process(search.search)
                 continue
             except ScenarioRateLimitError:
-                if not self.line.ends:
+                if not self.client.ends:
                     raise
                 if (bought := submitter.job_despite_refusal(wanted)) is not None:
                     return bought
@@ -140,7 +142,7 @@ class Worker:
             "dag", "run", self.task, "", self.run_started_at, self.tries, self.max_tries, self.was_cleared, START - 60.0
         )
         return Submitter(
-            self.line,
+            self.client,
             store,
             key,
             self.policy,
@@ -177,6 +179,10 @@ class Worker:
         return "after LIST" in self.steps.taken
 
 
+def _ends(ends: Iterable[str | End]) -> list[End]:
+    return [End(one) if isinstance(one, str) else one for one in ends]
+
+
 def loosely(inputs: dict[str, Any]) -> dict[str, Any]:
     """Echo whole numbers as floats, and what nobody gave."""
     echoed = {name: float(value) if isinstance(value, int) else value for name, value in inputs.items()}
@@ -195,7 +201,7 @@ def test_the_intent_is_stored_before_the_post_and_the_job_after_it() -> None:
     ]
     assert isinstance(worker.record, Submitted)
     assert worker.paid == [bought.job.id] == [worker.record.job_id]
-    assert worker.line.bodies == [{**INPUTS, "seed": worker.record.seed}]
+    assert worker.client.bodies == [{**INPUTS, "seed": worker.record.seed}]
 
 
 def test_a_retry_reads_the_job_and_nothing_else() -> None:
@@ -235,13 +241,13 @@ def test_the_log_names_the_job_and_not_the_prompt(caplog: pytest.LogCaptureFixtu
 def test_a_lost_reply_is_searched_for_before_anything_is_sent_again(
     end: str, accepted: bool, has_store: bool, largest_seed: int
 ) -> None:
-    lies = LyingScenario(Clock(), list_lag=40.0, hidden_for=20.0, echo=loosely, page_size=1, clock_ahead=600.0)
+    lies = fake_scenario(list_lag=40.0, hidden_for=20.0, echo=loosely, page_size=1, clock_ahead=600.0)
     ends = [End(end, 0.0 if accepted else None)]
     worker = Worker(scenario=lies, ends=ends, has_store=has_store, largest_seed=largest_seed)
     bought = worker.go()
     assert worker.searched
     assert worker.paid == [bought.job.id]
-    assert len(worker.line.bodies) == (1 if accepted else 2)
+    assert len(worker.client.bodies) == (1 if accepted else 2)
 
 
 @MODELS
@@ -250,7 +256,7 @@ def test_a_lost_reply_is_not_looked_for_by_another_connection(largest_seed: int)
     worker = Worker(largest_seed=largest_seed)
     worker.dies("after POST")
     worker.account = "connection b"
-    shown, worker.scenario.jobs = worker.scenario.jobs, []
+    shown, worker.scenario.jobs = worker.scenario.jobs, {}
     with pytest.raises(ScenarioSubmissionError, match="looked for by connection b"):
         worker.go()
     worker.scenario.jobs = shown
@@ -318,7 +324,7 @@ def test_a_gateway_sends_a_post_twice_and_the_second_ends_the_try(has_store: boo
 
 @MODELS
 def test_a_post_that_was_not_sent_hides_none_before_it_that_was_sent_twice(largest_seed: int) -> None:
-    scenario = LyingScenario(Clock(), list_lag=20.0)
+    scenario = fake_scenario(list_lag=20.0)
     worker = Worker(scenario=scenario, largest_seed=largest_seed, ends=["twice 429", "refused connection"])
     worker.waits_for_capacity = 15.0
     with pytest.raises(ScenarioConnectionError):
@@ -330,7 +336,7 @@ def test_a_post_that_was_not_sent_hides_none_before_it_that_was_sent_twice(large
 @STORES
 def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice(has_store: bool) -> None:
     """Both ask for the same without a seed, and the plan's last slot went to the sibling, who tells its job soon."""
-    scenario = LyingScenario(Clock(), list_lag=0.0 if not has_store else 10.0)
+    scenario = fake_scenario(list_lag=0.0 if not has_store else 10.0)
     sibling = Worker(scenario=scenario, task="sibling", largest_seed=0)
     theirs = sibling.go().job.id
     told_at = scenario.clock() + 2.0
@@ -343,7 +349,7 @@ def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice(has_store: 
 
 def test_a_task_takes_no_job_that_another_run_bought_after_it_was_refused() -> None:
     """The slot went to a run that asks for the same and that the task knows nothing of."""
-    scenario = LyingScenario(Clock())
+    scenario = fake_scenario()
     other = Worker(scenario=scenario, task="another run's", largest_seed=0)
     worker = Worker(scenario=scenario, largest_seed=0, ends=["429", "well"])
     clock = scenario.clock
@@ -355,7 +361,7 @@ def test_a_task_takes_no_job_that_another_run_bought_after_it_was_refused() -> N
                 clock.sleep(8.0)
                 other.go()
 
-    worker.steps = worker.line.steps = Busy()
+    worker.steps = worker.client.steps = Busy()
     worker.waits_for_capacity = 15.0
     assert [worker.go().job.id] == worker.paid
     assert len(other.paid) == 1
@@ -380,9 +386,9 @@ def test_a_third_ambiguous_post_ends_the_try_and_its_job_is_found_by_the_next(
     with pytest.raises(ScenarioTransientError, match="It is not known whether Scenario accepted") as caught:
         worker.go()
     assert type(caught.value) is ScenarioTransientError, "an outage or a rate limit would be tried again in this try"
-    assert len(worker.line.bodies) == MAX_SUBMISSIONS == 3
+    assert len(worker.client.bodies) == MAX_SUBMISSIONS == 3
     assert [worker.go().job.id] == worker.paid
-    assert len(worker.line.bodies) == MAX_SUBMISSIONS == 3
+    assert len(worker.client.bodies) == MAX_SUBMISSIONS == 3
 
 
 @MODELS
@@ -421,7 +427,7 @@ def test_a_lost_submission_is_not_repeated_if_the_author_forbids_it_until_a_clea
 def test_who_dies_at_any_step_pays_once(
     when: str, side: str, list_lag: float, ahead: float, has_store: bool, largest_seed: int
 ) -> None:
-    lies = LyingScenario(Clock(), list_lag=list_lag, clock_ahead=-ahead, echo=loosely)
+    lies = fake_scenario(list_lag=list_lag, clock_ahead=-ahead, echo=loosely)
     worker = Worker(scenario=lies, has_store=has_store, largest_seed=largest_seed)
     worker.dies(f"{side} {when}")
     worker.ahead = (ahead, 0.0)
@@ -432,7 +438,7 @@ def test_who_dies_at_any_step_pays_once(
 
 def test_a_post_that_is_accepted_late_and_listed_late_is_found() -> None:
     for late in (25.0, 30.0, 42.0):
-        lies = LyingScenario(Clock(), list_lag=120.0)
+        lies = fake_scenario(list_lag=120.0)
         worker = Worker(scenario=lies, ends=[End("dropped", late)], largest_seed=0)
         assert [worker.go().job.id] == worker.paid
 
@@ -448,7 +454,7 @@ def test_a_frozen_worker_does_not_pay_after_its_retry_has() -> None:
         frozen.clock.sleep(400.0)
         retry.go()
 
-    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
     frozen.steps.freeze_when = ("after saving intent", 1)
     assert frozen.go().job.id == "job_1"
     assert frozen.paid == ["job_1"]
@@ -465,7 +471,7 @@ def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_ret
         retry.go()  # The lost job has failed: it buys another.
 
     frozen.scenario.fate = lambda: (20.0, "failure", "queued")
-    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
     frozen.steps.freeze_when = ("after LIST", 1)
     frozen.go()
     assert isinstance(retry.record, Submitted)
@@ -486,12 +492,12 @@ def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None
         frozen.clock.sleep(30.0)
         retry.go()
 
-    frozen.steps = frozen.line.steps = Steps(meanwhile)
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
     frozen.steps.freeze_when = ("before saving intent", 1)
     assert frozen.go().job.id == "job_2"
     assert isinstance(frozen.record, Submitted)
     assert frozen.record.job_id == "job_2"
-    assert frozen.scenario.jobs[-1].id == "job_2"
+    assert list(frozen.scenario.jobs)[-1] == "job_2"
 
 
 def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
@@ -511,7 +517,7 @@ def test_a_template_that_renders_otherwise_loses_no_lost_job() -> None:
 
 
 def test_a_job_beyond_many_pages_is_found() -> None:
-    worker = Worker(scenario=LyingScenario(Clock(), page_size=1))
+    worker = Worker(scenario=fake_scenario(page_size=1))
     worker.dies("after POST")
     for number in range(40):
         worker.clock.sleep(1.0)
@@ -521,13 +527,13 @@ def test_a_job_beyond_many_pages_is_found() -> None:
 
 @STORES
 def test_a_list_without_an_end_is_no_proof_that_nothing_was_accepted(has_store: bool) -> None:
-    worker = Worker(scenario=LyingScenario(Clock(), page_size=1), has_store=has_store)
+    worker = Worker(scenario=fake_scenario(page_size=1), has_store=has_store)
     worker.dies("before POST")
     for number in range(101):
         worker.scenario.accept("stranger", "model_1", {"seed": number})
     with pytest.raises(ScenarioSubmissionError, match=r"did not end after 200 pages.*\nNothing further was bought"):
         worker.go()
-    assert worker.line.bodies == []
+    assert worker.client.bodies == []
 
 
 @STORES
@@ -535,7 +541,7 @@ def test_a_list_without_an_end_is_no_proof_that_nothing_was_accepted(has_store: 
 def test_an_outage_of_the_list_is_outlasted_for_a_minute(seconds: float, has_store: bool) -> None:
     worker = Worker(has_store=has_store)
     worker.dies("after POST")
-    worker.scenario.list_out_until = worker.clock.now + seconds
+    worker.scenario.faults = [Fault("list", "html 503", end=worker.clock.now + seconds)]
     started = worker.clock.now
     if seconds > PATIENCE_SECONDS:
         with pytest.raises(ScenarioTransientError, match="Nothing further was bought: a retry looks again"):
@@ -553,7 +559,7 @@ def test_an_odd_reply_to_a_look_is_no_verdict(status: int) -> None:
     worker = Worker(faults=[])
     worker.go()
     worker.clear()
-    worker.line.faults = [status, status]
+    worker.client.faults = [status, status]
     assert [worker.go().job.id] == worker.paid == ["job_1"]
 
 
@@ -561,12 +567,12 @@ def test_an_odd_reply_to_a_look_is_no_verdict(status: int) -> None:
 def test_a_refusal_that_lasts_is_checked_against_the_list(status: int) -> None:
     worker = Worker()
     worker.go()
-    worker.line.faults = [status] * 100
+    worker.client.faults = [status] * 100
     started = worker.clock.now
     assert worker.go().job.id == "job_1"
     assert PATIENCE_SECONDS <= worker.clock.now - started < 2 * PATIENCE_SECONDS
-    worker.scenario.list_out_until = worker.clock.now + 1000.0
-    worker.line.faults = [status] * 100
+    worker.scenario.faults = [Fault("list", "html 503", end=worker.clock.now + 1000.0)]
+    worker.client.faults = [status] * 100
     with pytest.raises(ScenarioError, match="Job job_1 can't be read") as raised:
         worker.go()
     assert not isinstance(raised.value, ScenarioPermanentError)
@@ -574,9 +580,9 @@ def test_a_refusal_that_lasts_is_checked_against_the_list(status: int) -> None:
     assert worker.paid == ["job_1"]
 
 
-def asked_to_wait(line: Line, seconds: float) -> Callable[[Any], Any]:
+def asked_to_wait(client: FaultyClient, seconds: float) -> Callable[[Any], Any]:
     """Answer the next look at a job with 503 and ``Retry-After``."""
-    send, looks = line.send, itertools.count()
+    send, looks = client.send, itertools.count()
 
     def sent(call: calls.Call[Any]) -> Any:
         if call.method == "GET" and next(looks) == 0:
@@ -589,7 +595,7 @@ def asked_to_wait(line: Line, seconds: float) -> Callable[[Any], Any]:
 def test_who_is_asked_to_wait_waits_as_long_and_asks_again() -> None:
     worker = Worker()
     worker.go()
-    worker.line.send = asked_to_wait(worker.line, 37.0)  # type: ignore[method-assign]
+    worker.client.send = asked_to_wait(worker.client, 37.0)  # type: ignore[method-assign]
     started = worker.clock.now
     assert worker.go().job.id == "job_1"
     assert worker.clock.now - started == 37.0
@@ -598,7 +604,7 @@ def test_who_is_asked_to_wait_waits_as_long_and_asks_again() -> None:
 def test_a_longer_wait_than_a_minute_is_left_to_the_retry() -> None:
     worker = Worker()
     worker.go()
-    worker.line.send = asked_to_wait(worker.line, 900.0)  # type: ignore[method-assign]
+    worker.client.send = asked_to_wait(worker.client, 900.0)  # type: ignore[method-assign]
     started = worker.clock.now
     with pytest.raises(ScenarioTransientError, match="bought and is paid for") as raised:
         worker.go()
@@ -621,7 +627,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
 @STORES
 @pytest.mark.parametrize("echo", ECHOES)
 def test_a_job_that_is_told_in_other_words_is_refused_and_named(echo: str, has_store: bool) -> None:
-    lies = LyingScenario(Clock(), echo=lambda inputs: {**inputs, "prompt": ECHOES[echo](inputs["prompt"])})
+    lies = fake_scenario(echo=lambda inputs: {**inputs, "prompt": ECHOES[echo](inputs["prompt"])})
     worker = Worker(scenario=lies, largest_seed=0, has_store=has_store)
     worker.dies("after POST")
     with pytest.raises(ScenarioSubmissionError, match="1 job at Scenario may be it: job_1") as raised:
@@ -636,13 +642,13 @@ def test_a_job_that_is_told_in_other_words_is_refused_and_named(echo: str, has_s
 def test_a_strangers_double_makes_it_refuse_naming_both_even_if_ours_is_listed_last(
     inputs: dict[str, Any], has_store: bool
 ) -> None:
-    lies = LyingScenario(Clock(), list_lag=100.0)
+    lies = fake_scenario(list_lag=100.0)
     worker = Worker(scenario=lies, largest_seed=0, inputs=inputs, has_store=has_store)
 
     def meanwhile() -> None:
         lies.accept("stranger", "model_1", inputs)
 
-    worker.steps = worker.line.steps = Steps(meanwhile)
+    worker.steps = worker.client.steps = Steps(meanwhile)
     worker.steps.freeze_when = ("before POST", 1)
     worker.dies("after POST")
     worker.clock.sleep(99.0)
@@ -779,7 +785,7 @@ def test_a_job_of_another_airflow_that_fails_does_not_hide_ours(has_store: bool)
     worker.clear()
     worker.run_started_at, worker.memory.text = worker.clock.now, None
     assert worker.go().job.id == theirs.id
-    theirs.outcome, theirs.ends_at = "failure", worker.clock.now
+    theirs.end("failure", worker.clock.now)
     assert worker.go().job.id == "job_1"
     assert worker.paid == ["job_1"]
 
@@ -823,12 +829,12 @@ def test_each_mapped_instance_and_each_iteration_has_a_key_of_its_own(places: di
 # Rows, clocks and gateways that are odder still
 
 
-def rewritten(scenario: LyingScenario, change: Callable[[PaidJob, dict[str, Any]], None]) -> None:
+def rewritten(scenario: FakeScenario[Clock], change: Callable[[FakeJob, dict[str, Any]], None]) -> None:
     """Let each row of the list be changed."""
     row = scenario.row
 
-    def changed(job: PaidJob, *, whole: bool = True) -> dict[str, Any]:
-        document = row(job, whole=whole)
+    def changed(job: FakeJob, moment: Moment | None = None, *, whole: bool = True) -> dict[str, Any]:
+        document = row(job, moment, whole=whole)
         change(job, document)
         return document
 
@@ -841,7 +847,7 @@ def test_a_time_that_is_none_hides_no_lost_job(made_at: Any, has_store: bool) ->
     worker = Worker(largest_seed=0, has_store=has_store)
     worker.scenario.accept("stranger", "model_1", {"prompt": "Two dogs run on a beach at night"})
 
-    def change(job: PaidJob, document: dict[str, Any]) -> None:
+    def change(job: FakeJob, document: dict[str, Any]) -> None:
         if job.payer == worker.task:
             document["createdAt"] = made_at
 
@@ -855,7 +861,7 @@ def test_a_strangers_job_of_the_future_hides_no_lost_job() -> None:
     worker = Worker(largest_seed=0)
     worker.scenario.accept("stranger", "model_1", {"prompt": "Two dogs run on a beach at night"})
 
-    def change(job: PaidJob, document: dict[str, Any]) -> None:
+    def change(job: FakeJob, document: dict[str, Any]) -> None:
         if job.payer != worker.task:
             document["createdAt"] = "2099-01-01T00:00:00Z"
 
@@ -893,7 +899,7 @@ def test_a_post_that_a_gateway_sent_twice_is_no_reason_for_a_third(
     worker.scenario.fate = lambda: next(fates)
     accept = worker.scenario.accept
 
-    def twice(*arguments: Any, **named: Any) -> PaidJob:
+    def twice(*arguments: Any, **named: Any) -> FakeJob:
         first = accept(*arguments, **named)
         accept(*arguments, **named)
         return first
@@ -948,13 +954,13 @@ def test_a_row_with_a_seed_that_is_none_is_a_doubt(seed: int | None, has_store: 
 def test_without_a_store_a_model_that_cannot_be_read_hides_no_bought_job(status: int) -> None:
     worker = Worker(largest_seed=0, has_store=False)
     job_id = worker.go().job.id
-    read = worker.scenario.read
+    read = worker.scenario.answer
 
-    def without_models(call: calls.Call[Any]) -> Response:
+    def without_models(call: calls.Call[Any], key: str | None = None) -> Response:
         refusal = worker.scenario.reply(status, {"reason": "no"})
         return refusal if call.path.startswith("/models/") else read(call)
 
-    worker.scenario.read = without_models  # type: ignore[method-assign]
+    worker.scenario.answer = without_models  # type: ignore[method-assign]
     assert worker.go().job.id == job_id
     assert worker.paid == [job_id]
 
@@ -965,15 +971,15 @@ def test_a_list_that_goes_round_in_a_circle_for_a_while_is_read_again(has_store:
     """It is an outage, which keeps the retries, and no verdict."""
     worker = Worker(largest_seed=largest_seed, has_store=has_store)
     worker.dies("after POST")
-    read = worker.scenario.read
+    read = worker.scenario.answer
     until = [math.inf]
 
-    def circling(call: calls.Call[Any]) -> Response:
+    def circling(call: calls.Call[Any], key: str | None = None) -> Response:
         if call.path != "/jobs" or worker.clock.now >= until[0]:
             return read(call)
         return worker.scenario.reply(200, {"jobs": [], "nextPaginationToken": "again"})
 
-    worker.scenario.read = circling  # type: ignore[method-assign]
+    worker.scenario.answer = circling  # type: ignore[method-assign]
     with pytest.raises(ScenarioTransientError, match="in a circle"):
         worker.go()
     until = [worker.clock.now + 30.0]
@@ -989,7 +995,7 @@ def test_a_search_of_minutes_lets_its_worker_go(accepted_after: float | None, la
     (search,) = worker.deferrals
     assert search.seconds <= SETTLE_SECONDS <= worker.clock.now - started
     assert SETTLE_SECONDS - search.seconds <= 15.0, "so long it held a worker"
-    assert len(worker.line.bodies) == (1 if accepted_after else 2)
+    assert len(worker.client.bodies) == (1 if accepted_after else 2)
 
 
 def test_a_job_that_is_listed_soon_is_found_in_one_process() -> None:
@@ -1020,7 +1026,7 @@ class Slow(Steps):
 
 def test_a_slow_list_counts_as_time_in_the_worker() -> None:
     worker = Worker(ends=[End("dropped", None)], may_defer=True)
-    worker.steps = worker.line.steps = Slow(worker.clock, "before LIST", 14.0)
+    worker.steps = worker.client.steps = Slow(worker.clock, "before LIST", 14.0)
     worker.go()
     assert [one.seconds for one in worker.deferrals] == [SETTLE_SECONDS], "after one look of 14 s"
 
@@ -1061,7 +1067,7 @@ def test_the_event_of_an_earlier_try_ends_no_search(how: str, largest_seed: int)
     if how == "killed":
         worker.dies("after POST")
     else:
-        worker.line.ends = [End("empty 502", None), End("empty 502", None), End("empty 502", 0.0)]
+        worker.client.ends = [End("empty 502", None), End("empty 502", None), End("empty 502", 0.0)]
         with pytest.raises(ScenarioTransientError):
             worker.go()
     (stale,) = worker.deferrals
@@ -1075,7 +1081,7 @@ def test_the_event_of_an_earlier_try_ends_no_search(how: str, largest_seed: int)
 @DEFERS
 def test_a_store_that_is_always_slow_ends_the_try(may_defer: bool, largest_seed: int) -> None:
     worker = Worker(may_defer=may_defer, largest_seed=largest_seed)
-    worker.steps = worker.line.steps = Slow(worker.clock, "before saving intent", FRESH_SECONDS + 1.0)
+    worker.steps = worker.client.steps = Slow(worker.clock, "before saving intent", FRESH_SECONDS + 1.0)
     with pytest.raises(ScenarioTransientError, match="Airflow took more than 10 s") as caught:
         worker.go()
     assert f"{MAX_SUBMISSIONS} submissions of this try came to nothing" in str(caught.value)
@@ -1087,9 +1093,9 @@ def test_a_try_does_not_inherit_the_count_of_the_try_whose_submission_it_searche
     worker = Worker(ends=lost * MAX_SUBMISSIONS, may_defer=True)
     with pytest.raises(ScenarioTransientError):
         worker.go()
-    worker.line.ends = lost * (MAX_SUBMISSIONS - 1)
+    worker.client.ends = lost * (MAX_SUBMISSIONS - 1)
     assert [worker.go().job.id] == worker.paid
-    assert len(worker.line.bodies) == 2 * MAX_SUBMISSIONS
+    assert len(worker.client.bodies) == 2 * MAX_SUBMISSIONS
 
 
 def test_a_damaged_token_is_no_search_that_has_ended() -> None:

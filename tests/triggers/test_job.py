@@ -21,7 +21,7 @@ from tests.triggers.waiting_trigger import waiting_for, with_task
 
 if TYPE_CHECKING:
     from airflow_provider_scenario.sandbox.server import SandboxServer
-    from tests.quick_scenario import Log
+    from tests.sandbox_fixtures import Log
 
 CANCEL = "POST /v1/jobs/{jobId}/action"
 
