@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from airflow_provider_scenario.submission.record import Intent, Submitted, Wante
 from airflow_provider_scenario.submission.recovery import (
     SearchResult,
     find_equal,
+    hides_seed,
     lacking_seeds,
     record_from_seeds,
 )
@@ -57,6 +59,7 @@ class EarlierTries:
         self._key = key
         self._log = log
         self._clock = clock
+        self._seeds: dict[str, int] = {}
         self._regenerates = policy.on_clear is OnClear.REGENERATE
         # Whether a job that ran with other inputs stands in the way of buying.
         self._changed_too = policy.on_changed_inputs is OnChangedInputs.FAIL
@@ -87,8 +90,17 @@ class EarlierTries:
         :param wanted: What the author asks for now.
         :param jobs: The listed jobs.
         """
+        jobs = self.with_known_seeds(jobs)
         whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
+        self._seeds.update((job.id, job.seed) for job in whole.values() if job.seed is not None)
         return [whole.get(job.id, job) for job in jobs]
+
+    def with_known_seeds(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs with the seeds that were read singly before, so that no look passes over one of them."""
+        return [
+            dataclasses.replace(job, seed=self._seeds[job.id]) if hides_seed(job) and job.id in self._seeds else job
+            for job in jobs
+        ]
 
     def seed_would_prove(self, wanted: Wanted, jobs: Sequence[Job]) -> bool:
         """Return whether what this task buys has a seed of ours: not if the author gives one, or the model takes none.

@@ -85,7 +85,7 @@ def find_submission(
         found.sort(key=lambda job: job.has_ended_badly)
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
         candidates = [
-            job for job in of_model if _hides_seed(job) and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
+            job for job in of_model if hides_seed(job) and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
         ]
     else:
         found, candidates = by_likeness(sent, [job for job in of_model if _is_after(intent, job)])
@@ -212,7 +212,7 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = Fa
     return [
         job
         for job in jobs
-        if _hides_seed(job)
+        if hides_seed(job)
         and job.model_id in (None, wanted.model_id)
         and (changed_too or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT)
     ]
@@ -272,7 +272,7 @@ def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collect
     return found[0] if len(found) == 1 and not found[0].has_ended_badly else None
 
 
-def _hides_seed(job: Job) -> bool:
+def hides_seed(job: Job) -> bool:
     """Whether a row shows no seed: one of 0 or below stands for none, and is never ours."""
     return job.seed is None or job.seed <= 0
 

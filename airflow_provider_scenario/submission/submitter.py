@@ -279,6 +279,7 @@ class Submitter:
         defer_as = self._earlier_tries if self._may_defer else None
         for settled in self._reader.until_settled(why, waits=waits, defer_as=defer_as):
             jobs, unreadable = self._reader.list_jobs(start)
+            jobs = self._earlier.with_known_seeds(jobs)
             if settled:
                 known = {job.id for job in jobs}
                 far = self._reader.list_a_day_further(start, self._earlier.is_ours) if may_have_bought else []

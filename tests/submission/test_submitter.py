@@ -764,6 +764,24 @@ def test_without_a_store_a_row_that_tells_its_seed_late_is_read_singly() -> None
         assert worker.go().job.id == "job_1"
 
 
+def test_each_look_sees_a_job_whose_row_tells_its_seed_late() -> None:
+    """Else the second look passes over the last job, and refuses because of the one before it."""
+    worker = Worker(policy=SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL, on_clear=OnClear.REGENERATE))
+    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.go()
+    worker.clear()
+    worker.memory.text = None
+    worker.client.ends = [End("refused connection")]
+    with pytest.raises(ScenarioConnectionError):
+        worker.go()
+    worker.inputs = {**INPUTS, "prompt": "two dogs run on a beach"}
+    worker.scenario.lacking = lambda: (frozenset(["seed", "createdAt"]), False)
+    assert worker.go().job.id == "job_2"
+    worker.clear()
+    worker.memory.text = None
+    assert worker.go().job.id == "job_3"
+
+
 @pytest.mark.parametrize("on_clear", [None, *OnClear])
 def test_without_a_store_a_finished_job_is_bought_anew_after_a_clear_only_on_demand(on_clear: OnClear | None) -> None:
     worker = Worker(has_store=False, policy=SubmissionPolicy(on_clear=on_clear))
