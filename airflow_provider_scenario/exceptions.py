@@ -182,7 +182,7 @@ class ScenarioTimeoutError(ScenarioTransientError):
 class ScenarioJobUnreadableError(ScenarioTransientError):
     """Scenario refused for a minute to show a job that exists: its own address and the job list alike.
 
-    No verdict on the job, which may be paid for: the next try looks at it again.
+    It says nothing of the job, which may be paid for: the next try looks at it again.
 
     :param take_over: Whether the trouble is this process's own, so that another one may be able to read the job.
     """

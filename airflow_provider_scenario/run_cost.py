@@ -27,8 +27,8 @@ def get_run_cost(context: Context | Mapping[str, Any] | None = None) -> RunCost:
         def report() -> dict:
             return get_run_cost().to_json()
 
-    Counted are the jobs of the generate operators, mapped or not, those of earlier tries and takes included, and jobs
-    that dry runs have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
+    Counted are the jobs of the generate operators, mapped or not, of all tries and generations, and jobs that dry runs
+    have made by mistake. What failed and was refunded counts for nothing; what still runs is counted as
     charged. Canceled jobs stand apart: Scenario does not say whether it refunds them. Where Scenario shows a job but
     not what it cost, what the task noted at the purchase counts. A job that Scenario no longer knows stands apart
     as ``unknown``, with what was noted: it is not known whether it was refunded. Noted is each task's last job only.

@@ -218,7 +218,7 @@ def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
 
     def read(reply: Response) -> Mapping[str, Asset]:
         rows = _rows(reply, "assets")
-        # Each row by itself: an odd one must not cost its neighbours.
+        # Each row by itself: an odd one must not hide the others.
         assets = [asset for asset in map(_asset_of_row, rows) if asset is not None]
         found = {asset.id: asset for asset in assets if asset.id in asset_ids}
         if len(assets) < len(rows) and not found.keys() >= set(asset_ids):
@@ -232,7 +232,7 @@ def upload_image(name: str, image: str) -> Call[Asset]:
     """Upload a small image in one call. Costs nothing, so a lost reply may be repeated.
 
     If the image had arrived all the same, that leaves one more asset, which nobody uses and nobody pays: less of a
-    nuisance than a task that fails because a gateway stumbled once.
+    nuisance than a task that fails because a gateway failed once.
 
     :param name: The asset's name.
     :param image: The file in base64; below 6 MB in all (Scenario's page on uploading assets).
@@ -310,7 +310,7 @@ def _asset_of_row(row: object) -> Asset | None:
 
 
 def _job_of_row(row: object) -> Job | None:
-    """Return the job of a row; ``None`` if it can't be read: one odd row must not hide its neighbours."""
+    """Return the job of a row; ``None`` if it can't be read: one odd row must not hide the others."""
     try:
         return Job.read(row) if isinstance(row, Mapping) else None
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):

@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 _SMALL_CHUNK = 1 << 16
 
-_LARGEST_RECEIPT = 1 << 16
+_MAX_REPLY_BYTES = 1 << 16
 """Bytes beyond which a reply to a part is no storage's."""
 
 _SEND_BUFFER = 4 << 20
@@ -242,7 +242,7 @@ class ScenarioClient:
                 "send a part", "PUT", url, data=body, headers=headers, stream=True, timeout=timeout
             )
             with response:
-                if response.ok and not _is_receipt(response, timeout[1]):
+                if response.ok and not _is_storage_reply(response, timeout[1]):
                     raise ScenarioConnectionError("A page answers in the place of Scenario's storage.", sent=True)
         return response.status_code
 
@@ -292,12 +292,12 @@ def _error_of(fault: Fault, action: str) -> ScenarioError:
     return ScenarioConnectionError(message, sent=fault.sent)
 
 
-def _is_receipt(response: requests.Response, seconds: float) -> bool:
+def _is_storage_reply(response: requests.Response, seconds: float) -> bool:
     """Return whether a reply can be a storage's to a part, which has nothing to show. No more than a little is read."""
     if "html" in response.headers.get("Content-Type", "").lower():
         return False
     try:
-        return not read_body(response, seconds=seconds, largest=_LARGEST_RECEIPT).lstrip().startswith(b"<")
+        return not read_body(response, seconds=seconds, largest=_MAX_REPLY_BYTES).lstrip().startswith(b"<")
     except (UnreadableBodyError, SlowBodyError, *FAULTS):
         return False
 

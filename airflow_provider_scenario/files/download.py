@@ -177,7 +177,7 @@ class AssetDownloader:
         uri = self._folder.uri(name)
         received = self._already_there(asset, name, uri)
         if received is None:
-            self._manifest.withdraw()
+            self._manifest.remove()
             began = time.monotonic()
             content_type = canonical_type(asset.mime_type)
             received = self._folder.store(name, lambda file: self.fetch(asset, file), content_type)
@@ -321,7 +321,7 @@ def _outcomes(
     for place, future in futures.items():
         try:
             values[place] = future.result()
-        except Exception as error:  # noqa: BLE001 - one file's trouble must not cost its neighbours; it is raised later
+        except Exception as error:  # noqa: BLE001 - one file's error must not stop the others; it is raised later
             errors[place] = error
     return values, errors
 

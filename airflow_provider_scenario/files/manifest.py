@@ -231,7 +231,7 @@ def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClien
 
 
 class ManifestFile:
-    """Where the manifest of one task's files stands, if they shall have one, and what it vouches for.
+    """Where the manifest of one task's files stands, if they shall have one, and what it holds.
 
     :param folder: The folder that the files are saved in.
     :param name: Its name in there; ``None`` for no manifest.
@@ -246,11 +246,11 @@ class ManifestFile:
         self._folder = folder
         self._log = log
         self._lock = threading.Lock()
-        self._is_withdrawn = False
+        self._is_removed = False
         self._noted_at = float("-inf")  # The first file is noted at once.
         self._saved: list[SavedFile] = []
         self._found = [_read_own(folder, place) for place in self.reserved]
-        self._vouched = _vouched(self._found)
+        self._recorded = _recorded(self._found)
 
     def digest_of(self, uri: str, asset_id: str) -> tuple[int, str] | None:
         """Return the size and digest that a manifest of ours holds for a file, ``None`` if none does.
@@ -258,37 +258,37 @@ class ManifestFile:
         :param uri: Where the file stands.
         :param asset_id: The asset that it must come from.
         """
-        return self._vouched.get((uri, asset_id))
+        return self._recorded.get((uri, asset_id))
 
-    def withdraw(self) -> None:
+    def remove(self) -> None:
         """Remove the manifest of an earlier time: a file is about to change. Only the first call does anything.
 
         :raises ScenarioError: if nothing can be saved in the folder, or the manifest can't be removed.
         """
         with self._lock:
-            if self._is_withdrawn:
+            if self._is_removed:
                 return
             self._folder.check()
             if self.name is not None:
-                # What it vouches for must not be lost to a task that is killed. And a storage that takes no files
+                # What it holds must not be lost to a task that is killed. And a storage that takes no files
                 # says so here, before any is fetched.
                 self._store_list()
                 self._folder.remove(self.name)
-            self._is_withdrawn = True
+            self._is_removed = True
 
     def note(self, file: SavedFile) -> None:
         """Keep in mind that a file is saved, and now and then write the list of those that are."""
         with self._lock:
             self._saved.append(file)
-            if self._is_withdrawn and time.monotonic() - self._noted_at > NOTE_INTERVAL:
+            if self._is_removed and time.monotonic() - self._noted_at > NOTE_INTERVAL:
                 self._write_list()
 
     def keep_list(self) -> None:
         """Write the list of what is saved, for the next try: this one failed."""
         with self._lock:
-            if self._is_withdrawn and (self._saved or self._vouched):
+            if self._is_removed and (self._saved or self._recorded):
                 self._write_list()
-            elif self._is_withdrawn:
+            elif self._is_removed:
                 self._remove_list()
 
     def write(self, manifest: Manifest) -> None:
@@ -299,16 +299,16 @@ class ManifestFile:
         if self.name is None:
             return
         content = manifest.content()
-        if not self._is_withdrawn and content == self._found[0]:
+        if not self._is_removed and content == self._found[0]:
             return
         try:
             self._folder.store(self.name, lambda file: file.write(content), CONTENT_TYPE)
         except ScenarioFileError as error:
-            if self._is_withdrawn or not _same_files(self._found[0], content):
+            if self._is_removed or not _same_files(self._found[0], content):
                 raise
             self._log.info("%s stays as it is, with the same files: %s", self.uri, error)
             return
-        if self._is_withdrawn or self._found[1] is not None:
+        if self._is_removed or self._found[1] is not None:
             self._remove_list()
 
     def _remove_list(self) -> None:
@@ -332,7 +332,7 @@ class ManifestFile:
         """Write what is saved, also by an earlier try."""
         if self.name is None:
             return
-        files = {(uri, asset_id): _entry(uri, asset_id, *held) for (uri, asset_id), held in self._vouched.items()}
+        files = {(uri, asset_id): _entry(uri, asset_id, *held) for (uri, asset_id), held in self._recorded.items()}
         files |= {(file.uri, file.asset_id): file.facts() for file in self._saved}
         content = _content({"version": VERSION, "uri": None, "files": list(files.values()), "jobs": []})
         self._folder.store(self.reserved[1], lambda file: file.write(content), CONTENT_TYPE)
@@ -342,7 +342,7 @@ def _entry(uri: str, asset_id: str, size: int, sha256: str) -> dict[str, Any]:
     return {"uri": uri, "asset_id": asset_id, "bytes": size, "sha256": sha256}
 
 
-def _vouched(contents: Sequence[bytes | None]) -> dict[tuple[str, str], tuple[int, str]]:
+def _recorded(contents: Sequence[bytes | None]) -> dict[tuple[str, str], tuple[int, str]]:
     """Return the size and digest of each file that manifests of ours hold, by where it is and its asset."""
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for document in map(_parsed, contents):
@@ -391,4 +391,4 @@ def _is_foreign(content: bytes | None) -> bool:
 
 def _same_files(before: bytes | None, after: bytes) -> bool:
     files = _parsed(before).get("files")
-    return files is not None and _vouched([before]) == _vouched([after])
+    return files is not None and _recorded([before]) == _recorded([after])

@@ -88,7 +88,7 @@ def examine(file: BinaryIO, size: int) -> Media | None:
     """
     head = read_at(file, 0, HEAD)
     try:
-        return _borne_out(_examine(file, size, head), size)
+        return _plausible(_examine(file, size, head), size)
     except (struct.error, IndexError, ZeroDivisionError, OverflowError):
         return None  # cut or damaged within a header
 
@@ -107,7 +107,7 @@ def _examine(file: BinaryIO, size: int, head: bytes) -> Media | None:
     return _of_sound(file, size, head) or _media(_by_signature(head))
 
 
-def _borne_out(media: Media | None, size: int) -> Media | None:
+def _plausible(media: Media | None, size: int) -> Media | None:
     """Return it without a length that its bytes can't bear out.
 
     FLAC may be silence of hardly any bytes: its length is judged by its frames.

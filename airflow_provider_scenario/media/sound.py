@@ -181,8 +181,8 @@ def ogg_duration(file: BinaryIO, size: int) -> float | None:
         return None
     first = read_at(file, 0, _SEARCHED)
     last = read_at(file, max(0, size - 2 * _SEARCHED), 2 * _SEARCHED)
-    begins = next((grain for grain in _grains(first, serial) if grain), 0)
-    ends = max(_grains(last, serial), default=0)
+    begins = next((one for one in _granule_positions(first, serial) if one), 0)
+    ends = max(_granule_positions(last, serial), default=0)
     if not rate or begins > 10 * rate or len(set(_serials(first))) > 1:
         return None  # cut out of a longer stream, or several streams: where it begins is not known
     seconds = (ends - skipped) / rate
@@ -197,14 +197,14 @@ def _pages(content: bytes) -> list[int]:
     return places
 
 
-def _grains(content: bytes, serial: bytes) -> list[int]:
+def _granule_positions(content: bytes, serial: bytes) -> list[int]:
     """Return the positions that the pages of a stream give, in samples."""
-    grains = []
+    positions = []
     for place in _pages(content):
-        grain = int.from_bytes(content[place + 6 : place + 14], "little", signed=True)
-        if content[place + 14 : place + 18] == serial and grain >= 0:
-            grains.append(grain)
-    return grains
+        position = int.from_bytes(content[place + 6 : place + 14], "little", signed=True)
+        if content[place + 14 : place + 18] == serial and position >= 0:
+            positions.append(position)
+    return positions
 
 
 def _serials(content: bytes) -> list[bytes]:

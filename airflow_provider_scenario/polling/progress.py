@@ -69,23 +69,23 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-AT_ONCE = 5
+BURST = 5
 """How many pushes may follow one another at once."""
 
-A_SECOND = 0.5
+RATE = 0.5
 """How many pushes a second there may be in the long run. Each keeps the whole triggerer busy for a twentieth of one,
 and so holds up the events of all other tasks."""
 
 
-class _Allowance:
+class _TokenBucket:
     """How many pushes are left for an event loop."""
 
     def __init__(self, now: float) -> None:
-        self._left = float(AT_ONCE)
+        self._left = float(BURST)
         self._at = now
 
     def take(self, now: float) -> bool:
-        self._left = min(AT_ONCE, self._left + (now - self._at) * A_SECOND)
+        self._left = min(BURST, self._left + (now - self._at) * RATE)
         self._at = now
         if self._left < 1.0:
             return False
@@ -93,7 +93,7 @@ class _Allowance:
         return True
 
 
-_allowances: WeakKeyDictionary[asyncio.AbstractEventLoop, _Allowance] = WeakKeyDictionary()
+_buckets: WeakKeyDictionary[asyncio.AbstractEventLoop, _TokenBucket] = WeakKeyDictionary()
 
 
 async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
     if task_instance is None or not hasattr(XCom, "aset"):
         return
     loop = asyncio.get_running_loop()
-    if not _allowances.setdefault(loop, _Allowance(loop.time())).take(loop.time()):
+    if not _buckets.setdefault(loop, _TokenBucket(loop.time())).take(loop.time()):
         return
     try:
         await XCom.aset(

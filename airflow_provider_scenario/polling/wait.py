@@ -165,8 +165,8 @@ class WaitState:
         self._refused_since: float | None = None
         self._refusal: ScenarioError | None = None
         self._is_listed_only = False
-        self._bare_since: float | None = None
-        self._bare_reads = 0
+        self._no_outputs_since: float | None = None
+        self._no_outputs_reads = 0
         self._trouble: str | None = None
         self._tenth = -1
         self._lines: list[str] = []
@@ -188,13 +188,13 @@ class WaitState:
     @property
     def lacks_outputs(self) -> bool:
         """Whether the job has succeeded, and what it made is waited for."""
-        return self._bare_since is not None
+        return self._no_outputs_since is not None
 
     def is_in_doubt(self, now: float) -> bool:
         """Whether the last minute brought a refusal, or a success without outputs, and nothing better since."""
         if self._refused_since is not None and now - self._refused_since < REFUSED_FOR:
             return True
-        return self._bare_since is not None
+        return self._no_outputs_since is not None
 
     def asks_list(self, now: float) -> bool:
         """Whether the last read was a refusal that the job list must confirm."""
@@ -276,12 +276,12 @@ class WaitState:
 
     def _without_outputs(self, now: float) -> WaitResult | None:
         """Give a success without outputs some more reads; they may go on for a little after the deadline."""
-        if self._bare_since is None:
-            self._bare_since = now
+        if self._no_outputs_since is None:
+            self._no_outputs_since = now
             self._lines.append(f"Job {self.job_id} has succeeded, but its outputs are not shown yet: reading it again.")
-        elif self._bare_reads < OUTPUTS_READS:
-            self._bare_reads += 1
-        if self._bare_reads < OUTPUTS_READS and now - self._bare_since < OUTPUTS_WITHIN:
+        elif self._no_outputs_reads < OUTPUTS_READS:
+            self._no_outputs_reads += 1
+        if self._no_outputs_reads < OUTPUTS_READS and now - self._no_outputs_since < OUTPUTS_WITHIN:
             return None
         self._lines.append(f"Job {self.job_id} has succeeded, and Scenario shows no outputs.")
         return WaitResult(self.job_id, self._job)
@@ -289,8 +289,8 @@ class WaitState:
     def _given_up(self, now: float) -> WaitResult | None:
         if now < self.deadline:
             return None
-        if self._bare_since is not None:  # It has succeeded: all that is waited for is what it made.
-            return WaitResult(self.job_id, self._job) if now - self._bare_since >= OUTPUTS_WITHIN else None
+        if self._no_outputs_since is not None:  # It has succeeded: all that is waited for is what it made.
+            return WaitResult(self.job_id, self._job) if now - self._no_outputs_since >= OUTPUTS_WITHIN else None
         return WaitResult(self.job_id, self._job, timed_out=True)
 
     def _notice(self, job: Job) -> None:

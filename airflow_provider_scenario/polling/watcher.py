@@ -42,16 +42,16 @@ KEEP_LIST_SECONDS = 300.0
 LOOK_BACK = 3600.0
 """Seconds to look back for a job of which nobody says when it was last known to run."""
 
-FEW = 5
+MAX_OLD_READS = 5
 """Read at most so many old jobs one by one; above it, widen the window of the list."""
 
 READS_A_SECOND = 5.0
 """Jobs to read by themselves in a second, at most."""
 
-SILENT_AFTER = 600.0
+UNLISTED_AFTER = 600.0
 """Seconds without a word of the list about a job after which it is read by itself."""
 
-SILENT_EVERY = 60.0
+UNLISTED_INTERVAL = 60.0
 """Seconds between two such reads, as long as they bring nothing new."""
 
 REPLY_TIMEOUT = 20.0
@@ -310,7 +310,7 @@ class JobWatcher:
         self._new_subscriptions = [one for one in self._all_subscriptions() if one.is_new]
         moments = [now - LOOK_BACK if one.since is None else one.since for one in self._new_subscriptions]
         moments = [moment for moment in moments if not self._list.covers(moment)]
-        if len(moments) <= FEW and not self._list.is_empty:
+        if len(moments) <= MAX_OLD_READS and not self._list.is_empty:
             moments = []
         moments += [since for since in self._reach_back_to if not self._list.covers(since)]
         self._reach_back_to = []
@@ -361,13 +361,13 @@ class JobWatcher:
         now = self._clock()
         if now < self._next_silent:
             return
-        silent = [one for one in self._all_subscriptions() if now - one.delivered_at >= SILENT_AFTER]
+        silent = [one for one in self._all_subscriptions() if now - one.delivered_at >= UNLISTED_AFTER]
         for one in sorted(silent, key=_last_delivered):
             if self._clock() >= self._due:
                 return
             if not await self._read_one(client, one):
                 break
-        self._next_silent = now + SILENT_EVERY
+        self._next_silent = now + UNLISTED_INTERVAL
 
     async def _only_list_is_refused(self, error: ScenarioError, client: AsyncClient) -> bool:
         """Whether a job can be read although the list was refused for so long that all waits are about to end."""

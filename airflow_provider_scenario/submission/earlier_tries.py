@@ -30,7 +30,7 @@ from airflow_provider_scenario.submission.recovery import (
     lacking_seeds,
     record_from_seeds,
 )
-from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
+from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
 
 
 class EarlierTries:
@@ -115,7 +115,7 @@ class EarlierTries:
         except ScenarioError as error:
             self._log.warning("%s Looking for what earlier tries bought all the same.", error)
             return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
-        return model.largest_seed >= PROVING_SEEDS
+        return model.largest_seed >= MIN_SEED_RANGE
 
     def doubt(self, wanted: Wanted, jobs: Sequence[Job], unreadable: int) -> str | None:
         """Return why nothing may be bought although no seed shows a job of this task; ``None`` if it may.

@@ -25,7 +25,7 @@ _TRUTHS = {"true": "true", "1": "true", "yes": "true", "on": "true", "false": "f
 """How an API may spell a truth value."""
 
 
-class Echo(enum.Enum):
+class Match(enum.Enum):
     """How Scenario's echo of a job's inputs compares with what was sent."""
 
     SAME = "same"
@@ -36,7 +36,7 @@ class Echo(enum.Enum):
     """It is surely something else."""
 
 
-def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
+def compare_inputs(sent: Mapping[str, Any], job: Job) -> Match:
     """Return whether a job's echo is that of what was sent.
 
     :param sent: Values by the API's names. A path or a URI of a file may have become any asset.
@@ -49,21 +49,21 @@ def compare_inputs(sent: Mapping[str, Any], job: Job) -> Echo:
         for name, value in sent.items()
         if name in echoed and not is_no_value(value)
     ]
-    if Echo.DIFFERENT in grades:
-        return Echo.DIFFERENT
-    return Echo.UNCLEAR if Echo.UNCLEAR in grades or Echo.SAME not in grades else Echo.SAME
+    if Match.DIFFERENT in grades:
+        return Match.DIFFERENT
+    return Match.UNCLEAR if Match.UNCLEAR in grades or Match.SAME not in grades else Match.SAME
 
 
-def _compare(sent: Any, echoed: Any) -> Echo:
+def _compare(sent: Any, echoed: Any) -> Match:
     """Compare one value with its echo, which is not literal."""
     match sent, echoed:
         case _, None:
-            return Echo.UNCLEAR
+            return Match.UNCLEAR
         case (bool(), _) | (_, bool()):
             return _compare_truths(sent, echoed)
         case ((list() | tuple()), (list() | tuple())):
             if len(sent) != len(echoed):
-                return Echo.DIFFERENT
+                return Match.DIFFERENT
             return _worst(_compare(one, other) for one, other in zip(sent, echoed, strict=True))
         case Mapping(), Mapping():
             return _worst(_compare(value, echoed.get(name)) for name, value in sent.items())
@@ -72,58 +72,58 @@ def _compare(sent: Any, echoed: Any) -> Echo:
         case str(), str():
             return _compare_strings(sent, echoed)
         case _:
-            return Echo.UNCLEAR
+            return Match.UNCLEAR
 
 
-def _compare_seeds(sent: Any, echoed: Any) -> Echo:
+def _compare_seeds(sent: Any, echoed: Any) -> Match:
     """Compare two seeds: to the last digit. One of 0 or below may ask for any, so that another one comes back."""
     whole = whole_number(sent), whole_number(echoed)
     if None in whole or (whole[0] or 0) < 0 or (whole[0] == 0 and whole[1] != 0):
-        return Echo.UNCLEAR
+        return Match.UNCLEAR
     exact = max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
-    return Echo.SAME if whole[0] == whole[1] else Echo.DIFFERENT if exact else _compare_numbers(sent, echoed)
+    return Match.SAME if whole[0] == whole[1] else Match.DIFFERENT if exact else _compare_numbers(sent, echoed)
 
 
-def _compare_truths(sent: Any, echoed: Any) -> Echo:
+def _compare_truths(sent: Any, echoed: Any) -> Match:
     truths = [_TRUTHS.get(str(whole_number(one) if isinstance(one, float) else one).lower()) for one in (sent, echoed)]
     if None in truths:
-        return Echo.UNCLEAR
-    return Echo.SAME if truths[0] == truths[1] else Echo.DIFFERENT
+        return Match.UNCLEAR
+    return Match.SAME if truths[0] == truths[1] else Match.DIFFERENT
 
 
-def _worst(grades: Iterable[Echo]) -> Echo:
+def _worst(grades: Iterable[Match]) -> Match:
     seen = set(grades)
-    return next((grade for grade in (Echo.DIFFERENT, Echo.UNCLEAR) if grade in seen), Echo.SAME)
+    return next((grade for grade in (Match.DIFFERENT, Match.UNCLEAR) if grade in seen), Match.SAME)
 
 
-def _compare_strings(sent: str, echoed: str) -> Echo:
+def _compare_strings(sent: str, echoed: str) -> Match:
     if sent == echoed:
-        return Echo.SAME
+        return Match.SAME
     is_id, was_id = echoed.startswith("asset_"), sent.startswith("asset_")
     if is_id and was_id:
-        return Echo.DIFFERENT
+        return Match.DIFFERENT
     if is_id:
         # A long text comes back as the id of a text asset, a file or a data: URL as the id of the asset made of it.
-        return Echo.SAME
+        return Match.SAME
     if whole_number(sent) is not None and whole_number(echoed) is not None:
         return _compare_numbers(sent, echoed)
     if sent.split() == echoed.split():
-        return Echo.SAME
+        return Match.SAME
     if names_a_file(sent) or names_a_file(echoed):
-        return Echo.UNCLEAR  # A file has many names: a path, a signed URL, the id of an asset.
+        return Match.UNCLEAR  # A file has many names: a path, a signed URL, the id of an asset.
     return _compare_texts(_plain(sent), _plain(echoed))
 
 
-def _compare_texts(sent: str, echoed: str) -> Echo:
+def _compare_texts(sent: str, echoed: str) -> Match:
     """Compare two texts that are not the same to the letter."""
     if sent == echoed or not sent or not echoed:
-        return Echo.UNCLEAR
+        return Match.UNCLEAR
     shorter, longer = sorted((sent, echoed), key=len)
     # One of them may have been cut, or framed.
     if (len(shorter) >= 8 and shorter in longer) or (len(shorter) >= 4 and longer.startswith(shorter)):
-        return Echo.UNCLEAR
+        return Match.UNCLEAR
     alike = difflib.SequenceMatcher(None, sent[:500], echoed[:500], autojunk=False).ratio() >= _NEAR
-    return Echo.UNCLEAR if alike else Echo.DIFFERENT
+    return Match.UNCLEAR if alike else Match.DIFFERENT
 
 
 def _plain(text: str) -> str:
@@ -133,14 +133,14 @@ def _plain(text: str) -> str:
     return "".join(one for one in unicodedata.normalize("NFKC", text).casefold() if one.isalnum())
 
 
-def _compare_numbers(sent: float | str, echoed: float | str) -> Echo:
+def _compare_numbers(sent: float | str, echoed: float | str) -> Match:
     """Compare two numbers, or texts of numbers. An API may round them: a width to sixteens, a share to two digits."""
     whole = whole_number(sent), whole_number(echoed)
     try:
         one, other = float(sent), float(echoed)
     except (ValueError, OverflowError):
-        return Echo.UNCLEAR  # As "81 frames" for 81.
+        return Match.UNCLEAR  # As "81 frames" for 81.
     exact = None not in whole and max(map(abs, filter(None, whole)), default=0) <= _EXACT_IN_JSON
     if whole[0] == whole[1] if exact else math.isclose(one, other, rel_tol=1e-6):
-        return Echo.SAME
-    return Echo.UNCLEAR if math.isclose(one, other, rel_tol=0.1, abs_tol=0.51) else Echo.DIFFERENT
+        return Match.SAME
+    return Match.UNCLEAR if math.isclose(one, other, rel_tol=0.1, abs_tol=0.51) else Match.DIFFERENT

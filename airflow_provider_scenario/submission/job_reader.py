@@ -1,4 +1,4 @@
-"""Read what Scenario shows of bought jobs, with patience: one refusal, or an outage of a minute, is no verdict."""
+"""Read what Scenario shows of bought jobs, with retries: one refusal, or an outage of a minute, proves nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissi
 from airflow_provider_scenario.polling.result import unreadable_error
 from airflow_provider_scenario.submission.record import Baseline, Intent, Submitted
 from airflow_provider_scenario.submission.recovery import (
-    SETTLE_SECONDS,
+    LIST_LAG_SECONDS,
     SearchResult,
     a_day_before,
     find_submission,
@@ -23,7 +23,7 @@ from airflow_provider_scenario.submission.recovery import (
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 """Seconds for which a job, or the job list, may be refused or out before a try gives up."""
 
 _MAX_SINGLE_READS = 20
@@ -87,7 +87,7 @@ class JobReader:
             ) from None
 
         what = f"Job {record.job_id} could not be read. That does not mean that it failed"
-        return self._patiently(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
+        return self._with_retries(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
 
     def list_jobs(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
         """Return all jobs of the list that changed since a time, and how many rows could not be read.
@@ -136,9 +136,9 @@ class JobReader:
 
     def _whole(self, row: Job) -> Job:
         what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
-        return self._patiently(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
+        return self._with_retries(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
-    def until_settled(
+    def poll(
         self, why: str, *, waits: bool = True, defer_as: str | None = None, worker_seconds: float | None = None
     ) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
@@ -153,13 +153,13 @@ class JobReader:
         started, pause = self._monotonic(), _FIRST_PAUSE
         while True:
             self.looked_at = self._monotonic()
-            settled = not waits or self.looked_at - started >= SETTLE_SECONDS
-            yield settled
-            if settled:
+            is_final = not waits or self.looked_at - started >= LIST_LAG_SECONDS
+            yield is_final
+            if is_final:
                 return
-            wait = min(pause, max(0.1, SETTLE_SECONDS - (self._monotonic() - started)))
+            wait = min(pause, max(0.1, LIST_LAG_SECONDS - (self._monotonic() - started)))
             if defer_as is not None and self._monotonic() - started + wait > worker_seconds:
-                raise SearchDeferred(defer_as, SETTLE_SECONDS - (self.looked_at - started))
+                raise SearchDeferred(defer_as, LIST_LAG_SECONDS - (self.looked_at - started))
             self._log.info("%s; looking again in %.0f s.", why, wait)
             self._sleep(wait)
             pause = min(_LONGEST_PAUSE, pause * _SLOWER)
@@ -184,19 +184,19 @@ class JobReader:
         why, defer_as = "It is not sure yet what became of the submission", lost.token if may_defer else None
         # Without a seed of ours only the last look counts.
         worker_seconds = None if lost.seed_is_ours else 0.0
-        for settled in self.until_settled(why, waits=waits, defer_as=defer_as, worker_seconds=worker_seconds):
+        for is_final in self.poll(why, waits=waits, defer_as=defer_as, worker_seconds=worker_seconds):
             jobs, unreadable = self.list_jobs(list_start_of_submission(lost))
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
-            found = find_submission(lost, jobs, claimed=claimed, settled=settled, unreadable=unreadable)
-            if settled and found.candidates and not (found.jobs and found.is_proof):
+            found = find_submission(lost, jobs, claimed=claimed, is_final=is_final, unreadable=unreadable)
+            if is_final and found.candidates and not (found.jobs and found.is_proof):
                 rows = {job.id: job for job in (*found.jobs, *found.candidates)}
                 whole = {**rows, **self.read_singly(found.candidates)}.values()
-                found = find_submission(lost, whole, claimed=claimed, settled=True, unreadable=unreadable)
+                found = find_submission(lost, whole, claimed=claimed, is_final=True, unreadable=unreadable)
             if found.is_conclusive:
                 break
         if lost.seed_is_ours and not found.jobs:
             far = self.list_a_day_further(list_start_of_submission(lost), lambda job: job.seed == lost.seed)
-            known = find_submission(lost, far, claimed=lost.earlier_jobs, settled=True)
+            known = find_submission(lost, far, claimed=lost.earlier_jobs, is_final=True)
             found = known if known.jobs else found
         return found
 
@@ -223,7 +223,7 @@ class JobReader:
                 retry_after=error.retry_after,
             ) from None
 
-        return self._patiently(read, "Scenario's job list could not be read", give_up)
+        return self._with_retries(read, "Scenario's job list could not be read", give_up)
 
     def _listed(self, record: Submitted, refusal: ScenarioError, seconds: float) -> Job:
         """Return a job that its own address refuses as the job list shows it."""
@@ -235,7 +235,7 @@ class JobReader:
             raise unreadable_error(record.job_id, refusal, seconds)
         return job
 
-    def _patiently(self, read: Callable[[], T], what: str, give_up: Callable[[ScenarioError, float], T]) -> T:
+    def _with_retries(self, read: Callable[[], T], what: str, give_up: Callable[[ScenarioError, float], T]) -> T:
         """Read; if that fails, again for a minute, or as long as Scenario asks to wait if that is within it."""
         since = self._monotonic()
         pause = _FIRST_PAUSE
@@ -247,7 +247,7 @@ class JobReader:
             except ScenarioError as error:
                 seconds = self._monotonic() - since
                 asked = error.retry_after or 0.0
-                if seconds >= PATIENCE_SECONDS or asked > PATIENCE_SECONDS - seconds:
+                if seconds >= RETRY_SECONDS or asked > RETRY_SECONDS - seconds:
                     return give_up(error, seconds)
                 wait = max(pause, asked)
                 self._log.warning("%s; trying again in %.0f s. %s", what, wait, error)

@@ -100,7 +100,7 @@ def check_price(
     if price > limit:
         dear = [argument_name(one.name) for one in model.inputs if one.cost_impact]
         depends = f"The price depends on {', '.join(dear)}.\n" if dear else ""
-        # The verdict comes first: Airflow's log shows about a hundred characters of a line.
+        # What was decided comes first: Airflow's log shows about a hundred characters of a line.
         raise ScenarioCostLimitError(
             f"Above max_cost={format_units(limit)}: the price is {describe_units(price)}.\nNothing was bought.\n"
             f"That is what {model.id} would cost with these inputs.\n{depends}"

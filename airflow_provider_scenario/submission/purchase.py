@@ -13,7 +13,7 @@ from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.values import describe_units, format_units
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.submission.decision import Order, SubmittedJob, submitted_from
-from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, JobReader
+from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, JobReader
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -23,7 +23,7 @@ from airflow_provider_scenario.submission.record import (
     facts_of,
     is_same,
 )
-from airflow_provider_scenario.submission.recovery import FRESH_SECONDS
+from airflow_provider_scenario.submission.recovery import MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
 
@@ -111,17 +111,17 @@ class Purchase:
         # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
         # over is found again by a search, for which the baseline must be older than the look at the record.
         checked_at = self._monotonic()
-        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= PATIENCE_SECONDS:
+        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= RETRY_SECONDS:
             return None
         self._store.save(intent)
         is_ours_still = is_same(self._store.load(), intent)
-        if is_ours_still and self._monotonic() - checked_at < FRESH_SECONDS:
+        if is_ours_still and self._monotonic() - checked_at < MAX_INTENT_AGE:
             return intent, baseline_at
         self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
         self.came_to_nothing += 1
         if self.came_to_nothing >= MAX_SUBMISSIONS:
             raise ScenarioTransientError(
-                f"Airflow took more than {FRESH_SECONDS:.0f} s to store what this task is about to buy.\n"
+                f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy.\n"
                 f"{self.came_to_nothing} submissions of this try came to nothing, so it gives up. A retry looks for a "
                 "job before it buys."
             )

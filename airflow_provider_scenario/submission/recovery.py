@@ -13,15 +13,15 @@ from typing import Any
 
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.values import is_no_value
-from airflow_provider_scenario.submission.echo import Echo, compare_inputs
+from airflow_provider_scenario.submission.echo import Match, compare_inputs
 from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, NotAccepted, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
-SETTLE_SECONDS = 180.0
+LIST_LAG_SECONDS = 180.0
 """Seconds that a search may take until a job would surely be listed: Scenario's gateway gives up on a request after
 30 s, and the list lags by up to two minutes."""
 
-FRESH_SECONDS = 10.0
+MAX_INTENT_AGE = 10.0
 """Seconds after which an intent is stale: a worker that was frozen meanwhile must not send its POST any more."""
 
 CLOCK_TOLERANCE = 1800.0
@@ -29,7 +29,7 @@ CLOCK_TOLERANCE = 1800.0
 
 _LISTED_EARLIER = datetime.timedelta(minutes=5)
 
-_FAR = datetime.timedelta(days=1)
+_DAY = datetime.timedelta(days=1)
 """How much further a last look reaches back before another job is bought: a clock may be in a wrong time zone."""
 
 _SERVERS_APART = 60.0
@@ -37,7 +37,7 @@ _SERVERS_APART = 60.0
 
 _REFUSED_AT_ONCE = 5.0
 """Seconds by which a job may seem to be made after the refusal of the second of two equal POSTs. Each more is a chance
-to take a stranger's job, who was given the slot that was refused to us."""
+to take another's job, which was given the slot that was refused to us."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +47,31 @@ class SearchResult:
     :param jobs: The jobs that are it, by their seed or by all their inputs; the first made comes first.
     :param candidates: The jobs that may be it, but show too little, or show it in other words.
     :param is_proof: Whether a seed of ours proves it, so that what was found is surely it.
-    :param settled: Whether a job of ours would surely be listed by now.
+    :param is_final: Whether a job of ours would surely be listed by now.
     :param unreadable: How many rows of the list could not be read.
     """
 
     jobs: tuple[Job, ...] = ()
     candidates: tuple[Job, ...] = ()
     is_proof: bool = False
-    settled: bool = False
+    is_final: bool = False
     unreadable: int = 0
 
     @property
     def is_conclusive(self) -> bool:
         """Whether looking on would bring nothing new: without a seed of ours, the right job may be listed last."""
-        return self.settled or (self.is_proof and bool(self.jobs))
+        return self.is_final or (self.is_proof and bool(self.jobs))
 
 
 def find_submission(
-    intent: Intent, jobs: Iterable[Job], *, claimed: Collection[str] = (), settled: bool = False, unreadable: int = 0
+    intent: Intent, jobs: Iterable[Job], *, claimed: Collection[str] = (), is_final: bool = False, unreadable: int = 0
 ) -> SearchResult:
     """Return which jobs a lost submission may have become.
 
     :param intent: What was about to be sent.
     :param jobs: The listed jobs.
     :param claimed: Ids of jobs known to be other tasks' or earlier ones of this task.
-    :param settled: Whether the search has lasted long enough.
+    :param is_final: Whether the search has lasted long enough.
     :param unreadable: How many rows of the list could not be read.
     """
     possible = sorted((job for job in jobs if job.id not in claimed), key=_made_at)
@@ -80,31 +80,31 @@ def find_submission(
     if intent.seed_is_ours:
         # Scenario may name a model otherwise, as by its successor.
         same = (job for job in possible if job.seed == intent.seed)
-        found = [job for job in same if job in of_model or compare_inputs(sent, job) is Echo.SAME]
+        found = [job for job in same if job in of_model or compare_inputs(sent, job) is Match.SAME]
         # A gateway may have sent the POST twice: then the job that has not failed is the one to go on with.
         found.sort(key=lambda job: job.has_ended_badly)
         # A row without a seed proves nothing either way. It is read singly before it counts as a doubt.
         candidates = [
-            job for job in of_model if hides_seed(job) and compare_inputs(intent.inputs, job) is not Echo.DIFFERENT
+            job for job in of_model if hides_seed(job) and compare_inputs(intent.inputs, job) is not Match.DIFFERENT
         ]
     else:
-        found, candidates = by_likeness(sent, [job for job in of_model if _is_after(intent, job)])
+        found, candidates = by_inputs(sent, [job for job in of_model if _is_after(intent, job)])
         if not found:
             near = [job for job in of_model if not _is_after(intent, job) and _is_after(intent, job, _SERVERS_APART)]
-            alike, unclear = by_likeness(sent, near)
+            alike, unclear = by_inputs(sent, near)
             candidates += [*alike, *unclear]
-    return SearchResult(tuple(found), tuple(candidates), intent.seed_is_ours, settled, unreadable)
+    return SearchResult(tuple(found), tuple(candidates), intent.seed_is_ours, is_final, unreadable)
 
 
-def by_likeness(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
+def by_inputs(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
     """Return which jobs ran with the same inputs, and which others may have, where no seed of ours proves it.
 
     :param sent: Values by the API's names, the author's seed among them.
     :param jobs: The jobs that may count.
     """
-    alike = [job for job in jobs if compare_inputs(sent, job) is not Echo.DIFFERENT]
+    alike = [job for job in jobs if compare_inputs(sent, job) is not Match.DIFFERENT]
     # A row that lacks its model may be another model's: it is read singly before it counts.
-    found = [job for job in alike if compare_inputs(sent, job) is Echo.SAME and not _lacks(sent, job)]
+    found = [job for job in alike if compare_inputs(sent, job) is Match.SAME and not _lacks(sent, job)]
     # The same inputs come back in the same words: once one job shows these, other words are another job's.
     candidates = [job for job in alike if job not in found and (not found or _lacks(sent, job))]
     return found, candidates
@@ -151,7 +151,7 @@ def record_from_seeds(
     # Of jobs that may be another Airflow's, one that still runs stands in the way of buying: it may be ours.
     running = [] if found[-1][1].is_sure else [one for one in found if not one[0].is_finished]
     job, match = (running or found)[-1]
-    changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Echo.DIFFERENT]
+    changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Match.DIFFERENT]
     if job.model_id not in (None, wanted.model_id):
         changed.append(THE_MODEL)
     return Submitted(
@@ -178,10 +178,10 @@ def _earlier(
         is_other_model = job.model_id not in (None, wanted.model_id)
         if match is None or (is_other_model and not match.is_sure):
             continue
-        # The upper part alone is no proof: a stranger's seed may share it by chance.
+        # The upper part alone is no proof: another's seed may share it by chance.
         if match.is_sure:
             sure.append((job, match))
-        elif compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT:
+        elif compare_inputs(wanted.inputs, job) is not Match.DIFFERENT:
             likely.append((job, match))
         elif changed_too:
             changed.append((job, match))
@@ -214,7 +214,7 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = Fa
         for job in jobs
         if hides_seed(job)
         and job.model_id in (None, wanted.model_id)
-        and (changed_too or compare_inputs(wanted.inputs, job) is not Echo.DIFFERENT)
+        and (changed_too or compare_inputs(wanted.inputs, job) is not Match.DIFFERENT)
     ]
 
 
@@ -238,10 +238,10 @@ def find_equal(
         and job.model_id in (None, wanted.model_id)
         and (since is None or job.created_at is None or job.created_at.timestamp() >= since - CLOCK_TOLERANCE)
     ]
-    equal, unclear = by_likeness(wanted.inputs, possible)
+    equal, unclear = by_inputs(wanted.inputs, possible)
     alive = [job for job in equal if not job.has_ended_badly]
     candidates = tuple(job for job in unclear if not job.has_ended_badly)
-    return SearchResult(tuple(alive or equal[-1:]), candidates, settled=True, unreadable=unreadable)
+    return SearchResult(tuple(alive or equal[-1:]), candidates, is_final=True, unreadable=unreadable)
 
 
 def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
@@ -268,7 +268,7 @@ def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collect
         and began - _SERVERS_APART <= job.created_at.timestamp() <= ended
         and job.model_id == refused.model_id
     ]
-    found, _ = by_likeness(_sent(refused), made)
+    found, _ = by_inputs(_sent(refused), made)
     return found[0] if len(found) == 1 and not found[0].has_ended_badly else None
 
 
@@ -287,7 +287,7 @@ def list_start_of_submission(intent: Intent) -> datetime.datetime | None:
 
 def a_day_before(start: datetime.datetime | None) -> datetime.datetime | None:
     """Return from when on to list once more for a seed of ours, before another job is bought."""
-    return None if start is None else max(datetime.datetime.fromtimestamp(0.0, datetime.UTC) + _FAR, start) - _FAR
+    return None if start is None else max(datetime.datetime.fromtimestamp(0.0, datetime.UTC) + _DAY, start) - _DAY
 
 
 def _sent(intent: Intent) -> Mapping[str, Any]:

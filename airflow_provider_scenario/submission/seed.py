@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PROVING_SEEDS = 2**20
+MIN_SEED_RANGE = 2**20
 """How many seeds a model must take at least for one of ours to prove whose a job is."""
 
 _MAX_BITS = 31
@@ -104,7 +104,7 @@ class TaskKey:
         """Return the seed of a generation.
 
         :param generation: Which generation, from 1.
-        :param largest: The largest seed that the model takes, :data:`PROVING_SEEDS` or more.
+        :param largest: The largest seed that the model takes, :data:`MIN_SEED_RANGE` or more.
         :return: From 1 to ``largest``.
         """
         return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))

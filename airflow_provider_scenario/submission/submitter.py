@@ -51,14 +51,14 @@ from airflow_provider_scenario.submission.recovery import (
     list_start_of_submission,
     list_start_of_task,
 )
-from airflow_provider_scenario.submission.seed import PROVING_SEEDS, TaskKey
+from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
 from airflow_provider_scenario.submission.store import RecordStore
 
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
 takes a silent worker for dead after minutes only."""
 
-TOLD_SECONDS = 5.0
+JOB_SHOWN_SECONDS = 5.0
 """Seconds in which a task tells the others of a job that it has just bought, so that none takes it for its own."""
 
 
@@ -161,7 +161,7 @@ class Submitter:
         is_known_here_only = isinstance(stored, NotAccepted) and stored.refused is not None and not stored.seed_is_ours
         if self._store.is_durable or not is_known_here_only:
             return None
-        self._sleep(TOLD_SECONDS)
+        self._sleep(JOB_SHOWN_SECONDS)
         found = self.rejoin_or_order(wanted)
         return found if isinstance(found, SubmittedJob) else None
 
@@ -277,15 +277,15 @@ class Submitter:
         decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
         start, why = list_start_of_task(self._key), "Airflow keeps no record of this task, which may have a job"
         defer_as = self._earlier_tries if self._may_defer else None
-        for settled in self._reader.until_settled(why, waits=waits, defer_as=defer_as):
+        for is_final in self._reader.poll(why, waits=waits, defer_as=defer_as):
             jobs, unreadable = self._reader.list_jobs(start)
             jobs = self._earlier.with_known_seeds(jobs)
-            if settled:
+            if is_final:
                 known = {job.id for job in jobs}
                 far = self._reader.list_a_day_further(start, self._earlier.is_ours) if may_have_bought else []
                 jobs = [*self._earlier.with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
             record = self._earlier.record(wanted, jobs)
-            if record is not None and not (settled or has_read_singly):
+            if record is not None and not (is_final or has_read_singly):
                 # A later job whose row lacks its seed must not be passed over for this one.
                 record = self._earlier.record(wanted, self._earlier.with_seeds(wanted, jobs))
                 has_read_singly = True
@@ -422,7 +422,7 @@ class Submitter:
         :param inputs: The checked inputs.
         :param largest_seed: The largest seed the model takes; 0 if it takes none.
         """
-        if largest_seed < PROVING_SEEDS or "seed" in inputs:
+        if largest_seed < MIN_SEED_RANGE or "seed" in inputs:
             return None
         return self._key.seed(order.generation, largest_seed)
 

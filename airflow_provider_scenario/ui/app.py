@@ -56,8 +56,8 @@ AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 @app.exception_handler(ScenarioError)
-def say(_: Request, error: ScenarioError) -> JSONResponse:
-    """Say what is wrong in the words that tasks use."""
+def error_reply(_: Request, error: ScenarioError) -> JSONResponse:
+    """Return an error with the message that tasks show."""
     status = 404 if isinstance(error, ScenarioNotFoundError) else 502
     return JSONResponse({"detail": str(error)}, status, headers=media.PRIVATE)
 
@@ -293,7 +293,7 @@ def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
 def _file(source: Source, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:
     access = Access(source.scenario_conn_id, source.project_id)
     seen = reads.jobs(access, source.job_ids)
-    if not pages.made(asset_id, source, seen.jobs):
+    if not pages.is_output(asset_id, source, seen.jobs):
         # The same words whether there is such a file or not.
         raise HTTPException(404, seen.problem or "This task has made no such file.", headers=media.PRIVATE)
     found = fresh_asset(access, asset_id, original=download)

@@ -110,7 +110,7 @@ def source_of(instance: Instance) -> Source | None:
     return None
 
 
-def made(asset_id: str, source: Source, jobs: Mapping[str, Job | None]) -> bool:
+def is_output(asset_id: str, source: Source, jobs: Mapping[str, Job | None]) -> bool:
     """Return whether a file is an output of one of the task's jobs, by Scenario's own word."""
     return any(job is not None and asset_id in job.asset_ids for job in map(jobs.get, source.job_ids))
 

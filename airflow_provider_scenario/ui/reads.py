@@ -22,7 +22,7 @@ from airflow_provider_scenario.hooks.scenario import ScenarioHook
 
 T = TypeVar("T")
 
-FRESH_SECONDS = 3.0
+CACHE_SECONDS = 3.0
 """How long a read of a running job serves all viewers."""
 
 MODEL_SECONDS = 3600.0
@@ -144,7 +144,7 @@ class ScenarioReads:
         if found is None:
             with access.open() as client:
                 found = self._list(client, access, since)
-            self._lists.put(key, found, FRESH_SECONDS)
+            self._lists.put(key, found, CACHE_SECONDS)
         return found
 
     def model(self, access: Access, model_id: str) -> Model | None:
@@ -170,7 +170,7 @@ class ScenarioReads:
                     for asset in client.send(calls.get_assets(missing[start : start + ASSETS_AT_ONCE])).values():
                         found[asset.id] = dataclasses.replace(asset, url="", thumbnail_url="")
                         is_there = asset.status is AssetStatus.SUCCESS
-                        self._assets.put((access, asset.id), found[asset.id], 86400.0 if is_there else FRESH_SECONDS)
+                        self._assets.put((access, asset.id), found[asset.id], 86400.0 if is_there else CACHE_SECONDS)
         except ScenarioError:
             return found
         return found
@@ -197,7 +197,7 @@ class ScenarioReads:
 
     def _keep(self, access: Access, job_id: str, job: Job | None) -> None:
         is_over = job is not None and job.is_finished and not job.lacks_outputs
-        self._jobs.put((access, job_id), (job,), 86400.0 if is_over else FRESH_SECONDS)
+        self._jobs.put((access, job_id), (job,), 86400.0 if is_over else CACHE_SECONDS)
 
     def _of(
         self, kept: Cache[T], access: Access, name: str, seconds: float, ask: Callable[[ScenarioClient], T]

@@ -79,7 +79,7 @@ class Stage:
         hurried = RetryConfig(attempts=3, first_wait=0.02, longest_wait=0.1)
         for module in (download, upload):
             self.patch.setattr(module, "RETRY_CONFIG", hurried)
-        self.patch.setattr(job_reader, "SETTLE_SECONDS", 0.2)
+        self.patch.setattr(job_reader, "LIST_LAG_SECONDS", 0.2)
 
     def say(self, line: str) -> None:
         self.said.lines.append(line)

@@ -172,7 +172,7 @@ class MixRun:
         patiently(self._airflow.clear, self.mix.dag_id, self.run_id, is_repeatable=False)  # A second one may buy again.
         kept = patiently(self._airflow.task_state, self.mix.dag_id, self.run_id, "buy")
         record = kept.get("scenario_submission") or {}
-        # Where the job ended just before the clear that was meant to come before its end, that asked for a take too.
+        # Where the job ended just before the clear that was meant to come before its end, that asked for another too.
         self._had_landed = bool(record.get("returned")) and record.get("job_id") == self.paid[-1]["jobId"]
         yield
         while self.state in FINISHED and self.instance("buy").get("try_number", 0) == before:
@@ -189,7 +189,7 @@ class MixRun:
                 f"{self.instance('save').get('state')}"
             )
         if len(self.paid) != self.asked:
-            wrong.append(f"{len(self.paid)} jobs were paid for {self.asked} takes")
+            wrong.append(f"{len(self.paid)} jobs were paid for {self.asked} generations")
         if self.state == "success" and self.paid:
             wrong.extend(self._wrong_with_the_file())
         return not wrong

@@ -8,4 +8,4 @@ __all__ = ["image_id", "log", "scenario", "video_id"]
 @pytest.fixture(autouse=True)
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a record each retry looks for its job for minutes; the sandbox lists it at once."""
-    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.LIST_LAG_SECONDS", 0.2)

@@ -600,7 +600,7 @@ def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, m
     """Without a seed of our own only the claims of the others tell two equal jobs apart."""
     shelf: dict[int, dict[str, Any]] = {}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
-    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.LIST_LAG_SECONDS", 0.2)
     equal = {"prompt": "A boat", "seed": 7}
     first = generating(inputs=equal).execute(TaskRun(map_index=0, shelf=shelf).context)
     scenario.add_fault("drop_before", method="POST", path="/generate/")

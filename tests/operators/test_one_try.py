@@ -45,7 +45,7 @@ def test_a_gateways_rate_limit_is_no_word_about_capacity(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, has_store: bool
 ) -> None:
     """The third POST was accepted all the same: only a retry, which searches, may follow."""
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(job_reader, "LIST_LAG_SECONDS", 0.3)
     scenario.configure(job_seconds=60)
     run = TaskRun(has_store=has_store)
     for when, times in (("status", 2), ("status_after", 1)):
@@ -68,7 +68,7 @@ def test_a_rate_limit_of_another_call_is_no_word_about_capacity(scenario: Sandbo
 def test_who_is_killed_amid_the_search_buys_nothing_more(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 1.5)
+    monkeypatch.setattr(job_reader, "LIST_LAG_SECONDS", 1.5)
     scenario.add_fault({"type": "drop_before"}, method="POST", path="/generate/", times=1)
     operator = generating(wait_for_completion=False)
 
@@ -96,7 +96,7 @@ def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
     deferrable: bool,
 ) -> None:
     """The first took the last slot, for want of which Scenario refuses the second."""
-    monkeypatch.setattr(submitter, "TOLD_SECONDS", 0.1)
+    monkeypatch.setattr(submitter, "JOB_SHOWN_SECONDS", 0.1)
     scenario.configure(job_seconds=60 if deferrable else 0)
     scenario.add_fault({**FULL, "type": "status_after"}, method="POST", path="/generate/", times=1)
     run, operator = TaskRun(has_store=has_store), generating(inputs={"prompt": "A boat", **seed}, deferrable=deferrable)
@@ -129,7 +129,7 @@ def test_a_silent_triggerer_in_a_wait_for_capacity_is_no_failure_of_an_earlier_j
 def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 3.0)
+    monkeypatch.setattr(job_reader, "LIST_LAG_SECONDS", 3.0)
     scenario.add_fault(FULL, method="POST", path="/generate/", times=1)
     run = TaskRun(has_store=False)
     trigger = deferral(generating(deferrable=True), run.retry()).trigger
@@ -199,7 +199,7 @@ def test_a_silent_triggerer_in_a_search_loses_no_job(scenario: SandboxServer, ha
 def test_a_triggerer_that_takes_a_search_over_has_time_to_begin_anew(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 180.0)
+    monkeypatch.setattr(job_reader, "LIST_LAG_SECONDS", 180.0)
     deferred = searching(TaskRun(has_store=True), scenario)
     assert isinstance(deferred.trigger, ScenarioSearchTrigger)
     assert 179.0 < deferred.trigger.seconds <= 180.0

@@ -126,7 +126,7 @@ def test_a_clear_without_a_record_takes_the_job_over_and_buys_nothing(scenario: 
 def test_two_airflows_with_the_same_names_do_not_share_a_job(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.LIST_LAG_SECONDS", 0.5)
     scenario.configure(job_seconds=60)
     one, other = run_without_a_store(), run_without_a_store()
     for run, hour in ((one, 1), (other, 2)):
@@ -144,7 +144,7 @@ def test_two_airflows_with_the_same_names_do_not_share_a_job(
 def test_an_authors_seed_without_a_record_is_found_by_its_inputs(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.LIST_LAG_SECONDS", 0.5)
     scenario.configure(job_seconds=60)
     run = run_without_a_store()
 
@@ -210,7 +210,7 @@ def test_a_wait_that_only_the_triggerer_could_not_keep_is_looked_at_by_the_worke
 @needs_task_state_store
 def test_a_lost_reply_is_not_looked_for_with_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key of another project came into the same connection: its job list does not show the job."""
-    monkeypatch.setattr(job_reader, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(job_reader, "LIST_LAG_SECONDS", 0.2)
     model = {"id": TEXT_TO_VIDEO, "inputs": [{"name": "prompt", "type": "string"}, {"name": "seed", "type": "number"}]}
     bought: list[tuple[str, dict[str, Any]]] = []
 

@@ -40,7 +40,7 @@ def job(status: str, job_id: str = "job_1", **facts: Any) -> Job:
 
 RUNNING, DONE, FAILED, CANCELED = job("in-progress"), job("success"), job("failure"), job("canceled")
 MODERATED = job("failure", error="Blocked by content moderation")
-NOTHING = SearchResult(settled=True)
+NOTHING = SearchResult(is_final=True)
 
 
 def decided(
@@ -111,7 +111,7 @@ def test_nothing_is_decided_before_a_search_for_an_intent_has_come_to_its_end(se
 
 def test_an_intent_goes_on_with_the_job_that_was_found() -> None:
     assert decided(INTENT, SearchResult((RUNNING,), is_proof=True)) == Rejoin(RUNNING)
-    assert decided(INTENT, SearchResult((RUNNING,), settled=True)) == Rejoin(RUNNING)
+    assert decided(INTENT, SearchResult((RUNNING,), is_final=True)) == Rejoin(RUNNING)
 
 
 def test_a_found_job_is_judged_like_any_other() -> None:
@@ -131,9 +131,9 @@ def test_what_is_not_found_is_bought_unless_the_author_forbids_it() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        SearchResult((job("success", "job_7"), job("queued", "job_8")), settled=True),
-        SearchResult(candidates=(job("success", "job_7"), job("queued", "job_8")), settled=True),
-        SearchResult(candidates=(job("queued", "job_7"), job("queued", "job_8")), settled=True, is_proof=True),
+        SearchResult((job("success", "job_7"), job("queued", "job_8")), is_final=True),
+        SearchResult(candidates=(job("success", "job_7"), job("queued", "job_8")), is_final=True),
+        SearchResult(candidates=(job("queued", "job_7"), job("queued", "job_8")), is_final=True, is_proof=True),
     ],
 )
 def test_nothing_is_bought_on_a_doubt(found: SearchResult) -> None:
@@ -147,16 +147,16 @@ def test_nothing_is_bought_on_a_doubt(found: SearchResult) -> None:
 def test_a_failed_job_that_looks_alike_is_no_reason_to_buy_over_a_doubt() -> None:
     candidates = (job("queued", "job_7"),)
     for found in (
-        SearchResult((FAILED,), candidates, settled=True),
-        SearchResult((FAILED,), settled=True, unreadable=1),
+        SearchResult((FAILED,), candidates, is_final=True),
+        SearchResult((FAILED,), is_final=True, unreadable=1),
     ):
         assert isinstance(decided(INTENT, found), Refuse)
-    assert decided(INTENT, SearchResult((RUNNING,), settled=True, unreadable=1)) == Rejoin(RUNNING)
-    assert isinstance(decided(INTENT, SearchResult((FAILED,), candidates, settled=True, is_proof=True)), Submit)
+    assert decided(INTENT, SearchResult((RUNNING,), is_final=True, unreadable=1)) == Rejoin(RUNNING)
+    assert isinstance(decided(INTENT, SearchResult((FAILED,), candidates, is_final=True, is_proof=True)), Submit)
 
 
 def test_a_running_job_is_not_taken_while_another_may_be_the_one() -> None:
-    assert isinstance(decided(INTENT, SearchResult((RUNNING,), (job("queued", "job_7"),), settled=True)), Refuse)
+    assert isinstance(decided(INTENT, SearchResult((RUNNING,), (job("queued", "job_7"),), is_final=True)), Refuse)
 
 
 @pytest.mark.parametrize("generation", [1, 4])

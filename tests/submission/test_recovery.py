@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_scenario.api.job import Job, JobPage, JobStatus
 from airflow_provider_scenario.api.model import LARGEST_SEED
-from airflow_provider_scenario.submission.echo import Echo, compare_inputs
+from airflow_provider_scenario.submission.echo import Match, compare_inputs
 from airflow_provider_scenario.submission.record import (
     Baseline,
     Intent,
@@ -22,7 +22,7 @@ from airflow_provider_scenario.submission.record import (
     to_dict,
 )
 from airflow_provider_scenario.submission.recovery import (
-    by_likeness,
+    by_inputs,
     find_duplicate,
     find_submission,
     list_start_of_submission,
@@ -51,65 +51,65 @@ def intent(**facts: Any) -> Intent:
 @pytest.mark.parametrize(
     ("sent", "echoed", "grade"),
     [
-        (PROMPT, PROMPT, Echo.SAME),
-        (PROMPT, PROMPT.replace(" ", "  ") + "\n", Echo.SAME),
-        (PROMPT, "asset_of_a_long_text", Echo.SAME),
-        (unicodedata.normalize("NFD", PROMPT), unicodedata.normalize("NFC", PROMPT), Echo.UNCLEAR),
-        (PROMPT, PROMPT.replace('"', "“"), Echo.UNCLEAR),
-        (PROMPT, PROMPT.replace('"', "&quot;"), Echo.UNCLEAR),
-        (PROMPT, PROMPT.replace('"', '\\"'), Echo.UNCLEAR),
-        (PROMPT, PROMPT.replace("é", "\\u00e9"), Echo.UNCLEAR),
-        (PROMPT, PROMPT[:40] + "…", Echo.UNCLEAR),
-        (PROMPT, PROMPT.upper(), Echo.UNCLEAR),
-        (PROMPT, "Two dogs run on a beach at night", Echo.DIFFERENT),
-        ("asset_1", "asset_2", Echo.DIFFERENT),
-        (81, 81.0, Echo.SAME),
-        (81, "81", Echo.SAME),
-        (81, 100, Echo.DIFFERENT),
-        (0.123456, 0.12, Echo.UNCLEAR),
-        (0.1 + 0.2, 0.3, Echo.SAME),
-        (True, True, Echo.SAME),
-        (True, "true", Echo.SAME),
-        (True, False, Echo.DIFFERENT),
-        (["a", "b"], ["a", "b"], Echo.SAME),
-        (["asset_1"], ["asset_1", "asset_2"], Echo.DIFFERENT),
-        (2**60, float(2**60 + 1), Echo.SAME),
-        (2**53 + 1, float(2**53), Echo.SAME),
-        (True, 1, Echo.SAME),
-        (False, 0.0, Echo.SAME),
-        (True, "Yes", Echo.SAME),
-        (True, 0, Echo.DIFFERENT),
-        (True, "enabled", Echo.UNCLEAR),
-        (81, "81 frames", Echo.UNCLEAR),
-        (0.5, "50%", Echo.UNCLEAR),
-        (1000, 1008, Echo.UNCLEAR),
-        ("720p", 720, Echo.UNCLEAR),
-        ("a cat", "A cat, best quality", Echo.UNCLEAR),
-        ("asset_1", "https://cdn.example/asset_1.mp4", Echo.UNCLEAR),
+        (PROMPT, PROMPT, Match.SAME),
+        (PROMPT, PROMPT.replace(" ", "  ") + "\n", Match.SAME),
+        (PROMPT, "asset_of_a_long_text", Match.SAME),
+        (unicodedata.normalize("NFD", PROMPT), unicodedata.normalize("NFC", PROMPT), Match.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', "“"), Match.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', "&quot;"), Match.UNCLEAR),
+        (PROMPT, PROMPT.replace('"', '\\"'), Match.UNCLEAR),
+        (PROMPT, PROMPT.replace("é", "\\u00e9"), Match.UNCLEAR),
+        (PROMPT, PROMPT[:40] + "…", Match.UNCLEAR),
+        (PROMPT, PROMPT.upper(), Match.UNCLEAR),
+        (PROMPT, "Two dogs run on a beach at night", Match.DIFFERENT),
+        ("asset_1", "asset_2", Match.DIFFERENT),
+        (81, 81.0, Match.SAME),
+        (81, "81", Match.SAME),
+        (81, 100, Match.DIFFERENT),
+        (0.123456, 0.12, Match.UNCLEAR),
+        (0.1 + 0.2, 0.3, Match.SAME),
+        (True, True, Match.SAME),
+        (True, "true", Match.SAME),
+        (True, False, Match.DIFFERENT),
+        (["a", "b"], ["a", "b"], Match.SAME),
+        (["asset_1"], ["asset_1", "asset_2"], Match.DIFFERENT),
+        (2**60, float(2**60 + 1), Match.SAME),
+        (2**53 + 1, float(2**53), Match.SAME),
+        (True, 1, Match.SAME),
+        (False, 0.0, Match.SAME),
+        (True, "Yes", Match.SAME),
+        (True, 0, Match.DIFFERENT),
+        (True, "enabled", Match.UNCLEAR),
+        (81, "81 frames", Match.UNCLEAR),
+        (0.5, "50%", Match.UNCLEAR),
+        (1000, 1008, Match.UNCLEAR),
+        ("720p", 720, Match.UNCLEAR),
+        ("a cat", "A cat, best quality", Match.UNCLEAR),
+        ("asset_1", "https://cdn.example/asset_1.mp4", Match.UNCLEAR),
     ],
 )
-def test_an_echo_is_not_literal(sent: Any, echoed: Any, grade: Echo) -> None:
+def test_an_echo_is_not_literal(sent: Any, echoed: Any, grade: Match) -> None:
     assert compare_inputs({"input": sent}, job(inputs={"input": echoed})) is grade
 
 
 @pytest.mark.parametrize(
     ("sent", "echoed", "grade"),
     [
-        (42, 42.0, Echo.SAME),
-        (42, 43, Echo.DIFFERENT),
-        (42, 0, Echo.DIFFERENT),
-        (-1, 12345, Echo.UNCLEAR),
-        (0, 12345, Echo.UNCLEAR),
-        (0, "0", Echo.SAME),
-        (42, "drawn", Echo.UNCLEAR),
+        (42, 42.0, Match.SAME),
+        (42, 43, Match.DIFFERENT),
+        (42, 0, Match.DIFFERENT),
+        (-1, 12345, Match.UNCLEAR),
+        (0, 12345, Match.UNCLEAR),
+        (0, "0", Match.SAME),
+        (42, "drawn", Match.UNCLEAR),
     ],
 )
-def test_a_seed_is_not_rounded_and_one_of_0_or_below_asks_for_any(sent: Any, echoed: Any, grade: Echo) -> None:
+def test_a_seed_is_not_rounded_and_one_of_0_or_below_asks_for_any(sent: Any, echoed: Any, grade: Match) -> None:
     assert compare_inputs({"seed": sent}, job(inputs={"seed": echoed})) is grade
 
 
 def test_a_row_without_inputs_proves_nothing() -> None:
-    assert compare_inputs({"prompt": PROMPT}, job(inputs={})) is Echo.UNCLEAR
+    assert compare_inputs({"prompt": PROMPT}, job(inputs={})) is Match.UNCLEAR
 
 
 def test_a_seed_of_ours_is_proof() -> None:
@@ -172,9 +172,9 @@ def test_without_a_seed_of_ours_scenarios_own_clock_and_the_baseline_tell(row: J
 def test_a_job_of_a_server_whose_clock_is_behind_is_a_doubt_unless_a_later_one_is_it() -> None:
     earlier = job("job_1", after=-61.0, inputs={"prompt": PROMPT})
     later = job("job_2", inputs={"prompt": PROMPT})
-    found = find_submission(intent(), [earlier], settled=True)
+    found = find_submission(intent(), [earlier], is_final=True)
     assert (found.jobs, found.candidates) == ((), (earlier,))
-    found = find_submission(intent(), [earlier, later], settled=True)
+    found = find_submission(intent(), [earlier, later], is_final=True)
     assert (found.jobs, found.candidates) == ((later,), ())
 
 
@@ -190,7 +190,7 @@ def test_a_listed_job_of_the_future_hides_no_lost_one(server_time: float | None)
 
 def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:
     row = job(inputs={"prompt": unicodedata.normalize("NFD", PROMPT)})
-    found = find_submission(intent(), [row], settled=True)
+    found = find_submission(intent(), [row], is_final=True)
     assert not found.jobs
     assert found.candidates == (row,)
 
@@ -208,7 +208,7 @@ def test_a_loose_echo_is_a_doubt_and_no_reason_to_buy() -> None:
 )
 def test_next_to_a_job_with_the_same_inputs_a_row_that_tells_too_little_is_a_doubt(other: Job, counts: bool) -> None:
     same = job("job_1", inputs={"prompt": PROMPT, "seed": 42}, seed=42)
-    assert by_likeness({"prompt": PROMPT, "seed": 42}, [same, other]) == ([same], [other] if counts else [])
+    assert by_inputs({"prompt": PROMPT, "seed": 42}, [same, other]) == ([same], [other] if counts else [])
 
 
 def test_what_half_a_seed_tells_is_no_proof() -> None:

@@ -33,9 +33,9 @@ from airflow_provider_scenario.submission.decision import (
     SubmissionPolicy,
     SubmittedJob,
 )
-from airflow_provider_scenario.submission.job_reader import PATIENCE_SECONDS, SearchDeferred
+from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, SearchDeferred
 from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
-from airflow_provider_scenario.submission.recovery import FRESH_SECONDS, SETTLE_SECONDS
+from airflow_provider_scenario.submission.recovery import LIST_LAG_SECONDS, MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
 from tests.fake_scenario import FakeJob, FakeScenario, Fault, Moment
@@ -184,7 +184,7 @@ def _ends(ends: Iterable[str | End]) -> list[End]:
 
 
 def loosely(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Echo whole numbers as floats, and what nobody gave."""
+    """Match whole numbers as floats, and what nobody gave."""
     echoed = {name: float(value) if isinstance(value, int) else value for name, value in inputs.items()}
     return {"seed": 1234.0, "guidanceScale": 5, **echoed}
 
@@ -543,10 +543,10 @@ def test_an_outage_of_the_list_is_outlasted_for_a_minute(seconds: float, has_sto
     worker.dies("after POST")
     worker.scenario.faults = [Fault("list", "html 503", end=worker.clock.now + seconds)]
     started = worker.clock.now
-    if seconds > PATIENCE_SECONDS:
+    if seconds > RETRY_SECONDS:
         with pytest.raises(ScenarioTransientError, match="Nothing further was bought: a retry looks again"):
             worker.go()
-        assert worker.clock.now - started >= PATIENCE_SECONDS
+        assert worker.clock.now - started >= RETRY_SECONDS
         worker.clock.now += seconds
     assert [worker.go().job.id] == worker.paid == ["job_1"]
 
@@ -570,7 +570,7 @@ def test_a_refusal_that_lasts_is_checked_against_the_list(status: int) -> None:
     worker.client.faults = [status] * 100
     started = worker.clock.now
     assert worker.go().job.id == "job_1"
-    assert PATIENCE_SECONDS <= worker.clock.now - started < 2 * PATIENCE_SECONDS
+    assert RETRY_SECONDS <= worker.clock.now - started < 2 * RETRY_SECONDS
     worker.scenario.faults = [Fault("list", "html 503", end=worker.clock.now + 1000.0)]
     worker.client.faults = [status] * 100
     with pytest.raises(ScenarioError, match="Job job_1 can't be read") as raised:
@@ -706,7 +706,7 @@ def test_a_sibling_that_tells_of_its_job_during_the_search_is_heard(has_store: b
     sibling = Worker(scenario=worker.scenario, task="sibling", largest_seed=0)
     worker.dies("after POST")
     sibling_job = sibling.go().job.id
-    half_way = worker.clock.now + SETTLE_SECONDS / 2
+    half_way = worker.clock.now + LIST_LAG_SECONDS / 2
     worker.others = lambda: [sibling_job] if worker.clock.now > half_way else []
     assert worker.go().job.id == "job_1"
     assert (worker.paid, sibling.paid) == (["job_1"], ["job_2"])
@@ -1011,8 +1011,8 @@ def test_a_search_of_minutes_lets_its_worker_go(accepted_after: float | None, la
     started = worker.clock.now
     assert [worker.go().job.id] == worker.paid
     (search,) = worker.deferrals
-    assert search.seconds <= SETTLE_SECONDS <= worker.clock.now - started
-    assert SETTLE_SECONDS - search.seconds <= 15.0, "so long it held a worker"
+    assert search.seconds <= LIST_LAG_SECONDS <= worker.clock.now - started
+    assert LIST_LAG_SECONDS - search.seconds <= 15.0, "so long it held a worker"
     assert len(worker.client.bodies) == (1 if accepted_after else 2)
 
 
@@ -1026,7 +1026,7 @@ def test_without_a_seed_of_ours_no_worker_looks_in_vain() -> None:
     """Only the last look counts: a stranger's job may look the same."""
     worker = Worker(ends=[End("dropped", 3.0)], largest_seed=0, may_defer=True)
     assert [worker.go().job.id] == worker.paid
-    assert [one.seconds for one in worker.deferrals] == [SETTLE_SECONDS]
+    assert [one.seconds for one in worker.deferrals] == [LIST_LAG_SECONDS]
 
 
 class Slow(Steps):
@@ -1046,7 +1046,7 @@ def test_a_slow_list_counts_as_time_in_the_worker() -> None:
     worker = Worker(ends=[End("dropped", None)], may_defer=True)
     worker.steps = worker.client.steps = Slow(worker.clock, "before LIST", 14.0)
     worker.go()
-    assert [one.seconds for one in worker.deferrals] == [SETTLE_SECONDS], "after one look of 14 s"
+    assert [one.seconds for one in worker.deferrals] == [LIST_LAG_SECONDS], "after one look of 14 s"
 
 
 @MODELS
@@ -1072,7 +1072,7 @@ def test_the_end_of_one_search_does_not_shorten_another() -> None:
     assert [worker.go().job.id] == worker.paid
     first, second = worker.deferrals
     assert first.search != second.search
-    assert second.seconds >= SETTLE_SECONDS - 15.0
+    assert second.seconds >= LIST_LAG_SECONDS - 15.0
 
 
 @MODELS
@@ -1099,7 +1099,7 @@ def test_the_event_of_an_earlier_try_ends_no_search(how: str, largest_seed: int)
 @DEFERS
 def test_a_store_that_is_always_slow_ends_the_try(may_defer: bool, largest_seed: int) -> None:
     worker = Worker(may_defer=may_defer, largest_seed=largest_seed)
-    worker.steps = worker.client.steps = Slow(worker.clock, "before saving intent", FRESH_SECONDS + 1.0)
+    worker.steps = worker.client.steps = Slow(worker.clock, "before saving intent", MAX_INTENT_AGE + 1.0)
     with pytest.raises(ScenarioTransientError, match="Airflow took more than 10 s") as caught:
         worker.go()
     assert f"{MAX_SUBMISSIONS} submissions of this try came to nothing" in str(caught.value)

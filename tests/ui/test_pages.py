@@ -29,8 +29,8 @@ from airflow_provider_scenario.ui.pages import (
     buyer_of,
     events_page,
     files_of,
+    is_output,
     job_facts,
-    made,
     named_assets,
     run_page,
     seconds_left,
@@ -87,9 +87,9 @@ def test_only_an_output_of_the_tasks_own_jobs_is_its_file() -> None:
         "job_9": job("success", asset_ids=("asset_9",)),
         "job_1": None,
     }
-    assert made("asset_1", SOURCE, jobs)
-    assert not made("asset_9", SOURCE, jobs)
-    assert not made("asset_0", SOURCE, jobs)
+    assert is_output("asset_1", SOURCE, jobs)
+    assert not is_output("asset_9", SOURCE, jobs)
+    assert not is_output("asset_0", SOURCE, jobs)
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ function Earlier({ jobs, here }) {
       h("summary", { style: { cursor: "pointer" } }, `${job.title} · ${units(job.cost)} ${job.money}`, dim(` · ${job.seed ? `seed ${job.seed} · ` : ""}${job.id}`)),
       box({ maxWidth: 420, marginTop: 8 }, ...lines(job.words), ...(job.assets ?? []).map((asset) => h(Media, { key: asset.id, asset, src: `${here}/assets/${path(asset.id)}` }))),
     );
-  return box({ marginTop: 8 }, h("h3", { style: { fontWeight: 700, margin: "6px 0" } }, "Earlier takes"), ...jobs.map(row));
+  return box({ marginTop: 8 }, h("h3", { style: { fontWeight: 700, margin: "6px 0" } }, "Earlier generations"), ...jobs.map(row));
 }
 
 function Waiting({ page }) {
@@ -379,7 +379,7 @@ function Card({ job, dagId, runId, here }) {
   const [first] = job.assets ?? [];
   const index = job.map_index;
   const src = first && `${here}/tasks/${path(job.task_id)}/${index}/assets/${path(first.id)}`;
-  const details = present([units(job.cost), job.money === "refunded" && "refunded", job.running_seconds != null && duration(job.running_seconds), job.seed && `seed ${job.seed}`, !job.is_last && "earlier take"]);
+  const details = present([units(job.cost), job.money === "refunded" && "refunded", job.running_seconds != null && duration(job.running_seconds), job.seed && `seed ${job.seed}`, !job.is_last && "earlier generation"]);
   return h(
     "article",
     { "data-job": job.id, style: { border: `1px solid ${LINE}`, borderRadius: 10, overflow: "hidden", background: PANEL, minWidth: 0 } },
