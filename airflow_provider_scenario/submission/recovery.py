@@ -148,9 +148,12 @@ def record_from_seeds(
     found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
     if not found:
         return None
-    # Of jobs that may be another Airflow's, one that still runs stands in the way of buying: it may be ours.
-    running = [] if found[-1][1].is_sure else [one for one in found if not one[0].is_finished]
-    job, match = (running or found)[-1]
+    job, match = found[-1]
+    if not match.is_sure:
+        # It may be another Airflow's: one that runs stands in the way of buying, then one that has not failed.
+        running = [one for one in found if not one[0].is_finished]
+        alive = [one for one in found if not one[0].has_ended_badly]
+        job, match = (running or alive or found)[-1]
     changed = [name for name, value in wanted.inputs.items() if compare_inputs({name: value}, job) is Match.DIFFERENT]
     if job.model_id not in (None, wanted.model_id):
         changed.append(THE_MODEL)

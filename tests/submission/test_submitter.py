@@ -808,6 +808,27 @@ def test_a_job_of_another_airflow_that_fails_does_not_hide_ours(has_store: bool)
     assert worker.paid == ["job_1"]
 
 
+@pytest.mark.parametrize("prompt", [PROMPT, "two dogs run on a beach"])
+def test_a_failed_later_job_of_another_airflow_hides_no_job_of_changed_inputs(prompt: str) -> None:
+    """The run had ended, so nothing proves whose either is, and ``on_changed_inputs="fail"`` forbids to buy over ours.
+
+    The other Airflow's job ran with the old inputs or with the new ones.
+    """
+    worker = Worker(has_store=False, policy=SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL))
+    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.go()
+    twin = TaskKey("dag", "run", worker.task, "", START - 77.0, 1, 2, was_cleared=False)
+    theirs = {**INPUTS, "prompt": prompt, "seed": twin.seed(2, LARGEST_SEED)}
+    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.scenario.accept("twin", "model_1", theirs)
+    worker.clear()
+    worker.run_started_at = worker.clock.now
+    worker.inputs = {**INPUTS, "prompt": "two dogs run on a beach"}
+    with pytest.raises(ScenarioSubmissionError, match="Inputs changed since generation 1"):
+        worker.go()
+    assert worker.paid == ["job_1"]
+
+
 def test_airflow_is_said_to_keep_no_record_only_where_that_is_so(caplog: pytest.LogCaptureFixture) -> None:
     for has_store in (True, False):
         worker = Worker(has_store=has_store)
