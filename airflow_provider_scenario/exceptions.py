@@ -151,7 +151,7 @@ class ScenarioConnectionError(ScenarioTransientError):
 
 
 class ScenarioServerError(ScenarioTransientError):
-    """Scenario answered 408 or 5xx, or with something that is not its JSON."""
+    """Scenario answered with a transient status (408 or 5xx), or with something that is not its JSON."""
 
 
 class ScenarioRateLimitError(ScenarioTransientError):

@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "polling.json"
 sys.path.insert(0, str(HERE.parent))
 
+from airflow_provider_scenario.polling import POLL_INTERVAL  # noqa: E402
 from airflow_provider_scenario.sandbox.server import SandboxServer  # noqa: E402
 from benchmarks.polling_airflow import TriggererAlone  # noqa: E402
 from benchmarks.polling_chart import draw  # noqa: E402
@@ -49,7 +50,7 @@ ALONE_STARTS_WITHIN = {100: 45.0, 1000: 75.0}
 LONGEST_WAIT = 30.0
 """Seconds after a measurement in which late events still count."""
 
-TICK = 10.0
+TICK = POLL_INTERVAL
 
 OURS, HTTP, THREADS, ALONE = "scenario", "http sensor", "sdk threads", "airflow alone"
 

@@ -84,7 +84,6 @@ GOOD: tuple[tuple[Call[Any], dict[str, Any]], ...] = (
     (calls.estimate(MODEL_ID, {"prompt": "a"}), _PRICE),
     (calls.get_job("job_1"), {"job": _JOB}),
     (calls.list_jobs(), {"jobs": [_JOB, {**_JOB, "jobId": "job_2"}], "nextPaginationToken": "t"}),
-    (calls.cancel_job("job_1"), {"job": _JOB}),
     (calls.get_model(MODEL_ID), {"model": _MODEL}),
     (calls.list_models(), {"models": [_MODEL]}),
     (calls.list_projects(), {"teams": [_TEAM]}),

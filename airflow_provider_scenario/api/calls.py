@@ -149,18 +149,6 @@ def list_jobs(
     return Call("list jobs", "GET", "/jobs", read, repeatable=True, query=query)
 
 
-def cancel_job(job_id: str) -> Call[Job]:
-    """Ask to cancel a job. Scenario refuses it for video models; asking twice changes nothing."""
-    return Call(
-        f"cancel job {job_id}",
-        "POST",
-        f"/jobs/{_id(job_id)}/action",
-        lambda reply: Job.read(reply.json()["job"]),
-        repeatable=True,
-        body={"action": "cancel"},
-    )
-
-
 def get_model(model_id: str) -> Call[Model]:
     """Read a model's record with its inputs."""
     return Call(
@@ -194,7 +182,7 @@ def list_projects() -> Call[tuple[str, ...]]:
             for project in _objects(team.get("projects"))
         )
 
-    return Call("list teams", "GET", "/teams", read, repeatable=True)
+    return Call("list the projects", "GET", "/teams", read, repeatable=True)
 
 
 def get_asset(asset_id: str, *, original: bool = False) -> Call[Asset]:

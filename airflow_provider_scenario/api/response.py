@@ -126,8 +126,15 @@ def _unpacker(encoding: str, largest: int) -> Callable[[bytes, int], bytes]:
 
 _REASON_KEYS = ("reason", "message", "error", "detail")
 
+_TRANSIENT = frozenset({408, 429})
+
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 """Statuses by which Scenario says that it did not do what was asked."""
+
+
+def is_transient(status: int) -> bool:
+    """Return whether a request that was answered with a status may succeed if it is sent again."""
+    return status in _TRANSIENT or status >= 500
 
 
 @dataclass(frozen=True)
@@ -273,7 +280,7 @@ def _error_for(reply: Response, action: str, now: datetime.datetime, is_purchase
             )
         case 429:
             return _busy(reply, start, details, document, now, free)
-        case status if status == 408 or status >= 500:
+        case status if is_transient(status):
             return ScenarioServerError(
                 f"Scenario could not {action} just now (HTTP {status}): {words.rstrip('.')}{trace}.",
                 details=details,

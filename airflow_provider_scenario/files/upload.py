@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import AssetStatus, Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.response import is_transient
 from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -207,7 +208,7 @@ class Uploader:
         if 200 <= status < 300:
             return None
         refusal = ScenarioTransferError(f"{where}: HTTP {status}. {after}")
-        if status < 500 and status not in (408, 429):
+        if not is_transient(status):
             raise refusal  # the URL has ended: sending the part there again is in vain
         return refusal
 

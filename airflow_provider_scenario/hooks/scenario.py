@@ -27,7 +27,7 @@ from airflow_provider_scenario.hooks.airflow_connection import (
     mask_secret,
     read_connection,
 )
-from airflow_provider_scenario.polling import POLL_INTERVAL
+from airflow_provider_scenario.polling import POLL_INTERVAL, WAIT_TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
@@ -164,7 +164,7 @@ class ScenarioHook(BaseHook):
         with self.get_conn() as client:
             return client.send(calls.get_job(job_id))
 
-    def wait_for_job(self, job_id: str, *, poll_interval: float = POLL_INTERVAL, timeout: float = 3600.0) -> Job:
+    def wait_for_job(self, job_id: str, *, poll_interval: float = POLL_INTERVAL, timeout: float = WAIT_TIMEOUT) -> Job:
         """Wait in this process until a job has succeeded. To wait without a worker use ``ScenarioJobSensor``.
 
         :param job_id: The job.

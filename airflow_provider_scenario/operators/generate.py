@@ -24,7 +24,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, showing_errors
-from airflow_provider_scenario.polling import DEFERRAL_MARGIN, POLL_INTERVAL
+from airflow_provider_scenario.polling import CAPACITY_TIMEOUT, DEFERRAL_MARGIN, POLL_INTERVAL, WAIT_TIMEOUT
 from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class ScenarioGenerateOperator(BaseOperator):
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | datetime.timedelta = POLL_INTERVAL,
-        timeout: float | datetime.timedelta = 3600.0,
-        capacity_timeout: float | datetime.timedelta = 86400.0,
+        timeout: float | datetime.timedelta = WAIT_TIMEOUT,
+        capacity_timeout: float | datetime.timedelta = CAPACITY_TIMEOUT,
         durable: bool = True,
         on_lost_submission: Literal["resubmit", "fail"] = "resubmit",
         on_changed_inputs: Literal["resubmit", "fail"] = "resubmit",

@@ -32,7 +32,7 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, page_path, show_page
-from airflow_provider_scenario.polling import DEFERRAL_MARGIN, POLL_INTERVAL
+from airflow_provider_scenario.polling import DEFERRAL_MARGIN, POLL_INTERVAL, WAIT_TIMEOUT
 from airflow_provider_scenario.retry_policy import clear_locals
 
 # What only a task needs is imported in its functions: Airflow parses a DAG file every half minute.
@@ -90,7 +90,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         project_id: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float = POLL_INTERVAL,
-        timeout: float = 3600.0,
+        timeout: float = WAIT_TIMEOUT,
         start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:

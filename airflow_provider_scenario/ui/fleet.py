@@ -61,7 +61,7 @@ def _row(instance: Instance, source: Source, known: dict[str, Job], now: float) 
         return {**place, "state": "no slot", "waited_seconds": None if since is None else max(0.0, now - since)}
     job_id = source.job_ids[-1]
     if job_id not in known:
-        return {**place, "id": job_id, "state": "unseen", "cost": source.charged.get(job_id)}
+        return {**place, "state": "unseen", "cost": source.charged.get(job_id)}
     facts = job_facts(job_id, known[job_id], source)
-    kept = ("id", "state", "percent", "prompt", "model", "cost", "queued_seconds", "running_seconds", "page")
+    kept = ("state", "percent", "prompt", "cost", "queued_seconds", "running_seconds")
     return {**place, **{key: facts.get(key) for key in kept}}

@@ -12,7 +12,7 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.get_provider_info import get_provider_info
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
-from airflow_provider_scenario.polling import POLL_INTERVAL
+from airflow_provider_scenario.polling import CAPACITY_TIMEOUT, POLL_INTERVAL, WAIT_TIMEOUT
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
 from tests.docs.pages import FOLDER, REFERENCE, REPOSITORY
@@ -61,12 +61,28 @@ def test_the_reference_is_that_of_todays_docstrings() -> None:
 
 
 @pytest.mark.parametrize(
-    "documented", [ScenarioGenerateOperator, ScenarioJobSensor, ScenarioJobTrigger, ScenarioHook.wait_for_job]
+    ("documented", "parameter", "default"),
+    [
+        (ScenarioGenerateOperator, "poll_interval", POLL_INTERVAL),
+        (ScenarioGenerateOperator, "timeout", WAIT_TIMEOUT),
+        (ScenarioGenerateOperator, "capacity_timeout", CAPACITY_TIMEOUT),
+        (ScenarioJobSensor, "poke_interval", POLL_INTERVAL),
+        (ScenarioJobSensor, "timeout", WAIT_TIMEOUT),
+        (ScenarioJobTrigger, "poll_interval", POLL_INTERVAL),
+        (ScenarioHook.wait_for_job, "poll_interval", POLL_INTERVAL),
+        (ScenarioHook.wait_for_job, "timeout", WAIT_TIMEOUT),
+    ],
 )
-def test_the_default_of_the_poll_interval_is_told(documented: object) -> None:
-    told = re.search(r":param po(?:ll|ke)_interval:[^:]*Default (\d+)\.", inspect.getdoc(documented) or "")
+def test_the_defaults_of_waiting_are_told(documented: object, parameter: str, default: float) -> None:
+    told = re.search(rf":param {parameter}:[^:]*Default ([\d,]+)\.", inspect.getdoc(documented) or "")
     assert told
-    assert float(told[1]) == POLL_INTERVAL
+    assert float(told[1].replace(",", "")) == default
+
+
+def test_the_pages_tell_the_default_of_the_poll_interval() -> None:
+    triggers, slots = ((FOLDER / f"{name}.md").read_text() for name in ("sensor-and-triggers", "never-hold-a-slot"))
+    assert f"every `poll_interval` seconds, {POLL_INTERVAL:.0f} by\ndefault" in triggers
+    assert f"every {POLL_INTERVAL:.0f} s\n(`poll_interval`)" in slots
 
 
 def test_every_error_has_a_row_in_troubleshooting() -> None:

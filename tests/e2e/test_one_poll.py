@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_scenario.polling import POLL_INTERVAL
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.e2e.airflow_api import FINISHED
 from tests.e2e.dags.sizes import FROM_TRIGGER, FROM_WORKER
@@ -26,7 +27,7 @@ DAG_ID, CONNECTION = "many_wait", "scenario_watched"
 JOBS = FROM_TRIGGER + FROM_WORKER
 PAGES = -(-JOBS // 100)
 STEADY_SECONDS = 25.0
-TICK = 10.0
+TICK = POLL_INTERVAL
 START_SECONDS, END_SECONDS = 300.0, 400.0
 LIST, SINGLE = "GET /v1/jobs", "GET /v1/jobs/{jobId}"
 

@@ -22,8 +22,8 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioJobUnreadableError,
 )
+from airflow_provider_scenario.polling import POLL_INTERVAL, watcher_state
 from airflow_provider_scenario.polling import watcher as watcher_module
-from airflow_provider_scenario.polling import watcher_state
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import JobWatcher
 from airflow_provider_scenario.polling.watcher_state import Reading
@@ -31,7 +31,7 @@ from tests.fake_scenario import FakeScenario, Fault, Moment
 from tests.virtual_time import START, VirtualTimeLoop, clock, run
 
 HOUR = 3600.0
-TICK = 10.0
+TICK = POLL_INTERVAL
 LATEST = 2.5 * TICK
 """Seconds after which the end of a job must be known at the latest, where nothing is amiss."""
 

@@ -482,27 +482,34 @@ function Connection({ connection }) {
       h(Fact, { label: "Spent today (UTC)" }, `${units(page.today.spent)}${more}`, box({ fontSize: 13 }, dim(`${page.today.jobs.refunded} refunded`))),
       h(Fact, { label: "Tasks that wait" }, page.waiting),
     ),
-    h("table", { style: { width: "100%", fontSize: 14, marginTop: 18, borderCollapse: "collapse" } }, h("thead", null, h("tr", { style: { textAlign: "left", color: DIM } }, ["Task", "Prompt", "Status", "", "Queued", "Ran", "Cost"].map((title, place) => h("th", { key: place, style: { padding: 6 } }, title)))), h("tbody", null, page.rows.map((row, place) => h(FleetRow, { key: place, row })))),
+    h("table", { style: { width: "100%", fontSize: 14, marginTop: 18, borderCollapse: "collapse" } }, h("thead", null, h("tr", { style: { textAlign: "left", color: DIM } }, COLUMNS.map(([title], place) => h("th", { key: place, style: { padding: 6 } }, title)))), h("tbody", null, page.rows.map((row, place) => h(FleetRow, { key: place, row })))),
     page.rows.length ? null : box({ padding: 12, color: DIM }, "No task waits on this connection."),
     page.hidden ? box({ padding: 12, color: DIM }, `${page.hidden} more of DAGs that you may not read.`) : null,
     page.cut ? box({ padding: 12, color: DIM }, `${page.cut} more.`) : null,
   );
 }
 
-function FleetRow({ row }) {
-  const cell = (...children) => h("td", { style: { padding: 6, overflowWrap: "anywhere", maxWidth: 280 } }, ...children);
+function FleetTask({ row }) {
   const name = row.name ?? (row.map_index >= 0 ? row.map_index : null);
-  return h(
-    "tr",
-    { style: { borderTop: `1px solid ${LINE}` } },
-    cell(h("a", { href: taskPage(row.dag_id, row.run_id, row), style: { fontWeight: 600 } }, `${row.dag_id} / ${row.task_id}${name == null ? "" : ` [${name}]`}`)),
-    cell(row.prompt ?? "–"),
-    cell(h("span", { style: { color: row.state === "no slot" ? WARM : "inherit" } }, row.state)),
-    h("td", { style: { padding: 6, width: 140 } }, row.state === "no slot" || row.state === "searching" ? null : h(Bar, { label: "progress", height: 8, parts: [[row.percent ?? 0, ACCENT]] })),
-    cell(duration(row.queued_seconds ?? row.waited_seconds)),
-    cell(duration(row.running_seconds)),
-    cell(units(row.cost)),
-  );
+  return h("a", { href: taskPage(row.dag_id, row.run_id, row), style: { fontWeight: 600 } }, `${row.dag_id} / ${row.task_id}${name == null ? "" : ` [${name}]`}`);
+}
+
+const hasJob = (row) => row.state !== "no slot" && row.state !== "searching";
+
+// The title and the content of each column.
+const COLUMNS = [
+  ["Task", (row) => h(FleetTask, { row })],
+  ["Prompt", (row) => row.prompt ?? "–"],
+  ["Status", (row) => h("span", { style: { color: row.state === "no slot" ? WARM : "inherit" } }, row.state)],
+  ["", (row) => (hasJob(row) ? box({ width: 128 }, h(Bar, { label: "progress", height: 8, parts: [[row.percent ?? 0, ACCENT]] })) : null)],
+  ["Queued", (row) => duration(row.queued_seconds ?? row.waited_seconds)],
+  ["Ran", (row) => duration(row.running_seconds)],
+  ["Cost", (row) => units(row.cost)],
+];
+
+function FleetRow({ row }) {
+  const style = { padding: 6, overflowWrap: "anywhere", maxWidth: 280 };
+  return h("tr", { style: { borderTop: `1px solid ${LINE}` } }, COLUMNS.map(([, content], place) => h("td", { key: place, style }, content(row))));
 }
 
 function Scenario(props) {
