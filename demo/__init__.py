@@ -1,1 +1,1 @@
-"""What `make demo` runs: the main job on a real Airflow, with the embedded stand-in for Scenario."""
+"""What `make demo` runs: the main job on a real Airflow, with the embedded sandbox of Scenario."""

@@ -30,7 +30,7 @@ class ClientConfig:
     :param api_key: The API key, HTTP Basic's user name. Not shown in the repr.
     :param api_secret: The API secret, HTTP Basic's password. Not shown in the repr.
     :param base_url: The API's address with its version. Default: the public API.
-    :param project_id: The project to assert on every call. Default: the one the key belongs to.
+    :param project_id: The Scenario project to name in each request. Default: the one the key belongs to.
     :param timeout: Seconds to wait for each reply, more than 0. Default 60.
     """
 

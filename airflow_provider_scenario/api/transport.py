@@ -55,7 +55,7 @@ def keep_secrets_from_log(*names: str) -> None:
 
 
 def query_of(config: ClientConfig, call: Call[T]) -> dict[str, str]:
-    """Return the call's query, with the project to assert if the access names one."""
+    """Return the call's query, with the project if the access names one."""
     return {**call.query, **({"projectId": config.project_id} if config.project_id else {})}
 
 

@@ -62,8 +62,8 @@ class ScenarioHook(BaseHook):
     connection, so that a typing error in its name never charges another account.
 
     :param scenario_conn_id: The connection's id. Default ``scenario_default``.
-    :param project_id: The project to assert on every call; one that came out empty, as ``None``, is none. Default: the
-        connection's, else the key's own.
+    :param project_id: The Scenario project to name in each request; one that came out empty, as ``None``, is none.
+        Default: the connection's, else the key's own.
     :raises ScenarioConfigurationError: if the connection's id came out empty.
     """
 
@@ -254,7 +254,7 @@ class ScenarioHook(BaseHook):
         except ScenarioError as error:
             return False, str(error)
         where = f" ({', '.join(projects)})" if projects else ""
-        asserted = f" Every call asserts project {client.config.project_id}." if client.config.project_id else ""
+        asserted = f" Each request names project {client.config.project_id}." if client.config.project_id else ""
         return True, f"Scenario accepts the API key{where}.{asserted}"
 
     def _read_client_config(self) -> ClientConfig:

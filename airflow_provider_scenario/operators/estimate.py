@@ -48,7 +48,8 @@ class ScenarioEstimateCostOperator(BaseOperator):
         text of a number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Above it
         the task ends without retries. Default: no limit. Templated.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
-    :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :param project_id: The Scenario project to name in each request. Default: the connection's, else the API key's own.
+        Templated.
     :raises ScenarioConfigurationError: if ``max_total_cost`` is no amount, or a template that came out as ``None``.
     :raises ScenarioInputError: if inputs are wrong, naming the set and the input.
     :raises ScenarioCostLimitError: if the sum is above ``max_total_cost``. Nothing was bought.

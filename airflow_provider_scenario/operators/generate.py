@@ -55,7 +55,8 @@ class ScenarioGenerateOperator(BaseOperator):
         an ``ObjectStoragePath``, an absolute path or a URI such as ``s3://connection@bucket/still.png``: such a file is
         uploaded before anything is paid, once in a DAG run.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
-    :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :param project_id: The Scenario project to name in each request. Default: the connection's, else the API key's own.
+        Templated.
     :param max_cost: The most creative units that one purchase may cost: an ``int``, a ``Decimal`` or the text of a
         number, 0 or more; a ``float`` counts as the decimal number that Python prints for it. Then each purchase is
         preceded by a dry run, and above the limit the task ends without paying and without retries. A retry that

@@ -62,7 +62,8 @@ class ScenarioJobSensor(BaseSensorOperator):
 
     :param job_id: The job, mostly ``operator.output["job_id"]``. Templated.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
-    :param project_id: The project to assert. Default: the connection's, else the API key's own. Templated.
+    :param project_id: The Scenario project to name in each request. Default: the connection's, else the API key's own.
+        Templated.
     :param deferrable: Whether to wait in the triggerer instead of in a worker. Default: Airflow's
         ``[operators] default_deferrable``.
     :param poke_interval: Seconds between two looks. Default 10.

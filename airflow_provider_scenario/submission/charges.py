@@ -74,7 +74,7 @@ class PurchaseSummary:
 
     :param task: The task, with its map index where it has one: ``generate`` or ``generate[3]``.
     :param scenario_conn_id: The Airflow connection that it bought on.
-    :param project_id: The project that it asserted, or ``None``.
+    :param project_id: The project that its requests named, or ``None``.
     :param job_ids: The jobs, the last one last: those of earlier tries and generations too.
     :param charged: What jobs were charged when they were bought, in creative units as decimal text, where it was noted.
     :param max_cost: The most that the last one might cost, in creative units as decimal text; ``None`` without a limit.

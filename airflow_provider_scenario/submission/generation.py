@@ -84,7 +84,7 @@ class Generation:
     :param log: The task's logger.
     :param model_id: The model.
     :param scenario_conn_id: The Airflow connection.
-    :param project_id: The project to assert, or ``None``.
+    :param project_id: The Scenario project to name in each request, or ``None``.
     :param durable: Whether to remember the purchase across tries.
     :param poll_interval: Seconds between two reads of the job.
     :param timeout: Seconds from the submission after which to give up the wait.

@@ -103,7 +103,7 @@ class SubmissionStore:
 
         :param record: The record, or ``None`` if nothing was bought.
         :param scenario_conn_id: The connection it bought on.
-        :param project_id: The project it asserted.
+        :param project_id: The project that its requests named.
         :param max_cost: The most that the last job might cost, in creative units as decimal text.
         :param waits: Since and until when it waits for a free slot, in seconds of the epoch.
         :param is_searching: Whether it looks for a job that it may have bought.
@@ -139,7 +139,7 @@ def show_purchases(
 
     :param context: Airflow's task context.
     :param scenario_conn_id: The connection it bought on.
-    :param project_id: The project it asserted.
+    :param project_id: The project that its requests named.
     :param job_ids: The jobs, the last one last.
     :param charged: What is known to have been charged, by job. Default: nothing.
     :param max_cost: The most that the last job might cost, in creative units as decimal text. Default: no limit.

@@ -29,7 +29,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         other URI that ``ObjectStoragePath`` takes.
     :param name: What Scenario shall call it. Default: the file's name.
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
-    :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
+    :param project_id: The Scenario project to name in each request. Default: the connection's, else the key's own.
     :param import_timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
     :param poll_interval: Seconds between two looks at the import, more than 0. Default 2.
     :return: The asset's id.

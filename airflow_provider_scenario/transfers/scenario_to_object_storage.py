@@ -52,7 +52,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         name. Tasks that save into one folder need names of their own. A file of that name which is no manifest is not
         replaced: the task fails before it fetches anything.
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
-    :param project_id: The project to assert on every call. Default: the connection's, else the key's own.
+    :param project_id: The Scenario project to name in each request. Default: the connection's, else the key's own.
     :param original: Whether to fetch the files before Scenario optimised them. Default: no.
     :param asset_timeout: Seconds to wait for assets that Scenario is still making, 0 or more. Default 600.
     :return: One dict a file, in order: ``uri``, ``asset_id``, ``sha256``, ``bytes``, ``mime_type``, ``width`` and

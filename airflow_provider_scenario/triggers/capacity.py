@@ -28,7 +28,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
     All triggers of one connection in a triggerer stand in one queue, first come, first served.
 
     :param scenario_conn_id: The Airflow connection.
-    :param project_id: The project to assert, or ``None``.
+    :param project_id: The Scenario project to name in each request, or ``None``.
     :param since: When the task first found no slot free, in seconds of the epoch: its place in the queue.
     :param deadline: Seconds of the epoch at which to stop waiting.
     :param limit: How many jobs the plan runs at once, if Scenario said it.

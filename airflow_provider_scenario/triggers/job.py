@@ -35,7 +35,7 @@ def watcher_of(scenario_conn_id: str, project_id: str | None = None) -> JobWatch
     """Return the watcher that all who wait on the running event loop share.
 
     :param scenario_conn_id: The Airflow connection.
-    :param project_id: The project to assert, or ``None``.
+    :param project_id: The Scenario project to name in each request, or ``None``.
     """
     watchers = _watchers.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     key = (scenario_conn_id, project_id)
@@ -66,7 +66,7 @@ class ScenarioJobTrigger(BaseTrigger):
 
     :param job_id: The job.
     :param scenario_conn_id: The Airflow connection.
-    :param project_id: The project to assert, or ``None``.
+    :param project_id: The Scenario project to name in each request, or ``None``.
     :param deadline: Seconds of the epoch at which to give up: it holds through restarts of the triggerer.
     :param poll_interval: Seconds between two polls, more than 0. Default 10. All triggers of a connection share one
         poll; the shortest interval counts for all.
@@ -159,7 +159,7 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
 
     :param job_id: The job. Templated.
     :param scenario_conn_id: The Airflow connection. Templated.
-    :param project_id: The project to assert, or ``None``. Templated.
+    :param project_id: The Scenario project to name in each request, or ``None``. Templated.
     :param timeout: Seconds after which to give up, from the trigger's start: a triggerer that restarts counts anew.
         Airflow itself ends the task a minute after its first start's deadline.
     :param poll_interval: Seconds between two polls.

@@ -1,4 +1,4 @@
-"""What the pages show: each story is run for real against the stand-in, and gives what was logged or raised.
+"""What the pages show: each story is run for real against the sandbox, and gives what was logged or raised.
 
 A block of a page names its story in a comment before it, ``<!-- seen: reply_lost -->``. The test compares the two, and
 ``make docs-output`` writes the blocks anew.
@@ -63,7 +63,7 @@ class Said(logging.Handler):
 
 @dataclass
 class Stage:
-    """What a story is played on: the stand-in, a folder, the environment, and what was logged."""
+    """What a story is played on: the sandbox, a folder, the environment, and what was logged."""
 
     scenario: SandboxServer
     folder: Path

@@ -564,7 +564,7 @@ def test_the_asserted_project_is_told(monkeypatch: pytest.MonkeyPatch, sandbox: 
     project_id = _project_of(sandbox)
     works, words = ScenarioHook(project_id=project_id).test_connection()
     assert works
-    assert words.endswith(f"Every call asserts project {project_id}.")
+    assert words.endswith(f"Each request names project {project_id}.")
 
 
 def _project_of(sandbox: SandboxServer) -> str:

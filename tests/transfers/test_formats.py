@@ -178,7 +178,7 @@ def test_in_and_out(scenario: SandboxServer, context: dict[str, Any], tmp_path: 
 def test_a_drawing_is_sent_and_scenario_has_the_last_word(
     scenario: SandboxServer, context: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The stand-in can't draw it, and says so."""
+    """The sandbox can't draw it, and says so."""
     (tmp_path / "drawing.dat").write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>')
     uploader = ObjectStorageToScenarioOperator(task_id="upload", source=str(tmp_path / "drawing.dat"))
     with pytest.raises(ScenarioInputError, match=r"upload drawing\.dat.*not a readable picture"):

@@ -1,4 +1,4 @@
-"""A file handed on to a browser: over real HTTP, from the stand-in's CDN, by a server in a process of its own."""
+"""A file handed on to a browser: over real HTTP, from the sandbox's CDN, by a server in a process of its own."""
 
 from __future__ import annotations
 

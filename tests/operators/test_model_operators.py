@@ -1,4 +1,4 @@
-"""The Wan operators against the records of their models: names, order, defaults, documentation, and what is sent."""
+"""An operator per model against the record of its model: names, order, defaults, documentation, what is sent."""
 
 from __future__ import annotations
 
