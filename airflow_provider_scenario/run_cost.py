@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.calls import Client
-from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import ScenarioNotFoundError
+from airflow_provider_scenario.api.calls import find_job
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, PurchaseSummary, RunCost, run_cost_of
 
@@ -63,11 +60,4 @@ def _shown(context: Mapping[str, Any] | Context) -> list[PurchaseSummary]:
 def _charges(bought: PurchaseSummary) -> Iterator[JobCost]:
     with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
         for job_id in bought.job_ids:
-            yield JobCost.of(bought.task, job_id, _read(client, job_id), bought.charged.get(job_id))
-
-
-def _read(client: Client, job_id: str) -> Job | None:
-    try:
-        return client.send(calls.get_job(job_id))
-    except ScenarioNotFoundError:
-        return None
+            yield JobCost.of(bought.task, job_id, find_job(client, job_id), bought.charged.get(job_id))

@@ -118,21 +118,6 @@ def _whole(value: object) -> int | None:
     return int(number) if number is not None and number.is_integer() else None
 
 
-class UploadStatus(enum.StrEnum):
-    """Where an upload stands. Values that Scenario adds later count as :attr:`PENDING`."""
-
-    PENDING = "pending"
-    COMPLETE = "complete"
-    VALIDATING = "validating"
-    VALIDATED = "validated"
-    IMPORTED = "imported"
-    FAILED = "failed"
-
-    @classmethod
-    def _missing_(cls, _value: object) -> UploadStatus:
-        return cls.PENDING
-
-
 _MOST_PARTS = 10_000
 """Parts that an upload has at most (S3's own limit)."""
 
@@ -166,22 +151,17 @@ class Upload:
     """One upload.
 
     :param id: Its id.
-    :param status: Where it stands. ``complete`` and ``validated`` are still on their way.
+    :param has_failed: Whether it came to nothing. Any other status is still on its way, or has its asset.
     :param parts: Where to put the bytes; only in the reply that made the upload.
     :param asset_id: The asset it became, once it is imported.
     :param error: Scenario's reason for ``failed``.
     """
 
     id: str
-    status: UploadStatus
+    has_failed: bool = False
     parts: tuple[UploadPart, ...] = ()
     asset_id: str | None = None
     error: str | None = None
-
-    @property
-    def is_imported(self) -> bool:
-        """Whether the asset can be used."""
-        return self.asset_id is not None and self.status is not UploadStatus.FAILED
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Upload:
@@ -189,11 +169,11 @@ class Upload:
 
         :raises KeyError: if it lacks its id, or a part its number or address: then no byte can be sent.
         """
-        status, asset_id, error = document.get("status"), document.get("entityId"), document.get("errorMessage")
+        asset_id, error = document.get("entityId"), document.get("errorMessage")
         parts = document.get("parts")
         return cls(
             id=_required_text(document, "id"),
-            status=UploadStatus(status if isinstance(status, str) else "pending"),
+            has_failed=document.get("status") == "failed",
             parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
             asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,
             error=redact(error) if isinstance(error, str) and error else None,

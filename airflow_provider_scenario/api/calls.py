@@ -9,17 +9,19 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_scenario.api.asset import Asset, Upload
-from airflow_provider_scenario.api.job import Job, JobPage, Price, Submission
+from airflow_provider_scenario.api.job import Job, JobPage, Submission, price_of
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.response import Response
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioDryRunError,
     ScenarioInputError,
+    ScenarioNotFoundError,
     ScenarioServerError,
 )
 
@@ -65,16 +67,16 @@ def submit(model_id: str, inputs: Mapping[str, Any]) -> Call[Submission]:
         document = reply.json()
         job = Job.read(document["job"])
         try:
-            return Submission(job, Price.read(document))
+            return Submission(job, price_of(document))
         except KeyError:  # A paid job must not be lost to a price that is missing.
-            return Submission(job, None)
+            return Submission(job, job.cost)
 
     return Call(
         f"run {model_id}", "POST", f"/generate/custom/{_id(model_id)}", read, repeatable=False, body=dict(inputs)
     )
 
 
-def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
+def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Decimal]:
     """Ask what a generation would cost: a dry run, which makes no job and costs nothing.
 
     :param model_id: The model.
@@ -82,7 +84,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
     :raises ScenarioDryRunError: on reading the reply, if it names a job: then it was bought.
     """
 
-    def read(reply: Response) -> Price:
+    def read(reply: Response) -> Decimal:
         document = reply.json()
         job = document.get("job")
         job_id = (job.get("jobId") if isinstance(job, Mapping) else None) or document.get("jobId")
@@ -93,7 +95,7 @@ def estimate(model_id: str, inputs: Mapping[str, Any]) -> Call[Price]:
                 details=ErrorDetails(status=reply.status),
                 job_id=str(job_id),
             )
-        return Price.read(document)
+        return price_of(document)
 
     return Call(
         f"price {model_id}",
@@ -353,3 +355,11 @@ def find_in_list(client: Client, job_id: str, updated_after: datetime.datetime |
     """
     pages = read_pages(client, updated_after)
     return next((job for page in pages for job in page.jobs if job.id == job_id), None)
+
+
+def find_job(client: Client, job_id: str) -> Job | None:
+    """Read a job; ``None`` if Scenario knows none of this id."""
+    try:
+        return client.send(get_job(job_id))
+    except ScenarioNotFoundError:
+        return None

@@ -48,8 +48,6 @@ from airflow_provider_scenario.exceptions import (
 
 T = TypeVar("T")
 
-_SMALL_CHUNK = 1 << 16
-
 _MAX_REPLY_BYTES = 1 << 16
 """Bytes beyond which a reply to a part is no storage's."""
 
@@ -115,13 +113,9 @@ class FileStream:
         :param size: Bytes a chunk at most. One that comes slowly is yielded before it is full.
         :raises ScenarioConnectionError: if the connection breaks, or is silent for the time-out.
         """
-        # urllib3 before 2.1 has no read1: its read waits for a whole chunk, of which a cut would lose the beginning.
-        read, amount = getattr(self.response.raw, "read1", None), size
-        if read is None:
-            read, amount = self.response.raw.read, min(size, _SMALL_CHUNK)
         while True:
             try:
-                chunk: bytes = read(amount, decode_content=False)
+                chunk: bytes = self.response.raw.read1(size, decode_content=False)
             except (requests.RequestException, HTTPError, OSError) as error:
                 trouble = type(error).__name__
                 break

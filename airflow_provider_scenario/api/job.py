@@ -28,36 +28,15 @@ def units(value: object) -> Decimal | None:
     return amount if amount.is_finite() and abs(amount.adjusted()) < _MOST_DIGITS else None
 
 
-@dataclass(frozen=True)
-class Price:
-    """A price in creative units.
+def price_of(document: Mapping[str, Any]) -> Decimal:
+    """Return what is or would be charged, after discount.
 
-    :param cost: What is or would be charged, after discount.
-    :param discount: The discount that is already taken off.
-    :param details: What the cost is made of; sums to it.
+    :raises KeyError: if there is no cost. That is not the same as a cost of 0: a limit must not let it pass.
     """
-
-    cost: Decimal
-    discount: Decimal = Decimal(0)
-    details: Mapping[str, Decimal] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Price:
-        """Read the cost fields of a reply, which stand beside ``job``.
-
-        :raises KeyError: if there is no cost. That is not the same as a cost of 0: a limit must not let it pass.
-        """
-        cost = units(document.get("creativeUnitsCost"))
-        if cost is None:
-            raise KeyError("creativeUnitsCost")
-        details = document.get("costDetails")
-        return cls(
-            cost=cost,
-            discount=units(document.get("creativeUnitsDiscount")) or Decimal(0),
-            details={name: units(value) or Decimal(0) for name, value in details.items()}
-            if isinstance(details, Mapping)
-            else {},
-        )
+    cost = units(document.get("creativeUnitsCost"))
+    if cost is None:
+        raise KeyError("creativeUnitsCost")
+    return cost
 
 
 class JobStatus(enum.StrEnum):
@@ -82,7 +61,7 @@ class JobStatus(enum.StrEnum):
     @property
     def is_known(self) -> bool:
         """Whether this package knows the status."""
-        return self.value in JobStatus._value2member_map_
+        return self.name in JobStatus.__members__
 
     @property
     def is_queued(self) -> bool:
@@ -248,17 +227,11 @@ class Submission:
     """The reply to a paid submission.
 
     :param job: The new job.
-    :param price: What was charged, from the fields beside the job, which no later reply repeats; ``None`` where they
-        are missing.
+    :param cost: What was charged in creative units, by the reply or else by the job; ``None`` where neither says.
     """
 
     job: Job
-    price: Price | None
-
-    @property
-    def cost(self) -> Decimal | None:
-        """What was charged in creative units, by the reply or else by the job; ``None`` where neither says."""
-        return self.job.cost if self.price is None else self.price.cost
+    cost: Decimal | None
 
 
 @dataclass(frozen=True)

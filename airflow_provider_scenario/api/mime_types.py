@@ -95,21 +95,6 @@ _TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _CANONICAL = {other: name for name, (_, others) in _TABLE.items() for other in others}
 
-_BY_EXTENSION = {extension: name for name, (extension, _) in reversed(_TABLE.items())} | {
-    ".jpeg": "image/jpeg",
-    ".jfif": "image/jpeg",
-    ".apng": "image/png",
-    ".tif": "image/tiff",
-    ".mpeg": "video/mpeg",
-    ".mts": "video/mp2t",
-    ".m2ts": "video/mp2t",
-    ".oga": "audio/ogg",
-    ".aif": "audio/aiff",
-    ".midi": "audio/midi",
-    ".htm": "text/html",
-    ".yml": "application/yaml",
-}
-
 
 def canonical_type(mime_type: str) -> str:
     """Return the usual spelling of a MIME type, without its parameters; of several, as proxies join them, the first.
@@ -128,11 +113,3 @@ def extension_of(mime_type: str) -> str:
     """Return the ending of a MIME type's files, with its dot; ``.bin`` for a type that is not in the table."""
     known = _TABLE.get(canonical_type(mime_type))
     return known[0] if known else UNKNOWN_EXTENSION
-
-
-def type_of_extension(extension: str) -> str | None:
-    """Return the MIME type of files with an ending, ``None`` for one that is not in the table.
-
-    :param extension: The ending with its dot, in any case.
-    """
-    return _BY_EXTENSION.get(extension.lower())

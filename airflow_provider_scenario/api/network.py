@@ -262,8 +262,6 @@ def _reason(causes: list[BaseException]) -> str:
                 return "the reply was cut short"
             case ConnectTimeoutError() if not isinstance(cause, NewConnectionError):
                 return f"{whose} did not let us connect in time"
-            case NewConnectionError():  # urllib3 before 2 keeps the cause only in the text, which has no URL.
-                return redact(str(cause).rpartition(": ")[2])
     return type(causes[-1]).__name__
 
 

@@ -46,9 +46,6 @@ ACCEPTED_ENCODING = "gzip"
 
 _PIECE = 64 * 2**10
 
-_SMALL_PIECE = 512
-"""For urllib3 before 2.2, which waits until a piece is whole."""
-
 
 MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
 """Words by which Scenario's own plugins recognise a blocked prompt."""
@@ -82,22 +79,15 @@ def read_body(response: requests.Response, *, seconds: float, largest: int = LAR
     :raises UnreadableBodyError: if it is larger, or packed in a way that was not asked for.
     """
     until = time.monotonic() + seconds
-    read, size = _reader(response)
     unpack = _unpacker(response.headers.get("Content-Encoding", ""), largest)
     content = bytearray()
-    while piece := read(size, decode_content=False):
+    while piece := response.raw.read1(_PIECE, decode_content=False):
         content += unpack(piece, largest + 1 - len(content))
         if len(content) > largest:
             raise UnreadableBodyError(f"is larger than {largest // 2**20} MiB")
         if time.monotonic() > until:
             raise SlowBodyError(f"its reply did not end within {seconds:g} seconds")
     return bytes(content)
-
-
-def _reader(response: requests.Response) -> tuple[Callable[..., bytes], int]:
-    """Return what reads a piece, and how large a piece to ask for."""
-    read1: Callable[..., bytes] | None = getattr(response.raw, "read1", None)
-    return (read1, _PIECE) if read1 is not None else (response.raw.read, _SMALL_PIECE)
 
 
 def _unpacker(encoding: str, largest: int) -> Callable[[bytes, int], bytes]:

@@ -123,6 +123,11 @@ def format_units(units: Decimal) -> str:
     return f"{units.normalize():f}" if units else "0"
 
 
+def units_or_none(units: Decimal | None) -> str | None:
+    """Return creative units as exact text; ``None`` where they are not known."""
+    return None if units is None else format_units(units)
+
+
 def describe_units(cost: Decimal) -> str:
     """Return creative units in words: ``1 creative unit``, ``7.25 creative units``."""
     return f"{format_units(cost)} creative {'unit' if cost == 1 else 'units'}"

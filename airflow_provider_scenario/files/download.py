@@ -36,9 +36,11 @@ from airflow_provider_scenario.files.file_download import (
 from airflow_provider_scenario.files.manifest import ManifestFile, SavedFile
 from airflow_provider_scenario.files.naming import check_asset_id, file_names
 from airflow_provider_scenario.files.storage import Folder
-from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
+from airflow_provider_scenario.files.transfer_log import Progress, megabytes, speed
 
 if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
     from airflow_provider_scenario.api.client import ScenarioClient
 
 T = TypeVar("T")
@@ -90,7 +92,7 @@ class AssetDownloader:
         folder: Folder,
         manifest: ManifestFile,
         template: str,
-        log: Log,
+        log: Logger,
         *,
         original: bool = False,
         asset_timeout: float = 600.0,

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
-from airflow_provider_scenario.api.values import format_units, is_no_value
+from airflow_provider_scenario.api.values import is_no_value, units_or_none
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError, redact
 from airflow_provider_scenario.files.naming import common_folder, is_unwritable, template_fields_of
 from airflow_provider_scenario.files.storage import Folder
-from airflow_provider_scenario.files.transfer_log import Log
 
 if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
     from airflow_provider_scenario.api.client import ScenarioClient
 
 VERSION = 1
@@ -169,7 +170,7 @@ def facts_of(job: Job) -> dict[str, Any]:
         "model_id": None if job.model_id is None else _writable(job.model_id),
         "inputs": _plain(inputs) or None,
         "seed": job.seed,
-        "cost": None if job.cost is None else format_units(job.cost),
+        "cost": units_or_none(job.cost),
         "created_at": _text(job.created_at),
         "updated_at": _text(job.updated_at),
     }
@@ -206,7 +207,7 @@ def _content(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
-def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClient, log: Log) -> list[Job]:
+def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClient, log: Logger) -> list[Job]:
     """Return the jobs that files come from, each once, in the order of the files.
 
     A job that can't be read is no reason to lose files that are saved: then only its id is known of it.
@@ -239,7 +240,7 @@ class ManifestFile:
     :raises ScenarioFileError: if a file of this name stands there that is no manifest: it would be lost.
     """
 
-    def __init__(self, folder: Folder, name: str | None, log: Log) -> None:
+    def __init__(self, folder: Folder, name: str | None, log: Logger) -> None:
         self.name = name
         self.uri = None if name is None else folder.uri(name)
         self.reserved: tuple[str, ...] = () if name is None else (name, f"{name}.unfinished")

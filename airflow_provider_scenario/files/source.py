@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.files.location import is_local, object_path, reading_error
-from airflow_provider_scenario.media.examine import MediaType, examine
+from airflow_provider_scenario.media.examine import Media, examine
 from airflow_provider_scenario.media.integrity import Truncation, find_truncation
 
 if TYPE_CHECKING:
@@ -30,14 +30,12 @@ class SourceFile:
     :param name: Its name.
     :param size: Its bytes, 1 or more.
     :param media: What it holds.
-    :param duration: Seconds it plays, where its bytes show.
     """
 
     path: ObjectStoragePath
     name: str
     size: int
-    media: MediaType
-    duration: float | None = None
+    media: Media
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Read the file from its beginning.
@@ -98,7 +96,7 @@ def find_source(given: str | ObjectStoragePath, argument: str = "source") -> Sou
             f"{path} is no video, image or audio file that Scenario takes, by what its bytes say; its name does not "
             "count. Nothing was uploaded."
         )
-    return SourceFile(path, path.name, size, media.type, media.duration)
+    return SourceFile(path, path.name, size, media)
 
 
 def _refuse_link(path: ObjectStoragePath) -> None:

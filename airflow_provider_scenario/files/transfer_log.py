@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
 
 INTERVAL = 5.0
 """Seconds between two lines about one file at least."""
-
-
-class Log(Protocol):
-    """What a task's logger must do: Airflow's own type is private."""
-
-    def info(self, event: Any, *args: Any) -> Any:
-        """Write a line."""
-
-    def warning(self, event: Any, *args: Any) -> Any:
-        """Write a line that asks for attention."""
 
 
 class Progress:
@@ -29,7 +22,7 @@ class Progress:
     :param clock: Seconds that only grow.
     """
 
-    def __init__(self, log: Log, label: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Logger, label: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._log, self._label, self._total, self._clock = log, label, total, clock
         self._began = self._told = clock()
         self._position = self._moved = 0

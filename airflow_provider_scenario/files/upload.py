@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.asset import AssetStatus, Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.asset import AssetStatus, Upload, UploadPart
 from airflow_provider_scenario.api.response import is_transient
 from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
 from airflow_provider_scenario.exceptions import (
-    ScenarioConfigurationError,
     ScenarioError,
     ScenarioFileError,
     ScenarioNotFoundError,
@@ -29,9 +28,11 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTransientError,
 )
 from airflow_provider_scenario.files.source import SourceFile
-from airflow_provider_scenario.files.transfer_log import Log, Progress, megabytes, speed
+from airflow_provider_scenario.files.transfer_log import Progress, megabytes, speed
 
 if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
     from airflow_provider_scenario.api.client import ScenarioClient
 
 LARGEST_DIRECT_IMAGE = 3_500_000
@@ -63,13 +64,11 @@ class Uploader:
 
     :param client: Who sends.
     :param log: The task's logger.
-    :param retry_config: How long to keep at one part. Default :data:`RETRY_CONFIG`.
     """
 
-    def __init__(self, client: ScenarioClient, log: Log, retry_config: RetryConfig | None = None) -> None:
+    def __init__(self, client: ScenarioClient, log: Logger) -> None:
         self._client = client
         self._log = log
-        self._retry_config = retry_config or RETRY_CONFIG
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -107,7 +106,7 @@ class Uploader:
         deadline = time.monotonic() + timeout
         while True:
             upload = self._look(upload_id)
-            if upload is not None and upload.status is UploadStatus.FAILED:
+            if upload is not None and upload.has_failed:
                 raise ScenarioFileError(
                     f"Scenario could not import {name}: {upload.error or 'it gave no reason'}. Nothing was charged. "
                     "Check that the file plays, and its format."
@@ -161,7 +160,7 @@ class Uploader:
         digest = self._send_parts(source, parts, source.pieces(part_size))
         self._go_on(source)
         done = self._client.send(calls.complete_upload(upload.id))
-        return SentFile(digest, asset_id=done.asset_id if done.is_imported else None, upload_id=upload.id)
+        return SentFile(digest, asset_id=None if done.has_failed else done.asset_id, upload_id=upload.id)
 
     def _send_parts(self, source: SourceFile, parts: list[UploadPart], pieces: Iterator[bytes]) -> str:
         """Send every part, some at once, holding no more of the file than those; return the file's digest."""
@@ -192,7 +191,7 @@ class Uploader:
             error = self._put(part, content, source)
             if error is None:
                 break
-            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, retry_config=self._retry_config)
+            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, retry_config=RETRY_CONFIG)
             if wait is None or self._stop.wait(wait):
                 raise error
         return len(content)
@@ -211,16 +210,6 @@ class Uploader:
         if not is_transient(status):
             raise refusal  # the URL has ended: sending the part there again is in vain
         return refusal
-
-
-class StateStore(Protocol):
-    """The part of Airflow's task state store (3.3 and later) that is used here."""
-
-    def get(self, key: str) -> Any:
-        """Return a value, or ``None``."""
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        """Keep a value, for as long as ``retention`` says."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +236,14 @@ class UploadCache:
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     """
 
-    def __init__(self, store: StateStore | None, max_tries: int | None = None) -> None:
+    def __init__(self, store: Any, max_tries: int | None = None) -> None:
         self._store = store
         self._max_tries = max_tries
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> UploadCache:
+        """Return the cache of a task."""
+        return cls(context.get("task_state_store"), context["ti"].max_tries)
 
     def has_size(self, size: int) -> bool:
         """Return whether a file of this size was sent, so that it is worth its digest."""
@@ -307,20 +301,17 @@ class AssetUploader:
     :param log: The task's logger.
     :param import_timeout: Seconds to wait for an import. Default 600.
     :param poll_interval: Seconds between two looks at it, more than 0. Default 2.
-    :raises ScenarioConfigurationError: if one of them is out of range.
     """
 
     def __init__(
         self,
         client: ScenarioClient,
         cache: UploadCache,
-        log: Log,
+        log: Logger,
         *,
         import_timeout: float = 600.0,
         poll_interval: float = 2.0,
     ) -> None:
-        if not poll_interval > 0 or not import_timeout >= 0:
-            raise ScenarioConfigurationError("poll_interval must be more than 0 seconds, and import_timeout 0 or more.")
         self._client = client
         self._cache = cache
         self._log = log

@@ -151,7 +151,7 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.api import calls
 
         with self.get_conn() as client:
-            return client.send(calls.estimate(model_id, inputs)).cost
+            return client.send(calls.estimate(model_id, inputs))
 
     def get_job(self, job_id: str) -> Job:
         """Read a job as it is now.
@@ -227,6 +227,7 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.files.source import find_source
         from airflow_provider_scenario.files.upload import AssetUploader, UploadCache
 
+        import_timeout = seconds_of("import_timeout", import_timeout, or_zero=True)
         found = find_source(source)
         with self.get_conn() as client:
             return AssetUploader(client, UploadCache(None), self.log, import_timeout=import_timeout).upload(found, name)

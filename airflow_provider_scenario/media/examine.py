@@ -18,46 +18,32 @@ from airflow_provider_scenario.media import isobmff, matroska, read_at, riff, so
 HEAD = 1 << 16
 """First bytes of a file in which its signature is looked for."""
 
-KINDS = ("video", "image", "audio")
-"""What can be uploaded."""
-
-
-@dataclass(frozen=True)
-class MediaType:
-    """What a file holds.
-
-    :param kind: ``video``, ``image`` or ``audio``.
-    :param content_type: Its MIME type.
-    """
-
-    kind: str
-    content_type: str
-
 
 @dataclass(frozen=True)
 class Media:
-    """What a file holds, and how long it plays.
+    """What a file holds, and how many seconds it plays: ``None`` for an image, and where the file leaves it open."""
 
-    :param type: What it holds.
-    :param duration: Seconds it plays; ``None`` for an image, and where the file leaves it open.
-    """
-
-    type: MediaType
+    content_type: str
     duration: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """``video``, ``image`` or ``audio``."""
+        return self.content_type.partition("/")[0]
 
 
 _SIGNATURES = (
-    (0, b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "image/png"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (0, b"II*\x00", "image/tiff"),
-    (0, b"MM\x00*", "image/tiff"),
-    (0, b"\x00\x00\x01\xba", "video/mpeg"),
-    (0, b"\x00\x00\x01\xb3", "video/mpeg"),
-    (0, b"FLV\x01", "video/x-flv"),
-    (0, b"#!AMR\n", "audio/amr"),
-    (0, b"#!AMR-WB\n", "audio/amr-wb"),
-    (0, b"caff\0\x01\0\0", "audio/x-caf"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b"\x00\x00\x01\xb3", "video/mpeg"),
+    (b"FLV\x01", "video/x-flv"),
+    (b"#!AMR\n", "audio/amr"),
+    (b"#!AMR-WB\n", "audio/amr-wb"),
+    (b"caff\0\x01\0\0", "audio/x-caf"),
 )
 
 _AVIF = {b"avif", b"avis"}
@@ -112,16 +98,14 @@ def _plausible(media: Media | None, size: int) -> Media | None:
 
     FLAC may be silence of hardly any bytes: its length is judged by its frames.
     """
-    if media is None or media.duration is None or media.type.content_type == "audio/flac":
+    if media is None or media.duration is None or media.content_type == "audio/flac":
         return media
-    least = sound.LEAST_BITS if media.type.kind == "audio" else _LEAST_BITS
+    least = sound.LEAST_BITS if media.kind == "audio" else _LEAST_BITS
     return media if media.duration * least <= size * 8 else dataclasses.replace(media, duration=None)
 
 
 def _media(content_type: str | None, duration: float | None = None) -> Media | None:
-    if content_type is None:
-        return None
-    return Media(MediaType(content_type.partition("/")[0], content_type), duration)
+    return None if content_type is None else Media(content_type, duration)
 
 
 def _of_boxes(file: BinaryIO, size: int) -> Media | None:
@@ -186,8 +170,8 @@ def _of_sound(file: BinaryIO, size: int, head: bytes) -> Media | None:
 def _by_signature(head: bytes) -> str | None:
     if not _CONTROL.search(head):  # a text, such as one about GIF89a
         return "image/svg+xml" if _is_svg(head) else None
-    for place, signature, content_type in _SIGNATURES:
-        if head.startswith(signature, place):
+    for signature, content_type in _SIGNATURES:
+        if head.startswith(signature):
             return content_type
     if head[:3] == b"\xff\xd8\xff" and head[3:4] >= b"\xc0":
         return "image/jpeg"

@@ -145,7 +145,7 @@ def _track(file: BinaryIO, box: Box, movie_scale: int) -> Track:
     table = next(find(file, box, b"mdia", b"minf", b"stbl", b"stts"), None)
     if not scale or table is None:
         return Track(name, is_enabled, None)
-    runs = _numbers(file, table, 4, "I", 2)
+    runs = _numbers(file, table, "I", 2)
     seconds = sum(map(operator.mul, runs[::2], runs[1::2])) / scale
     if details and not _agree(details / scale, seconds):
         return Track(name, is_enabled, None)
@@ -274,11 +274,11 @@ def _track_end(file: BinaryIO, media: Box) -> int:
         runs, sizes = tables.get(b"stsc"), tables.get(b"stsz")
         if places is None or runs is None or sizes is None:
             return 0
-        offsets = _numbers(file, places, 4, "Q" if wide else "I")
+        offsets = _numbers(file, places, "Q" if wide else "I")
         if offsets:
             chunk = max(range(len(offsets)), key=offsets.__getitem__)
             start: int = offsets[chunk]
-            return start + _chunk_size(file, chunk + 1, _numbers(file, runs, 4, "I", 3), sizes)
+            return start + _chunk_size(file, chunk + 1, _numbers(file, runs, "I", 3), sizes)
     return 0
 
 
@@ -299,13 +299,13 @@ def _chunk_size(file: BinaryIO, chunk: int, runs: array[int], sizes: Box) -> int
     return sum(number for (number,) in struct.iter_unpack(">I", content[: len(content) // 4 * 4]))
 
 
-def _numbers(file: BinaryIO, box: Box, skip: int, kind: str, each: int = 1) -> array[int]:
+def _numbers(file: BinaryIO, box: Box, kind: str, each: int = 1) -> array[int]:
     """Return the numbers of a table that says how many entries it has, as small as they are in the file."""
     width = 8 if kind == "Q" else 4
-    (count,) = struct.unpack(">I", read_at(file, box.start + skip, 4))
-    room = min(box.end - box.start - skip - 4, _LARGEST_TABLE) // width
+    (count,) = struct.unpack(">I", read_at(file, box.start + 4, 4))
+    room = min(box.end - box.start - 8, _LARGEST_TABLE) // width
     count = min(count * each, max(0, room))
-    content = read_at(file, box.start + skip + 4, count * width)
+    content = read_at(file, box.start + 8, count * width)
     numbers = array(kind, content[: len(content) // width * width])
     if sys.byteorder == "little":
         numbers.byteswap()

@@ -138,7 +138,7 @@ def _is_info(frame: bytes) -> bool:
     return b"Xing" in frame or b"Info" in frame or b"VBRI" in frame
 
 
-def flac_duration(file: BinaryIO, size: int, start: int = 0) -> float | None:
+def flac_duration(file: BinaryIO, size: int, start: int) -> float | None:
     """Return the seconds a FLAC file plays (RFC 9639).
 
     :param file: The file.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import parse_literal
+from airflow_provider_scenario.api.values import format_units, parse_literal
 from airflow_provider_scenario.arguments import GivenInputs, stringify_paths
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
@@ -83,11 +83,11 @@ class ScenarioEstimateCostOperator(BaseOperator):
     @task_errors()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, log their sum, and refuse it above the limit."""
-        from airflow_provider_scenario.api.values import format_units
         from airflow_provider_scenario.submission.prepare import read_model
-        from airflow_provider_scenario.submission.price_check import checked_sets, estimate, refuse_above
+        from airflow_provider_scenario.submission.price_check import checked_sets, estimate, limit_of, refuse_above
 
-        limit, sets = self._limit(), self._sets()
+        limit = limit_of("max_total_cost", self.max_total_cost, was_given=self._is_limited)
+        sets = self._sets()
         self._refuse_after_an_alarm(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             model = read_model(client, self.model_id, self.log)
@@ -106,11 +106,6 @@ class ScenarioEstimateCostOperator(BaseOperator):
             refuse_above(limit, found, model)
         return [{"inputs": dict(one), "cost": format_units(cost)} for one, cost in zip(sets, found.costs, strict=True)]
 
-    def _limit(self) -> Decimal | None:
-        from airflow_provider_scenario.submission.price_check import limit_of
-
-        return limit_of("max_total_cost", self.max_total_cost, was_given=self._is_limited)
-
     def _sets(self) -> list[Mapping[str, Any]]:
         given = parse_literal(self.inputs) if isinstance(self.inputs, str) else self.inputs
         one_or_more = [given] if isinstance(given, Mapping) else given
@@ -125,8 +120,6 @@ class ScenarioEstimateCostOperator(BaseOperator):
         return [GivenInputs(one) for one in sets]
 
     def _tell(self, context: Context, found: Estimate, limit: Decimal | None) -> None:
-        from airflow_provider_scenario.api.values import format_units
-
         allowed = "" if limit is None else f"; max_total_cost={format_units(limit)}"
         self.log.info("%s with %s%s. Nothing was bought.", found, self.model_id, allowed)
         context["ti"].xcom_push(key="total", value=format_units(found.total))

@@ -96,8 +96,7 @@ def _read_list(state: WaitState, client: Client) -> WaitResult | None:
         job = find_in_list(client, state.job_id, state.list_from)
     except ScenarioTransientError:
         return None  # The list is out just now, which confirms nothing.
-    except ScenarioError as error:
-        return state.on_unlisted(error, time.time())
-    if job is None:
-        return state.on_unlisted(None, time.time())
-    return state.on_listed(job, time.time())
+    except ScenarioError:
+        job = None
+    now = time.time()
+    return state.on_unlisted(now) if job is None else state.on_listed(job, now)

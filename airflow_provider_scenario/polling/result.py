@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_scenario.api.job import Job, JobStatus, job_page
-from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.api.values import describe_units, units_or_none
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioError,
@@ -35,7 +35,7 @@ def job_result(job: Job) -> dict[str, Any]:
         "asset_id": job.asset_ids[0] if job.asset_ids else None,
         "asset_ids": list(job.asset_ids),
         "seed": job.seed,
-        "cost": None if job.cost is None else format_units(job.cost),
+        "cost": units_or_none(job.cost),
     }
 
 
@@ -69,7 +69,7 @@ CLEAR_LOOKS_AGAIN = "Clear this sensor to look again"
 """What follows for a task that only waits for a job."""
 
 
-def timeout_error(job_id: str, job: Job | None, timeout: float, then: str = RETRY_REJOINS) -> ScenarioTimeoutError:
+def timeout_error(job_id: str, job: Job | None, timeout: float, then: str) -> ScenarioTimeoutError:
     """Return the error of a job that was not finished in time.
 
     :param job_id: The job.

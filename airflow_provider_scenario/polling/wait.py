@@ -49,8 +49,8 @@ def deadline_of(
     submitted_at: float,
     timeout: float,
     *,
-    started_at: float | None = None,
-    execution_timeout: datetime.timedelta | None = None,
+    started_at: float | None,
+    execution_timeout: datetime.timedelta | None,
 ) -> float:
     """Return when a task gives up its wait: by ``timeout`` or by ``execution_timeout``, whichever comes first.
 
@@ -192,9 +192,8 @@ class WaitState:
 
     def is_in_doubt(self, now: float) -> bool:
         """Whether the last minute brought a refusal, or a success without outputs, and nothing better since."""
-        if self._refused_since is not None and now - self._refused_since < REFUSED_FOR:
-            return True
-        return self._no_outputs_since is not None
+        is_refused = self._refused_since is not None and now - self._refused_since < REFUSED_FOR
+        return is_refused or self._no_outputs_since is not None
 
     def asks_list(self, now: float) -> bool:
         """Whether the last read was a refusal that the job list must confirm."""
@@ -245,18 +244,12 @@ class WaitState:
         self._trouble = trouble
         return result
 
-    def on_unlisted(self, error: ScenarioError | None, now: float) -> WaitResult | None:
-        """Take in that the job list does not show the job either.
-
-        :param error: Why the list could not be read; ``None`` if it was read.
-        :return: The result, or ``None`` to read again.
-        """
-        if self._refused_since is None or now - self._refused_since < REFUSED_FOR:
+    def on_unlisted(self, now: float) -> WaitResult | None:
+        """Take in that the job list does not show the job either, or is refused too; ``None`` to read again."""
+        if self._refusal is None or self._refused_since is None or now - self._refused_since < REFUSED_FOR:
             return None
-        cause = self._refusal or error
-        if cause is None:
-            return None
-        return WaitResult(self.job_id, self._job, error=unreadable_error(self.job_id, cause, now - self._refused_since))
+        error = unreadable_error(self.job_id, self._refusal, now - self._refused_since)
+        return WaitResult(self.job_id, self._job, error=error)
 
     def pop_updates(self) -> tuple[list[str], dict[str, Any] | None]:
         """Return what there is to report since the last call: lines for the log, and a new progress or ``None``."""
@@ -338,7 +331,7 @@ class ErrorReporter:
 
     def is_lasting(self, now: float) -> bool:
         """Whether all was refused for so long that the waits must end: no key is being replaced."""
-        return self._refused_since is not None and self.refused_for(now) >= REFUSED_FOR
+        return self.refused_for(now) >= REFUSED_FOR
 
 
 def is_worth_single_reads(error: ScenarioError) -> bool:

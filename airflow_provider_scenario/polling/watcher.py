@@ -121,7 +121,7 @@ class JobWatcher:
 
     @contextlib.asynccontextmanager
     async def subscribe(
-        self, job_id: str, since: float | None = None, poll_interval: float | None = None
+        self, job_id: str, since: float | None, poll_interval: float | None = None
     ) -> AsyncIterator[Subscription]:
         """Wait for a job.
 
@@ -448,7 +448,7 @@ class JobWatcher:
                 READS_A_SECOND,
             )
 
-    async def _could_not_ask(self, error: Exception, *, has_client: bool = True) -> None:
+    async def _could_not_ask(self, error: Exception, *, has_client: bool) -> None:
         """Report once that nothing can be asked just now, and let those who wait know what concerns them.
 
         A transient error is reported once. A refusal that lasts for a minute ends the waits.

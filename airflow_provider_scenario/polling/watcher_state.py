@@ -192,7 +192,7 @@ class JobIndex:
             job.id for job in self._jobs.values() if job.is_finished and _changed_at(job, server_time) >= server_time
         )
 
-    def next_window(self, now: float, moments: Sequence[float] = ()) -> ListWindow:
+    def next_window(self, now: float, moments: Sequence[float]) -> ListWindow:
         """Return the next window to read.
 
         :param now: Our clock.

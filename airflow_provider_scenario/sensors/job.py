@@ -226,7 +226,7 @@ class ScenarioJobSensor(BaseSensorOperator):
             now = time.time()
             result = state.on_error(error, now)
             if result is None and state.asks_list(now):
-                result = state.on_unlisted(error, now)
+                result = state.on_unlisted(now)
         report_progress(state, context["ti"], self.log)
         return result
 

@@ -155,17 +155,17 @@ class RunCost:
     @property
     def spent(self) -> Decimal:
         """What was charged and not refunded, in creative units. Jobs that still run count: they are charged already."""
-        return self._sum(ChargeStatus.SPENT, ChargeStatus.RUNNING)
+        return self.sum_of(ChargeStatus.SPENT, ChargeStatus.RUNNING)
 
     @property
     def uncertain(self) -> Decimal:
         """What was charged for canceled jobs, of which Scenario does not say whether it refunds them."""
-        return self._sum(ChargeStatus.UNCERTAIN)
+        return self.sum_of(ChargeStatus.UNCERTAIN)
 
     @property
     def unknown(self) -> Decimal:
         """What was charged for jobs that Scenario no longer shows, as far as their tasks had noted it."""
-        return self._sum(ChargeStatus.UNKNOWN)
+        return self.sum_of(ChargeStatus.UNKNOWN)
 
     @property
     def by_task(self) -> dict[str, Decimal]:
@@ -203,7 +203,8 @@ class RunCost:
             parts.append(f"{self.count(ChargeStatus.UNKNOWN)} whose cost Scenario does not show{noted}, not counted")
         return "; ".join(parts)
 
-    def _sum(self, *statuses: ChargeStatus) -> Decimal:
+    def sum_of(self, *statuses: ChargeStatus) -> Decimal:
+        """Return what jobs of some statuses were charged."""
         return sum((one.cost for one in self.charges if one.status in statuses and one.cost is not None), Decimal(0))
 
 

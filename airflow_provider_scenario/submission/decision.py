@@ -82,11 +82,9 @@ class Submit:
 
 @dataclass(frozen=True)
 class Rejoin:
-    """Go on with a job that was bought.
+    """Go on with a job that was bought."""
 
-    :param job: The job.
-    """
-
+    record: Submitted
     job: Job
 
 
@@ -231,13 +229,13 @@ def _after_read(
     if job.has_ended_badly:
         # Moderation would only stop the same inputs again.
         if same_try or (job.is_moderated and not changed and not cleared):
-            return Rejoin(job)
+            return Rejoin(record, job)
         return Submit(following, f"job {job.id} ended in {job.status.value}")
     if changed:
         return _changed(record, changed, following, policy)
     if job.is_finished and cleared and record.returned and policy.on_clear is not OnClear.REUSE:
         return Submit(following, "the task was cleared after it had succeeded (on_clear='regenerate')")
-    return Rejoin(job)
+    return Rejoin(record, job)
 
 
 def _changed(record: Submitted, changed: Sequence[str], following: int, policy: SubmissionPolicy) -> Decision:

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api.job import Job, job_page
-from airflow_provider_scenario.api.validation import file_paths
-from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.api.validation import check_inputs, file_paths
+from airflow_provider_scenario.api.values import describe_units, format_units, units_or_none
 from airflow_provider_scenario.exceptions import (
     ScenarioDryRunError,
     ScenarioError,
@@ -28,13 +28,7 @@ from airflow_provider_scenario.polling.result import job_result
 from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadline_of
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
-from airflow_provider_scenario.submission.prepare import (
-    Clip,
-    check_assets,
-    checked_inputs,
-    log_lengths,
-    read_model,
-)
+from airflow_provider_scenario.submission.prepare import Clip, check_assets, log_lengths, read_model, refuse
 from airflow_provider_scenario.submission.price_check import check_price, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
@@ -196,7 +190,7 @@ class Generation:
         if limit is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
         # Before the wait: the job must be known most if the wait goes wrong.
-        self._show(submitted.record, max_cost=None if limit is None else format_units(limit))
+        self._show(submitted.record, max_cost=units_or_none(limit))
         self._log.info("Job %s: %s", submitted.job.id, job_page(submitted.job.id))
         return submitted
 
@@ -227,8 +221,9 @@ class Generation:
         limit = request.limit()
         model = read_model(client, self._model_id, self._log)
         self._usual = model.usual
-        checked = checked_inputs(model, wanted.inputs, argument_name=request.argument_name)
-        inputs = self._with_assets(client, model, checked, request.argument_name)
+        checked = check_inputs(model, wanted.inputs)
+        refuse(model, checked.faults, request.argument_name)
+        inputs = self._with_assets(client, model, checked.values, request.argument_name)
         # A dry run that makes a job must be found by its seed too.
         seed = submitter.seed_of(order, inputs, model.largest_seed)
         priced = inputs if seed is None else {**inputs, "seed": seed}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api.model import Model, ModelInput
 from airflow_provider_scenario.api.validation import check_file, file_paths, with_assets
 from airflow_provider_scenario.exceptions import ScenarioFileError
 from airflow_provider_scenario.files.source import SourceFile, find_source
-from airflow_provider_scenario.files.transfer_log import Log
-from airflow_provider_scenario.files.upload import AssetUploader, StateStore, UploadCache
+from airflow_provider_scenario.files.upload import AssetUploader, UploadCache
 from airflow_provider_scenario.submission.prepare import Clip, refuse
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import Logger
 
     from airflow_provider_scenario.api.client import ScenarioClient
 
@@ -31,11 +31,9 @@ class InputFiles:
     """
 
     def __init__(
-        self, client: ScenarioClient, context: Context, *, argument_name: Callable[[str], str], log: Log
+        self, client: ScenarioClient, context: Context, *, argument_name: Callable[[str], str], log: Logger
     ) -> None:
-        store = cast("StateStore | None", context.get("task_state_store"))
-        cache = UploadCache(store, context["ti"].max_tries)
-        self._uploader = AssetUploader(client, cache, log)
+        self._uploader = AssetUploader(client, UploadCache.of(context), log)
         self._argument_name = argument_name
         self._assets: dict[str, str] = {}
         self._durations: dict[str, float | None] = {}
@@ -61,7 +59,7 @@ class InputFiles:
         :raises ScenarioError: what else stops an upload. Nothing is charged.
         """
         for path, source in self._sources(model, file_paths(model, values)).items():
-            self._durations[path] = source.duration
+            self._durations[path] = source.media.duration
             self._assets[path] = self._uploader.upload(source, path=path)
         return with_assets(model, values, self._assets)
 
@@ -86,4 +84,4 @@ def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFil
         source = sources[path] = sources.get(path) or find_source(path, "the path")
     except ScenarioFileError as error:
         return [f"{place}: {error}"]
-    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.duration))
+    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.media.duration))

@@ -139,7 +139,7 @@ class JobReader:
         return self._with_retries(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
     def poll(
-        self, why: str, *, waits: bool = True, defer_as: str | None = None, worker_seconds: float | None = None
+        self, why: str, *, waits: bool, defer_as: str | None, worker_seconds: float | None = None
     ) -> Iterator[bool]:
         """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
 

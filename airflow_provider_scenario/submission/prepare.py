@@ -15,7 +15,6 @@ from airflow_provider_scenario.api.model import Model, packaged_model
 from airflow_provider_scenario.api.validation import (
     asset_ids,
     check_asset,
-    check_inputs,
 )
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value
 from airflow_provider_scenario.exceptions import (
@@ -28,6 +27,8 @@ _LONGEST_PENDING = 300.0
 """Seconds to wait in a worker for an asset: its file is there in seconds, or something is wrong."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+
+_MOST_FAULTS_SHOWN = 20
 
 _MATCH = ("matchInputNumFrames", "matchInputFramesPerSecond")
 
@@ -59,19 +60,6 @@ def read_model(client: Client, model_id: str, log: Any) -> Model:
     if model.successor:
         log.warning("Scenario has deprecated %s in favour of %s.", model.id, model.successor)
     return model
-
-
-def checked_inputs(model: Model, given: Mapping[str, Any], *, argument_name: Callable[[str], str]) -> Mapping[str, Any]:
-    """Return the inputs as they can be sent, checked against the model's record.
-
-    :param model: The record.
-    :param given: The author's inputs, by the API's names.
-    :param argument_name: Returns what the author calls an input of the API.
-    :raises ScenarioInputError: naming every fault at once.
-    """
-    checked = check_inputs(model, given)
-    refuse(model, checked.faults, argument_name)
-    return checked.values
 
 
 def check_assets(
@@ -224,7 +212,9 @@ def refuse(model: Model, faults: Sequence[str], argument_name: Callable[[str], s
     :raises ScenarioInputError: if there is one.
     """
     if faults:
-        lines = "\n".join(f"- {_with_argument_name(fault, argument_name)}" for fault in faults)
+        shown = [f"- {_with_argument_name(fault, argument_name)}" for fault in faults[:_MOST_FAULTS_SHOWN]]
+        shown += [f"- and {len(faults) - len(shown)} faults more."] if len(faults) > len(shown) else []
+        lines = "\n".join(shown)
         raise ScenarioInputError(
             f"The inputs of {model.name} can't be used, so nothing was sent and nothing charged:\n{lines}"
         )

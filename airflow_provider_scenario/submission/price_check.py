@@ -25,10 +25,9 @@ from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioCostLimitError,
     ScenarioDryRunError,
-    ScenarioInputError,
     ScenarioTransientError,
 )
-from airflow_provider_scenario.submission.prepare import check_assets
+from airflow_provider_scenario.submission.prepare import check_assets, refuse
 
 
 def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
@@ -70,7 +69,7 @@ def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any)
     :raises ScenarioError: if Scenario refuses the inputs, or can't be asked.
     """
     try:
-        return client.send(calls.estimate(model_id, inputs)).cost
+        return client.send(calls.estimate(model_id, inputs))
     except ScenarioTransientError:
         log.warning("The price of %s could not be had just now, so no purchase was sent.", model_id)
         raise
@@ -126,9 +125,6 @@ def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
         )
 
 
-_MOST_FAULTS_SHOWN = 20
-
-
 @dataclass(frozen=True)
 class Estimate:
     """The prices of several sets of inputs, in their order.
@@ -160,7 +156,7 @@ def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mappin
     """
     checked = [check_inputs(model, given) for given in sets]
     faults = [(*one.faults, *_files_elsewhere(model, one.values)) for one in checked]
-    _refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set])
+    refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set], str)
     return [one.values for one in checked]
 
 
@@ -221,16 +217,6 @@ def _price(client: Client, model: Model, values: Mapping[str, Any], log: Any) ->
             details=alarm.details,
             job_id=alarm.job_id,
         ) from None
-
-
-def _refuse(model: Model, faults: Sequence[str]) -> None:
-    if faults:
-        shown = [f"- {fault}" for fault in faults[:_MOST_FAULTS_SHOWN]]
-        shown += [f"- and {len(faults) - len(shown)} faults more."] if len(faults) > len(shown) else []
-        lines = "\n".join(shown)
-        raise ScenarioInputError(
-            f"The inputs of {model.name} can't be used, so no price was asked and nothing charged:\n{lines}"
-        )
 
 
 def _place(sets: Sequence[Mapping[str, Any]], index: int) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Client
-from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.api.values import describe_units, units_or_none
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.submission.decision import Order, SubmittedJob, submitted_from
 from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, JobReader
@@ -25,7 +24,7 @@ from airflow_provider_scenario.submission.record import (
 )
 from airflow_provider_scenario.submission.recovery import MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.store import RecordStore
+from airflow_provider_scenario.submission.store import SubmissionStore
 
 MAX_SUBMISSIONS = 3
 """How often one try may begin a submission that comes to nothing certain: a POST with an ambiguous end, or an intent
@@ -49,7 +48,7 @@ class Purchase:
     def __init__(
         self,
         client: Client,
-        store: RecordStore,
+        store: SubmissionStore,
         reader: JobReader,
         key: TaskKey,
         *,
@@ -155,7 +154,7 @@ class Purchase:
         cost = submission.cost
         price = "a price it did not name" if cost is None else describe_units(cost)
         self._log.info("Scenario accepted job %s for %s.", submission.job.id, price)
-        bought = dataclasses.replace(submitted_from(intent, submission.job), charged=charged_text(cost))
+        bought = dataclasses.replace(submitted_from(intent, submission.job), charged=units_or_none(cost))
         self.save_over(intent, bought)
         return SubmittedJob(submission.job, bought, is_new=True)
 
@@ -205,8 +204,3 @@ def ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
         f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
         retry_after=error.retry_after,
     )
-
-
-def charged_text(cost: Decimal | None) -> str | None:
-    """Return what a job was charged as a record keeps it."""
-    return None if cost is None else format_units(cost)

@@ -222,7 +222,7 @@ def _read(document: object) -> Record:
         # A person who settles a doubt makes it of an intent, which has another name for the time.
         known.setdefault("submitted_at", document.get("intended_at"))
         # A charge that can't be read must not keep the result back.
-        known["charged"] = known.get("charged") if units(known.get("charged")) is not None else None
+        known["charged"] = None if units(known.get("charged")) is None else str(known["charged"])
     for name, types in _TYPES.items():
         if name in known and (not isinstance(known[name], types) or isinstance(known[name], bool)):
             raise TypeError

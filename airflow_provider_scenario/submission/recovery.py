@@ -205,7 +205,7 @@ def _earlier(
     )
 
 
-def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool = False) -> list[Job]:
+def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool) -> list[Job]:
     """Return the jobs whose rows lack the seed that would show whether they are this task's.
 
     :param wanted: What is wanted now.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_scenario.api.values import name_or_none
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary
@@ -11,26 +11,6 @@ from airflow_provider_scenario.submission.record import Record, Submitted, all_j
 
 STATE_KEY = "scenario_submission"
 """The one key in a task's state store. Renaming it would lose sight of every job that is waited for."""
-
-
-class RecordStore(Protocol):
-    """Where the record is kept."""
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether the next try finds what is saved, unless a clear throws it away."""
-
-    def load(self) -> Record | None:
-        """Return the record, or ``None``."""
-
-    def save(self, record: Record) -> None:
-        """Keep the record. Returns only once it is safe."""
-
-    def jobs_of_others(self) -> Collection[str]:
-        """Return the ids of jobs known to be bought by other task instances of the DAG run."""
-
-    def claim(self, job_id: str | None) -> None:
-        """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
 
 
 class SubmissionStore:
@@ -89,39 +69,13 @@ class SubmissionStore:
         """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
         self._context["ti"].xcom_push(key="job_id", value=job_id)
 
-    def show(
-        self,
-        record: Record | None,
-        scenario_conn_id: str,
-        project_id: str | None,
-        *,
-        max_cost: str | None = None,
-        waits: Mapping[str, float] | None = None,
-        is_searching: bool = False,
-    ) -> None:
-        """Show what this task instance bought as an XCom, which a report and the task's page can read.
-
-        :param record: The record, or ``None`` if nothing was bought.
-        :param scenario_conn_id: The connection it bought on.
-        :param project_id: The project that its requests named.
-        :param max_cost: The most that the last job might cost, in creative units as decimal text.
-        :param waits: Since and until when it waits for a free slot, in seconds of the epoch.
-        :param is_searching: Whether it looks for a job that it may have bought.
-        """
+    def show(self, record: Record | None, scenario_conn_id: str, project_id: str | None, **state: Any) -> None:
+        """Show what this task instance bought by its record; ``state``: see :func:`show_purchases`."""
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
         job_ids = () if record is None else all_jobs(record)
-        show_purchases(
-            self._context,
-            scenario_conn_id,
-            project_id,
-            job_ids,
-            charged,
-            max_cost=max_cost,
-            waits=waits,
-            is_searching=is_searching,
-        )
+        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, **state)
 
 
 def show_purchases(
@@ -130,34 +84,16 @@ def show_purchases(
     project_id: str | None,
     job_ids: Collection[str],
     charged: Mapping[str, str] | None = None,
-    *,
-    max_cost: str | None = None,
-    waits: Mapping[str, float] | None = None,
-    is_searching: bool = False,
+    **state: Any,
 ) -> None:
     """Show what a task instance bought as an XCom, which a report and the task's page can read.
 
-    :param context: Airflow's task context.
-    :param scenario_conn_id: The connection it bought on.
-    :param project_id: The project that its requests named.
-    :param job_ids: The jobs, the last one last.
-    :param charged: What is known to have been charged, by job. Default: nothing.
-    :param max_cost: The most that the last job might cost, in creative units as decimal text. Default: no limit.
-    :param waits: Since and until when it waits for a free slot, in seconds of the epoch. Default: it does not.
-    :param is_searching: Whether it looks for a job that it may have bought. Default: it does not.
+    :param state: The other fields of :class:`PurchaseSummary`.
     """
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
-    project_id = name_or_none(project_id)
     shown = PurchaseSummary(
-        task,
-        scenario_conn_id,
-        project_id,
-        tuple(job_ids),
-        dict(charged or {}),
-        max_cost=max_cost,
-        waits=waits,
-        is_searching=is_searching,
+        task, scenario_conn_id, name_or_none(project_id), tuple(job_ids), dict(charged or {}), **state
     )
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
-from airflow_provider_scenario.exceptions import (
-    ScenarioError,
-    ScenarioSubmissionError,
-)
+from airflow_provider_scenario.api.values import units_or_none
+from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
 from airflow_provider_scenario.submission.decision import (
     Order,
     Refuse,
@@ -32,7 +29,6 @@ from airflow_provider_scenario.submission.purchase import (
     MAX_SUBMISSIONS,
     Purchase,
     ambiguous_error,
-    charged_text,
     is_ambiguous,
 )
 from airflow_provider_scenario.submission.record import (
@@ -52,7 +48,7 @@ from airflow_provider_scenario.submission.recovery import (
     list_start_of_task,
 )
 from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
-from airflow_provider_scenario.submission.store import RecordStore
+from airflow_provider_scenario.submission.store import SubmissionStore
 
 LATE_SECONDS = 120.0
 """Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
@@ -83,20 +79,19 @@ class Submitter:
     def __init__(
         self,
         client: Client,
-        store: RecordStore,
+        store: SubmissionStore,
         key: TaskKey,
         policy: SubmissionPolicy,
         *,
         may_buy: Callable[[], bool] = lambda: True,
         account: str = "",
-        searched: str | None = None,
-        may_defer: bool = False,
-        log: Any = None,
+        searched: str | None,
+        may_defer: bool,
+        log: Any,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        log = log or logging.getLogger(__name__)
         self._store = store
         self._key = key
         self._policy = policy
@@ -195,8 +190,10 @@ class Submitter:
                 raise ScenarioSubmissionError(reason, job_id=record.job_id if isinstance(record, Submitted) else None)
             case Submit(generation, reason):
                 return Order(generation, reason, stored, _jobs_so_far(record, found))
-            case Rejoin(job):
-                return self._rejoin(record, job, stored, same_try=same_try)
+            case Rejoin(submitted, job):
+                if isinstance(record, Intent) and not record.seed_is_ours:
+                    self._claim(job)
+                return self._rejoin(submitted, job, stored, same_try=same_try)
 
     def _has_deferred_for(self, intent: Intent) -> bool:
         """Whether this very try was about to send it, and has waited since until it would surely be listed."""
@@ -234,16 +231,11 @@ class Submitter:
                 "the entry scenario_submission in the task's Task State Store, and clear the task: it buys anew."
             )
 
-    def _rejoin(self, record: Record | None, job: Job, stored: Record | None, *, same_try: bool) -> SubmittedJob:
-        if isinstance(record, Intent) and not record.seed_is_ours:
-            self._claim(job)
-        submitted = submitted_from(record, job) if isinstance(record, Intent) else record
-        if not isinstance(submitted, Submitted):
-            raise TypeError("only a job that was bought is rejoined")
+    def _rejoin(self, submitted: Submitted, job: Job, stored: Record | None, *, same_try: bool) -> SubmittedJob:
         self._log.info("Rejoining job %s (%s), which this task has already bought.", job.id, job.status.value)
         charged = submitted.charged
         if charged is None and not job.has_ended_badly:
-            charged = charged_text(job.cost)
+            charged = units_or_none(job.cost)
         rejoined = dataclasses.replace(submitted, max_tries=self._key.max_tries, charged=charged)
         if not is_same(rejoined, stored):
             self._purchase.save_over(stored, rejoined)

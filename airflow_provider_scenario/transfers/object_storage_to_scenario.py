@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -15,7 +15,7 @@ from airflow_provider_scenario.retry_policy import task_errors, with_retry_polic
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_scenario.files.upload import AssetUploader, StateStore
+    from airflow_provider_scenario.files.upload import AssetUploader
 
 
 class ObjectStorageToScenarioOperator(BaseOperator):
@@ -69,8 +69,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         from airflow_provider_scenario.files.upload import AssetUploader, UploadCache
 
         source = find_source(self.source)
-        store = cast("StateStore | None", context.get("task_state_store"))
-        cache = UploadCache(store, context["ti"].max_tries)
+        cache = UploadCache.of(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             self._uploader = AssetUploader(
                 client, cache, self.log, import_timeout=self.import_timeout, poll_interval=self.poll_interval

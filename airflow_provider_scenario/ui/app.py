@@ -151,12 +151,9 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
     problem = ""
     if source is not None and source.job_ids:
         access = Access(source.scenario_conn_id, source.project_id)
-        try:
-            seen = reads.jobs(access, source.job_ids)
-            problem = seen.problem
-            facts = _facts(access, source, seen)
-        except ScenarioError as error:
-            problem = str(error)
+        seen = reads.jobs(access, source.job_ids)
+        problem = seen.problem
+        facts = _facts(access, source, seen)
     place = fleet.place_in_line(instance, source, database.waiting()) if source and source.waits else None
     page = pages.task_page(instance, source, facts, place) | {"problem": problem}
     page["bought_by"] = None if source is None or source.has_bought else _buyer(instance, source)
@@ -212,7 +209,7 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     rows, problems, unread = [], [], 0
     seen: dict[Access, ReadJobs] = {}
     for access, job_ids in wanted.items():
-        seen[access] = _read_jobs(access, job_ids, started)
+        seen[access] = reads.jobs(access, job_ids, started)
         problems += [seen[access].problem] if seen[access].problem else []
         reads.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
     for instance, source in sources:
@@ -238,7 +235,7 @@ def _asset_page(events: list[tuple[Instance, str, set[str]]], readable: set[str]
     wanted: dict[Access, dict[str, None]] = {}
     for _, source, _, _ in shown:
         wanted.setdefault(Access(source.scenario_conn_id, source.project_id), {}).update(dict.fromkeys(source.job_ids))
-    seen = {access: _read_jobs(access, list(job_ids)) for access, job_ids in wanted.items()}
+    seen = {access: reads.jobs(access, list(job_ids)) for access, job_ids in wanted.items()}
     for access, read in seen.items():
         reads.assets(access, [one for job in read.jobs.values() if job for one in job.asset_ids])
     rows = [
@@ -253,14 +250,6 @@ def _asset_page(events: list[tuple[Instance, str, set[str]]], readable: set[str]
         "unread": sum(len(job_ids) - len(seen[access].jobs) for access, job_ids in wanted.items()),
         "hidden": sum(one.dag_id not in readable for one, _, _ in events),
     }
-
-
-def _read_jobs(access: Access, job_ids: list[str], since: datetime.datetime | None = None) -> ReadJobs:
-    """Read jobs, and say what is wrong rather than fail: a page shows what it has."""
-    try:
-        return reads.jobs(access, job_ids, since)
-    except ScenarioError as error:
-        return ReadJobs({}, str(error))
 
 
 def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict[str, Any]:

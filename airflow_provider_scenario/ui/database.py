@@ -43,7 +43,6 @@ def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Insta
         TaskInstance.map_index,
         TaskInstance.state,
         TaskInstance.rendered_map_index,
-        TaskInstance.try_number,
         XComModel.key,
         XComModel.value,
     )
@@ -66,13 +65,13 @@ def _instances(*conditions: Any, keys: Iterable[str] = pages.KEYS) -> list[Insta
     with create_session(scoped=False) as session:
         rows = session.execute(query).all()
     found: dict[tuple[str, str, str, int], tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    for *place, state, name, try_number, key, value in rows:
-        _, xcoms = found.setdefault(tuple(place), ((state, name, try_number), {}))
+    for *place, state, name, key, value in rows:
+        _, xcoms = found.setdefault(tuple(place), ((state, name), {}))
         if key is not None:
             xcoms[key] = pages.value_of(value)
     return [
-        Instance(*place, None if state is None else str(state), _own_name(name, place[-1]), try_number, xcoms)
-        for place, ((state, name, try_number), xcoms) in found.items()
+        Instance(*place, None if state is None else str(state), _own_name(name, place[-1]), xcoms)
+        for place, ((state, name), xcoms) in found.items()
     ]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_provider_scenario.api.asset import Asset, asset_page
 from airflow_provider_scenario.api.job import Job, JobStatus, job_page, units
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.api.values import describe_units, format_units
+from airflow_provider_scenario.api.values import describe_units, format_units, units_or_none
 from airflow_provider_scenario.exceptions import redact
 from airflow_provider_scenario.links import ERROR_KEY, PAGE_KEY
 from airflow_provider_scenario.polling.result import failure_sentences
@@ -54,7 +54,6 @@ class Instance:
     map_index: int
     state: str | None = None
     name: str | None = None
-    try_number: int = 0
     xcoms: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -150,7 +149,7 @@ def job_facts(
         "id": job_id,
         "page": job_page(job_id),
         "money": cost.status.value,
-        "cost": _text(cost.cost),
+        "cost": units_or_none(cost.cost),
     }
     if job is None:
         return {**facts, "state": "unknown", "title": "Scenario does not show this job", "words": [_money(cost)]}
@@ -168,7 +167,6 @@ def job_facts(
         "prompt": _plain(prompt) if prompt else None,
         "seed": None if job.seed is None else str(job.seed),
         "inputs": sorted(inputs, key=lambda one: not one["given"]),
-        "created_at": job.created_at and job.created_at.isoformat(),
         "queued_seconds": job.queued_seconds,
         "running_seconds": job.running_seconds,
         "usual_running_seconds": usual.running if usual else None,
@@ -198,9 +196,7 @@ def task_page(
         "state": instance.state,
         "is_pending": instance.state in _PENDING,
         "name": instance.name,
-        "try_number": instance.try_number,
         "connection": source.scenario_conn_id if source else None,
-        "has_bought": bool(source and source.has_bought),
         "max_cost": source.max_cost if source else None,
         "jobs": list(jobs),
         "files": files_of(instance.xcoms.get(MANIFEST_KEY)),
@@ -278,7 +274,7 @@ def run_page(
             is_last = job_id == source.job_ids[-1]
             shown[job_id] = {**place_of(instance), "task_state": instance.state, "is_last": is_last, **facts}
     spent = run_cost_of(costs)
-    by_status = {status: _sum(spent.charges, status) for status in ChargeStatus}
+    by_status = {status: spent.sum_of(status) for status in ChargeStatus}
     return {
         "jobs": list(shown.values()),
         "cost": spent.to_json(),
@@ -324,10 +320,6 @@ def budget_of(instances: Iterable[Instance]) -> tuple[str | None, str | None]:
         format_units(sum(limits, Decimal(0))) if limits else None,
         format_units(sum(totals, Decimal(0))) if totals else None,
     )
-
-
-def _sum(charges: Iterable[JobCost], status: ChargeStatus) -> Decimal:
-    return sum((one.cost for one in charges if one.status is status and one.cost is not None), Decimal(0))
 
 
 def _state(job: Job) -> str:
@@ -393,10 +385,6 @@ def _plain(value: Any) -> str:
         return "data:…"
     text = redact(text)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else format_units(amount)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

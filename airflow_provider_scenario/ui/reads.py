@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from airflow_provider_scenario.api import calls
@@ -17,7 +18,7 @@ from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.transport import RetryConfig
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioNotFoundError
+from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class ScenarioReads:
                     listed, _ = self._list(client, access, since, until_found=missing)
                     seen |= {job.id: job for job in listed if job.id in kept}
                 for job_id in [one for one in missing if one not in seen][:SINGLE_READS]:
-                    seen[job_id] = _read(client, job_id)
+                    seen[job_id] = calls.find_job(client, job_id)
                     self._keep(access, job_id, seen[job_id])
         except ScenarioError as error:
             return ReadJobs(seen, str(error))
@@ -149,9 +150,15 @@ class ScenarioReads:
 
     def model(self, access: Access, model_id: str) -> Model | None:
         """Return a model's record; ``None`` if it can't be had: a page does without."""
-        return self._of(
-            self._models, access, model_id, MODEL_SECONDS, lambda client: client.send(calls.get_model(model_id))
-        )
+        found = self._models.get((access, model_id))
+        if found is None:
+            try:
+                with access.open() as client:
+                    found = client.send(calls.get_model(model_id))
+            except ScenarioError:
+                return None
+            self._models.put((access, model_id), found, MODEL_SECONDS)
+        return found
 
     def known_assets(self, access: Access, asset_ids: Iterable[str]) -> dict[str, Asset]:
         """Return the files that are cached; nothing is asked."""
@@ -183,41 +190,20 @@ class ScenarioReads:
         until_found: Collection[str] = (),
     ) -> tuple[list[Job], bool]:
         jobs: list[Job] = []
-        wanted, token = set(until_found), None
-        for _ in range(LIST_PAGES):
-            page = client.send(calls.list_jobs(updated_after=since, token=token))
+        wanted, is_all = set(until_found), False
+        for page in itertools.islice(calls.read_pages(client, since), LIST_PAGES):
             for job in page.jobs:
                 self._keep(access, job.id, job)
             jobs += page.jobs
             wanted -= {job.id for job in page.jobs}
-            token = page.next_token
-            if token is None or (until_found and not wanted):
-                return jobs, token is None
-        return jobs, False
+            is_all = page.next_token is None
+            if until_found and not wanted:
+                break
+        return jobs, is_all
 
     def _keep(self, access: Access, job_id: str, job: Job | None) -> None:
         is_over = job is not None and job.is_finished and not job.lacks_outputs
         self._jobs.put((access, job_id), (job,), 86400.0 if is_over else CACHE_SECONDS)
-
-    def _of(
-        self, kept: Cache[T], access: Access, name: str, seconds: float, ask: Callable[[ScenarioClient], T]
-    ) -> T | None:
-        found = kept.get((access, name))
-        if found is None:
-            try:
-                with access.open() as client:
-                    found = ask(client)
-            except ScenarioError:
-                return None
-            kept.put((access, name), found, seconds)
-        return found
-
-
-def _read(client: ScenarioClient, job_id: str) -> Job | None:
-    try:
-        return client.send(calls.get_job(job_id))
-    except ScenarioNotFoundError:
-        return None
 
 
 def fresh_asset(access: Access, asset_id: str, *, original: bool = False) -> Asset:

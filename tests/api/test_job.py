@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_scenario.api.job import Job, JobPage, JobStatus, Price, Submission, time_of
+from airflow_provider_scenario.api.job import Job, JobPage, JobStatus, Submission, time_of
 from airflow_provider_scenario.api.response import MODERATION_WORDS
 from airflow_provider_scenario.api.values import whole_number
 
@@ -267,7 +267,7 @@ def test_no_signed_url_and_no_input_is_in_a_repr_or_the_facts() -> None:
     url = "https://cdn.cloud.scenario.com/a.mp4?Signature=SeCrEt"
     document = {"jobId": "job_1", "metadata": {"error": f"no {url}", "hint": f"try {url}", "input": {"prompt": url}}}
     job = Job.read(document)
-    shown = f"{job!r} {job.to_dict()} {Submission(job, Price(Decimal(1)))!r} {JobPage((job,))!r}"
+    shown = f"{job!r} {job.to_dict()} {Submission(job, Decimal(1))!r} {JobPage((job,))!r}"
     assert "SeCrEt" not in shown
     assert "https://cdn.cloud.scenario.com/a.mp4" in shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_scenario.api.asset import Upload, UploadPart, UploadStatus
+from airflow_provider_scenario.api.asset import Upload, UploadPart
 
 SIGNED = "https://storage.example/part?X-Amz-Signature=SeCrEt"
 
@@ -22,27 +22,16 @@ def test_a_new_upload_has_its_parts_and_shows_no_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "asset_id", "expected", "is_imported"),
-    [
-        ("pending", None, UploadStatus.PENDING, False),
-        ("complete", None, UploadStatus.COMPLETE, False),
-        ("validating", None, UploadStatus.VALIDATING, False),
-        ("validated", None, UploadStatus.VALIDATED, False),
-        ("imported", "asset_1", UploadStatus.IMPORTED, True),
-        ("imported", None, UploadStatus.IMPORTED, False),
-        ("complete", "asset_1", UploadStatus.COMPLETE, True),
-        ("failed", None, UploadStatus.FAILED, False),
-        ("failed", "asset_1", UploadStatus.FAILED, False),
-        ("scanning", None, UploadStatus.PENDING, False),
-        (None, "", UploadStatus.PENDING, False),
-    ],
+    ("status", "has_failed"),
+    [("pending", False), ("imported", False), ("failed", True), ("scanning", False), (None, False)],
 )
-def test_an_asset_id_tells_that_it_is_imported(
-    status: str | None, asset_id: str | None, expected: UploadStatus, is_imported: bool
-) -> None:
-    upload = Upload.read({"id": "upload_1", "status": status, "entityId": asset_id})
-    assert upload.status is expected
-    assert upload.is_imported is is_imported
+def test_an_upload_fails_by_its_status_alone(status: str | None, has_failed: bool) -> None:
+    assert Upload.read({"id": "upload_1", "status": status, "entityId": "asset_1"}).has_failed is has_failed
+
+
+@pytest.mark.parametrize(("given", "asset_id"), [("asset_1", "asset_1"), ("", None), (None, None), (5, None)])
+def test_an_asset_id_that_is_none_is_no_asset(given: object, asset_id: str | None) -> None:
+    assert Upload.read({"id": "upload_1", "status": "imported", "entityId": given}).asset_id == asset_id
 
 
 def test_the_reason_of_a_failure_is_kept_without_addresses() -> None:

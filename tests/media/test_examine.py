@@ -28,7 +28,7 @@ def look(content: bytes) -> Media | None:
 
 def facts(content: bytes) -> tuple[str, float | None] | None:
     media = look(content)
-    return (media.type.content_type, media.duration) if media else None
+    return (media.content_type, media.duration) if media else None
 
 
 # --- Real files
@@ -130,7 +130,7 @@ def test_the_tracks_count_not_the_brand(tmp_path: Path, brand: bytes) -> None:
     for content, kind in ((sound, "audio"), (video, "video")):
         media = look(content[:8] + brand + content[12:])
         assert media is not None
-        assert (media.type.kind, media.type.content_type) == (kind, f"{kind}/mp4")
+        assert (media.kind, media.content_type) == (kind, f"{kind}/mp4")
 
 
 def test_voice_memos_of_phones() -> None:
@@ -147,7 +147,7 @@ def test_odd_beginnings(tmp_path: Path) -> None:
     with old.open("ab") as file:
         file.write(movie[movie.index(b"moov") - 4 :])
     found = find_source(str(old))
-    assert (found.media.content_type, found.duration) == ("video/quicktime", 2.0)
+    assert (found.media.content_type, found.media.duration) == ("video/quicktime", 2.0)
 
 
 def test_a_chapter_picture_makes_no_video_of_an_audio_book(tmp_path: Path) -> None:
@@ -168,12 +168,12 @@ def test_a_chapter_picture_makes_no_video_of_an_audio_book(tmp_path: Path) -> No
     content = bytearray(both.read_bytes())
     media = look(bytes(content))
     assert media is not None
-    assert media.type.kind == "video"
+    assert media.kind == "video"
     second = content.index(b"tkhd", content.index(b"tkhd") + 4)
     content[second + 7] &= 0xFE  # not enabled
     media = look(bytes(content))
     assert media is not None
-    assert media.type.kind == "audio"
+    assert media.kind == "audio"
 
 
 def box(name: bytes, content: bytes) -> bytes:
@@ -310,7 +310,7 @@ def test_a_sound_that_says_more_than_it_can_hold(tmp_path: Path, codec: str, for
         content[21:26] = bytes([content[21] | 0x0F, 255, 255, 255, 255])
     media = look(bytes(content))
     assert media is not None
-    assert (media.type.kind, media.duration) == ("audio", None)
+    assert (media.kind, media.duration) == ("audio", None)
 
 
 def test_a_sound_that_says_it_is_slower_than_any(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_every_fault_of_every_set_is_named_before_a_price_is_asked(scenario: San
     with pytest.raises(exceptions.ScenarioInputError) as caught:
         estimating(sets).execute(TaskRun().context)
     lines = str(caught.value).splitlines()
-    assert lines[0].endswith("can't be used, so no price was asked and nothing charged:")
+    assert lines[0].endswith("can't be used, so nothing was sent and nothing charged:")
     assert lines[1].startswith("- inputs[1].frameNum: must be one of 17, 33")
     assert lines[2].startswith("- inputs[2].speed: ")
     assert lines[3] == "- inputs[2].prompt: is required."
@@ -150,7 +150,7 @@ def test_a_file_that_is_not_at_scenario_has_no_price(scenario: SandboxServer, pa
         estimating({"videoUrl": path}, model_id="model_wan-2-2-vace-fun-a14b-reframe").execute(TaskRun().context)
     shown = str(path).removeprefix("file://")
     assert str(caught.value) == (
-        "The inputs of Wan 2.2 Reframe can't be used, so no price was asked and nothing charged:\n"
+        "The inputs of Wan 2.2 Reframe can't be used, so nothing was sent and nothing charged:\n"
         f"- videoUrl: {shown} is not at Scenario yet, so what it leads to has no price. Upload it first with "
         "ObjectStorageToScenarioOperator, and give the id."
     )

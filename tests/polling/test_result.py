@@ -22,6 +22,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioTimeoutError,
 )
 from airflow_provider_scenario.polling.result import (
+    RETRY_REJOINS,
     job_error,
     job_result,
     no_client_error,
@@ -171,7 +172,7 @@ RETRY = "A retry takes its result without paying again if it is done by then; to
 def test_a_deadline_says_where_the_job_stands_and_that_it_runs_on(
     last_look: Job | None, stood: str, charge: str
 ) -> None:
-    error = timeout_error("job_1", last_look, 3600.0)
+    error = timeout_error("job_1", last_look, 3600.0, RETRY_REJOINS)
     assert type(error) is ScenarioTimeoutError
     assert str(error) == (
         f"Job job_1 was not finished within 3600 s: {stood}. It was not cancelled: it runs on{charge}. {RETRY} {PAGE}"

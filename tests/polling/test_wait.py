@@ -169,7 +169,7 @@ def test_a_refusal_that_the_list_confirms_ends_the_wait_and_keeps_the_retries(
     wait.on_job(job(), 90.0)
     wait.on_error(error, 100.0)
     wait.on_error(error, 175.0)
-    result = wait.on_unlisted(list_error, 175.0)
+    result = wait.on_unlisted(175.0)
     assert result is not None
     assert (result.job, result.timed_out, result.take_over) == (job(), False, False)
     with pytest.raises(ScenarioTransientError) as caught:
@@ -185,7 +185,7 @@ def test_a_job_that_the_list_shows_is_waited_for_and_its_end_counts() -> None:
     assert wait.on_listed(job(progress=0.5), 60.0) is None
     assert wait.on_error(ScenarioNotFoundError("404"), 70.0) is None
     assert wait.asks_list(70.0), "the list is what tells of it now"
-    assert wait.on_unlisted(None, 70.0) is None, "a list that lags is no verdict either"
+    assert wait.on_unlisted(70.0) is None, "a list that lags is no verdict either"
     assert wait.on_listed(job("success"), 80.0) == WaitResult("job_1", job("success"))
     lines = wait.pop_updates()[0]
     assert sum("own address is refused" in line for line in lines) == 1

@@ -21,6 +21,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
     decide,
     later_of,
+    submitted_from,
 )
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import SearchResult
@@ -41,6 +42,11 @@ def job(status: str, job_id: str = "job_1", **facts: Any) -> Job:
 RUNNING, DONE, FAILED, CANCELED = job("in-progress"), job("success"), job("failure"), job("canceled")
 MODERATED = job("failure", error="Blocked by content moderation")
 NOTHING = SearchResult(is_final=True)
+
+
+def rejoined(job: Job) -> Rejoin:
+    """Go on with the job that was found for :data:`INTENT`."""
+    return Rejoin(submitted_from(INTENT, job), job)
 
 
 def decided(
@@ -66,27 +72,28 @@ def test_what_was_never_accepted_is_bought(wanted: Wanted, cleared: bool) -> Non
 @pytest.mark.parametrize("cleared", [False, True])
 def test_a_running_job_is_rejoined_whatever_a_person_does(cleared: bool) -> None:
     for record in (BOUGHT, RETURNED):
-        assert decided(record, RUNNING, cleared=cleared) == Rejoin(RUNNING)
+        assert decided(record, RUNNING, cleared=cleared) == Rejoin(record, RUNNING)
     unknown = job("brand-new-status")
-    assert decided(BOUGHT, unknown, cleared=cleared) == Rejoin(unknown)
+    assert decided(BOUGHT, unknown, cleared=cleared) == Rejoin(BOUGHT, unknown)
 
 
 def test_a_finished_job_is_returned_until_a_clear_asks_for_another() -> None:
-    assert decided(BOUGHT, DONE) == decided(RETURNED, DONE) == decided(BOUGHT, DONE, cleared=True) == Rejoin(DONE)
+    assert decided(BOUGHT, DONE) == decided(BOUGHT, DONE, cleared=True) == Rejoin(BOUGHT, DONE)
+    assert decided(RETURNED, DONE) == Rejoin(RETURNED, DONE)
     assert isinstance(decided(RETURNED, DONE, cleared=True), Submit)
     assert isinstance(decided(RETURNED, DONE, cleared=True, on_clear=OnClear.REGENERATE), Submit)
-    assert decided(RETURNED, DONE, cleared=True, on_clear=OnClear.REUSE) == Rejoin(DONE)
+    assert decided(RETURNED, DONE, cleared=True, on_clear=OnClear.REUSE) == Rejoin(RETURNED, DONE)
 
 
 @pytest.mark.parametrize("ended", [FAILED, CANCELED])
 def test_a_job_that_ended_badly_is_bought_anew_by_the_next_try(ended: Job) -> None:
     assert decided(BOUGHT, ended) == Submit(3, f"job job_1 ended in {ended.status.value}")
     assert decided(BOUGHT, ended, wanted=OTHER, on_changed_inputs=OnChangedInputs.FAIL) == decided(BOUGHT, ended)
-    assert decided(BOUGHT, ended, same_try=True) == Rejoin(ended)
+    assert decided(BOUGHT, ended, same_try=True) == Rejoin(BOUGHT, ended)
 
 
 def test_moderation_would_stop_the_same_inputs_again() -> None:
-    assert decided(BOUGHT, MODERATED) == Rejoin(MODERATED)
+    assert decided(BOUGHT, MODERATED) == Rejoin(BOUGHT, MODERATED)
     assert isinstance(decided(BOUGHT, MODERATED, cleared=True), Submit)
     assert isinstance(decided(BOUGHT, MODERATED, wanted=OTHER), Submit)
 
@@ -110,15 +117,15 @@ def test_nothing_is_decided_before_a_search_for_an_intent_has_come_to_its_end(se
 
 
 def test_an_intent_goes_on_with_the_job_that_was_found() -> None:
-    assert decided(INTENT, SearchResult((RUNNING,), is_proof=True)) == Rejoin(RUNNING)
-    assert decided(INTENT, SearchResult((RUNNING,), is_final=True)) == Rejoin(RUNNING)
+    assert decided(INTENT, SearchResult((RUNNING,), is_proof=True)) == rejoined(RUNNING)
+    assert decided(INTENT, SearchResult((RUNNING,), is_final=True)) == rejoined(RUNNING)
 
 
 def test_a_found_job_is_judged_like_any_other() -> None:
     found = SearchResult((DONE,), is_proof=True)
     assert isinstance(decided(INTENT, found, wanted=OTHER), Submit)
     assert isinstance(decided(INTENT, SearchResult((FAILED,), is_proof=True)), Submit)
-    assert decided(INTENT, SearchResult((FAILED,), is_proof=True), same_try=True) == Rejoin(FAILED)
+    assert decided(INTENT, SearchResult((FAILED,), is_proof=True), same_try=True) == rejoined(FAILED)
 
 
 def test_what_is_not_found_is_bought_unless_the_author_forbids_it() -> None:
@@ -151,7 +158,7 @@ def test_a_failed_job_that_looks_alike_is_no_reason_to_buy_over_a_doubt() -> Non
         SearchResult((FAILED,), is_final=True, unreadable=1),
     ):
         assert isinstance(decided(INTENT, found), Refuse)
-    assert decided(INTENT, SearchResult((RUNNING,), is_final=True, unreadable=1)) == Rejoin(RUNNING)
+    assert decided(INTENT, SearchResult((RUNNING,), is_final=True, unreadable=1)) == rejoined(RUNNING)
     assert isinstance(decided(INTENT, SearchResult((FAILED,), candidates, is_final=True, is_proof=True)), Submit)
 
 

@@ -94,6 +94,12 @@ def test_a_template_that_came_out_empty_is_as_good_as_nothing() -> None:
         assert changed_inputs(record, Wanted("model_1", {"prompt": "A boat", "negativePrompt": "fog"})) != []
 
 
+def test_a_charge_that_a_person_wrote_as_a_number_is_read() -> None:
+    record = from_dict({**to_dict(RECORDS[3]), "charged": 7.25})
+    assert isinstance(record, Submitted)
+    assert record.charged == "7.25"
+
+
 @pytest.mark.parametrize("charged", ["", "many", "NaN", [7], {"cu": 7}, None])
 def test_a_charge_that_can_not_be_read_is_not_known(charged: Any) -> None:
     """Else it would keep back the result of a job that is paid for."""
