@@ -18,6 +18,7 @@ _LONGEST_WAIT = 30 * _DAY
 _LONGEST_INTERVAL = 3600.0
 """With fewer polls than that, a paid job's end is known too late."""
 
+# A file of this machine has one form: file:///path, file://localhost/path and local:///path all give /path.
 _LOCAL_FILE = re.compile(r"(?:file|local)://(?:localhost)?(?=/)", re.IGNORECASE)
 
 
@@ -29,19 +30,14 @@ class GivenInputs(dict[str, Any]):
 
 
 def seconds_of(name: str, given: object, *, or_zero: bool = False) -> float:
-    """Return an argument in seconds, before anything is paid.
-
-    :param name: The argument's name. One that ends with ``_interval`` may be an hour at most, any other 30 days.
-    :param given: A number, the text of one, or a ``timedelta``; more than 0.
-    :param or_zero: Whether 0 is good too, which means to look once. Default ``False``.
-    :raises ScenarioConfigurationError: if it is none of these, or out of bounds.
-    """
+    """Return an argument (a number, the text of one, or a ``timedelta``) in seconds, before anything is paid."""
     most = _LONGEST_INTERVAL if name.endswith("_interval") else _LONGEST_WAIT
     try:
         seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else float(str(given))
         shown = repr(given)
     except (ValueError, OverflowError):
         seconds, shown = math.nan, f"that {type(given).__name__}"
+    # Where 0 is good too, it means to look once.
     if not 0 <= seconds <= most or (seconds == 0 and not or_zero):
         least = "from 0 to" if or_zero else "above 0 and at most"
         bound = "an hour" if most == _LONGEST_INTERVAL else "30 days"
@@ -52,15 +48,7 @@ def seconds_of(name: str, given: object, *, or_zero: bool = False) -> float:
 
 
 def stringify_paths(value: Any) -> Any:
-    """Return inputs as plain JSON: what is compared between tries, stored and sent.
-
-    Pure, and the same in every try and process. Each path, at any depth, is its text, and a file of this machine has
-    one form: ``/path``, ``file:///path``, ``file://localhost/path``, ``local:///path``, and ``Path`` and
-    ``ObjectStoragePath`` of it all give ``/path``. Numbers of numpy and ``Decimal`` are numbers, sequences of any kind
-    are lists, and what a template left undefined is ``None``.
-
-    :param value: The author's value, after templating.
-    """
+    """Return inputs as plain JSON, the same in every try and process: what is compared, stored and sent."""
     from airflow.sdk import ObjectStoragePath
     from jinja2 import Undefined
 

@@ -135,10 +135,7 @@ class UploadPart:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> UploadPart:
-        """Read one of the ``parts`` of an upload.
-
-        :raises KeyError: if it lacks its number or address.
-        """
+        """Read one of the ``parts`` of an upload; ``KeyError`` if it lacks its number or address."""
         number = document["number"]
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if not is_number or number != number // 1 or not 1 <= number <= _MOST_PARTS:
@@ -150,11 +147,9 @@ class UploadPart:
 class Upload:
     """One upload.
 
-    :param id: Its id.
     :param has_failed: Whether it came to nothing. Any other status is still on its way, or has its asset.
     :param parts: Where to put the bytes; only in the reply that made the upload.
     :param asset_id: The asset it became, once it is imported.
-    :param error: Scenario's reason for ``failed``.
     """
 
     id: str
@@ -165,14 +160,11 @@ class Upload:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Upload:
-        """Read the ``upload`` object of a reply.
-
-        :raises KeyError: if it lacks its id, or a part its number or address: then no byte can be sent.
-        """
+        """Read the ``upload`` object of a reply; ``KeyError`` if it lacks its id, or a part its number or address."""
         asset_id, error = document.get("entityId"), document.get("errorMessage")
         parts = document.get("parts")
         return cls(
-            id=_required_text(document, "id"),
+            id=_required_text(document, "id"),  # without it no byte can be sent
             has_failed=document.get("status") == "failed",
             parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
             asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,

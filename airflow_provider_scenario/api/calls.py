@@ -39,12 +39,8 @@ class Call(Generic[T]):
     """One call of the API, ready to be carried by the client.
 
     :param action: What it does, in words that complete "Scenario refused to ...".
-    :param method: HTTP method.
     :param path: Path below the base URL, quoted.
-    :param read: Turns the reply into its value.
     :param repeatable: Whether sending it twice does no harm.
-    :param query: Query parameters.
-    :param body: JSON body, or ``None``. Not shown in the repr.
     """
 
     action: str
@@ -322,14 +318,8 @@ class Client(Protocol):
 
 
 def read_pages(client: Client, updated_after: datetime.datetime | None) -> Iterator[JobPage]:
-    """Yield the pages of the job list, the jobs that changed last first.
-
-    The last page yielded still has a ``next_token`` if the list did not end after :data:`MAX_PAGES` pages.
-
-    :param client: Sends the calls.
-    :param updated_after: Only jobs that changed after this time, by Scenario's clock. ``None``: all.
-    :raises ScenarioError: if a page can't be read.
-    """
+    """Yield the job list's pages, last changed first: jobs that changed after a time, or all (``None``)."""
+    # The time is by Scenario's clock. If the list goes on after MAX_PAGES, the last page has a next_token.
     token: str | None = None
     for _ in range(MAX_PAGES):
         page = client.send(list_jobs(updated_after=updated_after, token=token))
@@ -344,15 +334,7 @@ def read_pages(client: Client, updated_after: datetime.datetime | None) -> Itera
 
 
 def find_in_list(client: Client, job_id: str, updated_after: datetime.datetime | None) -> Job | None:
-    """Return a job as the job list shows it; ``None`` if the list does not show it.
-
-    A job's own address may refuse it, through a gateway's fault, while the list still shows it.
-
-    :param client: Sends the calls.
-    :param job_id: The job.
-    :param updated_after: Only jobs that changed after this time, by Scenario's clock. ``None``: all.
-    :raises ScenarioError: if the list can't be read.
-    """
+    """Return a job as the job list shows it, else ``None``: by a gateway's fault its own address may refuse it."""
     pages = read_pages(client, updated_after)
     return next((job for page in pages for job in page.jobs if job.id == job_id), None)
 

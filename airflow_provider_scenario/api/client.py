@@ -99,7 +99,6 @@ class FileStream:
     :param status: HTTP status; 206 if it starts where asked.
     :param headers: Headers, names in lower case. Not shown in the repr: that of a redirect may be a signed URL.
     :param response: The open response. Not shown in the repr: it knows the signed URL.
-    :param reply_timeout: Ends it if no byte comes.
     """
 
     status: int
@@ -108,16 +107,12 @@ class FileStream:
     reply_timeout: ReplyTimeout = field(repr=False)
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """Yield the bytes as they come, so that all that came before a cut has been yielded.
-
-        :param size: Bytes a chunk at most. One that comes slowly is yielded before it is full.
-        :raises ScenarioConnectionError: if the connection breaks, or is silent for the time-out.
-        """
+        """Yield at most ``size`` bytes at a time as they come, so that all that came before a cut has been yielded."""
         while True:
             try:
                 chunk: bytes = self.response.raw.read1(size, decode_content=False)
             except (requests.RequestException, HTTPError, OSError) as error:
-                trouble = type(error).__name__
+                trouble = type(error).__name__  # the connection broke, or was silent for the time-out
                 break
             if not chunk:
                 return
@@ -263,12 +258,7 @@ class ScenarioClient:
 
 
 def check_file_address(url: str, base_url: str) -> None:
-    """Refuse an address of a file that is not https, unless the API itself is on this machine.
-
-    :param url: What a reply names.
-    :param base_url: Where the API is.
-    :raises ScenarioFileError: if it is refused.
-    """
+    """Refuse an address of a file that is not https, unless the API itself is on this machine."""
     if not url.lower().startswith("https://") and not is_loopback(urllib.parse.urlsplit(base_url).hostname or ""):
         raise ScenarioFileError(
             "Scenario's reply names a file's address that is not https. It was not used, since anybody on the way "

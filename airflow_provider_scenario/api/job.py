@@ -29,11 +29,9 @@ def units(value: object) -> Decimal | None:
 
 
 def price_of(document: Mapping[str, Any]) -> Decimal:
-    """Return what is or would be charged, after discount.
-
-    :raises KeyError: if there is no cost. That is not the same as a cost of 0: a limit must not let it pass.
-    """
+    """Return what is or would be charged, after discount; ``KeyError`` if there is no cost."""
     cost = units(document.get("creativeUnitsCost"))
+    # No cost is not the same as a cost of 0: a limit must not let it pass.
     if cost is None:
         raise KeyError("creativeUnitsCost")
     return cost
@@ -226,7 +224,6 @@ class Job:
 class Submission:
     """The reply to a paid submission.
 
-    :param job: The new job.
     :param cost: What was charged in creative units, by the reply or else by the job; ``None`` where neither says.
     """
 
@@ -240,8 +237,7 @@ class JobPage:
 
     :param jobs: The rows; a page may be short or empty although more follow.
     :param next_token: The token of the next page; ``None`` on the last one.
-    :param server_time: Scenario's clock when it answered.
-    :param unreadable: How many rows could not be read as jobs. Default 0.
+    :param unreadable: How many rows could not be read as jobs.
     """
 
     jobs: tuple[Job, ...]

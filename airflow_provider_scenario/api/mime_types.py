@@ -101,11 +101,9 @@ def canonical_type(mime_type: str) -> str:
 
     >>> canonical_type("Audio/MP3; rate=44100")
     'audio/mpeg'
-
-    :param mime_type: A MIME type, or a ``Content-Type``.
-    :return: In lower case; a type that is not in the table comes back as it is; empty for an empty one.
     """
     bare = mime_type.partition(";")[0].partition(",")[0].strip().lower()
+    # A type that is not in the table comes back as it is, but in lower case.
     return _CANONICAL.get(bare, bare)
 
 

@@ -52,19 +52,14 @@ class ModelInput:
     """One input of a model, as its record describes it. ``None`` means that the record sets no such limit.
 
     :param name: Its name in the API, in camelCase.
-    :param type: Its type.
     :param required: When it must be given: the record's own object, see :meth:`is_required_with`.
-    :param default: What Scenario takes if it is not given.
     :param allowed_values: The only values it takes; empty if any will do.
-    :param minimum: The least number.
-    :param maximum: The greatest number.
     :param shortest: The least characters, or items of a list.
     :param longest: The most characters, or items of a list.
     :param kind: The kind of asset a file input takes: ``video``, ``image``, ``audio``, ...
     :param shortest_duration: Seconds a file must last at least.
     :param longest_duration: Seconds a file may last at most.
     :param largest_size: Bytes a file may have at most.
-    :param cost_impact: Whether it changes the price.
     """
 
     name: str
@@ -88,11 +83,9 @@ class ModelInput:
         return self.type.item is InputType.FILE
 
     def is_required_with(self, given: Mapping[str, Any]) -> bool:
-        """Return whether it must be given beside the inputs that are given.
-
-        The record's rule is an object: ``always``; ``ifDefined`` and ``ifNotDefined`` keyed by another input's name;
-        ``conditional`` with the values of other inputs, joined by ``and`` or ``or``.
-        """
+        """Return whether it must be given beside the inputs that are given."""
+        # The record's rule is an object: ``always``; ``ifDefined`` and ``ifNotDefined`` keyed by another input's name;
+        # ``conditional`` with the values of other inputs, joined by ``and`` or ``or``.
         if self.required.get("always"):
             return True
         if any(other in given for other in self.rules("ifDefined")):
@@ -114,10 +107,7 @@ class ModelInput:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> ModelInput:
-        """Read one row of a record's ``inputs``. Only the name must be right: an odd limit is left out.
-
-        :raises TypeError: if its name is no text.
-        """
+        """Read one row of a record's ``inputs``. Only the name must be right: an odd limit is left out."""
         required, allowed, kind = document.get("required"), document.get("allowedValues"), document.get("kind")
         return cls(
             name=_text(document["name"]),

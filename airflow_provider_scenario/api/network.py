@@ -79,7 +79,6 @@ class Fault:
 
     :param reason: The innermost cause, in words without URL or secret.
     :param sent: Whether any of the request may have been sent.
-    :param advice: What would help; may be empty.
     :param is_permanent: Whether it stays until somebody changes the settings of the machine.
     """
 
@@ -93,7 +92,6 @@ class Fault:
 class Proxy:
     """The proxy that the environment names for an address.
 
-    :param variable: The environment variable that names it.
     :param address: Where it is, without user and password; empty if that is not known.
     """
 
@@ -102,12 +100,10 @@ class Proxy:
 
 
 class RequestBody(io.BytesIO):
-    """The body of a request that knows whether any of it was asked for.
+    """The body of a request that knows whether any of it was asked for."""
 
-    http.client asks for it only once there is a connection, with its TLS and through its proxy, and the headers are
-    sent: before that, nobody can have accepted the request.
-    """
-
+    # http.client asks for it only once there is a connection, with its TLS and through its proxy, and the headers are
+    # sent: before that, nobody can have accepted the request.
     was_read = False
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -117,10 +113,7 @@ class RequestBody(io.BytesIO):
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it wraps or was raised from, the outermost first.
-
-    What was merely being handled meanwhile is no cause: it may be the trouble of an earlier request.
-    """
+    """Yield an error and all that it wraps or was raised from, the outermost first."""
     seen: set[int] = set()
     left: list[object] = [error]
     while left:
@@ -129,15 +122,14 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
+        # What was merely being handled meanwhile is no cause: it may be the trouble of an earlier request.
         inner = (*one.args, getattr(one, "reason", None), getattr(one, "original_error", None), one.__cause__)
         left.extend(reversed(inner))
 
 
 def may_have_been_sent(error: BaseException) -> bool:
-    """Whether a request that failed may have been sent, at least in part. In doubt it may.
-
-    A ProxyError alone proves nothing: urllib3 also wraps what happens after a proxy has taken the request.
-    """
+    """Whether a request that failed may have been sent, at least in part. In doubt it may."""
+    # A ProxyError alone proves nothing: urllib3 also wraps what happens after a proxy has taken the request.
     return not any(
         isinstance(cause, _NEVER_SENT) or _tunnel_refusal(cause) or _is_missing_bundle(cause)
         for cause in causes_of(error)
@@ -145,12 +137,7 @@ def may_have_been_sent(error: BaseException) -> bool:
 
 
 def fault_of(error: BaseException, url: str, body: RequestBody | None = None) -> Fault:
-    """Return what a failed request means.
-
-    :param error: What requests raised.
-    :param url: Where the request was to go. It is not repeated.
-    :param body: The request's body, if it has one.
-    """
+    """Return what a failed request means, in words that do not repeat its URL."""
     causes = list(causes_of(error))
     # Once the body was read, whatever went wrong did so after a part of it may have been sent.
     was_read = body is not None and body.was_read
@@ -300,14 +287,11 @@ _current = threading.local()
 
 
 class ReplyTimeout:
-    """Ends the connection of a request whose reply takes too long. Use it as a context manager.
-
-    The time-outs of requests bound one silence, not a head that trickles for ever.
-
-    :param seconds: Seconds from the end of the request to that of the reply, or to the next :meth:`extend`.
-    """
+    """Ends the connection of a request whose reply takes too long. Use it as a context manager."""
 
     def __init__(self, seconds: float) -> None:
+        # Seconds from the end of the request to that of the reply, or to the next extend(): the time-outs of requests
+        # bound one silence, not a head that trickles for ever.
         self._seconds = seconds
         self._until = math.inf
         self._socket: socket.socket | None = None

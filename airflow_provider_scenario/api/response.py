@@ -70,14 +70,7 @@ class SlowBodyError(Exception):
 
 
 def read_body(response: requests.Response, *, seconds: float, largest: int = LARGEST_REPLY) -> bytes:
-    """Return the whole body, unpacked.
-
-    :param response: A reply whose body has not been read.
-    :param seconds: Seconds for the whole of the body, more than 0.
-    :param largest: Bytes it may have, packed and unpacked.
-    :raises SlowBodyError: if it takes longer.
-    :raises UnreadableBodyError: if it is larger, or packed in a way that was not asked for.
-    """
+    """Return the whole body, unpacked, within ``seconds``: at most ``largest`` bytes, packed and unpacked."""
     until = time.monotonic() + seconds
     unpack = _unpacker(response.headers.get("Content-Encoding", ""), largest)
     content = bytearray()
@@ -131,7 +124,6 @@ def is_transient(status: int) -> bool:
 class Response:
     """One HTTP reply.
 
-    :param status: HTTP status.
     :param headers: Headers, names in lower case.
     :param body: The whole body. Not shown in the repr: it may hold signed URLs.
     """
@@ -151,10 +143,7 @@ class Response:
         return _http_date(self.headers.get("date"))
 
     def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object.
-
-        :raises ScenarioServerError: if it is not one, as with a cut reply or a gateway's HTML.
-        """
+        """Return the body as a JSON object; ``ScenarioServerError`` for a cut reply, or a gateway's HTML."""
         document = self._document()
         if document is None:
             raise ScenarioServerError(
@@ -166,10 +155,8 @@ class Response:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write.
-
-        A reply that names a job is none, whatever its status says: there is a job.
-        """
+        """Whether Scenario itself refused: by the status, and in its own JSON, which a gateway does not write."""
+        # A reply that names a job is no refusal, whatever its status says: there is a job.
         return self.status in _REFUSALS and self._is_in_scenarios_form() and not self._names_job()
 
     def _names_job(self) -> bool:
@@ -186,10 +173,7 @@ class Response:
         )
 
     def retry_after(self, now: datetime.datetime) -> float | None:
-        """Return the seconds Scenario asked to wait, from ``Retry-After`` or ``remainingSeconds``, else ``None``.
-
-        :param now: The time to count a ``Retry-After`` date from.
-        """
+        """Return the seconds Scenario asked to wait, from ``Retry-After`` or ``remainingSeconds``, else ``None``."""
         asked = self.headers.get("retry-after", "").strip()
         seconds = _seconds(asked)
         if seconds is not None:
@@ -223,15 +207,10 @@ class Response:
 
 
 def error_of(reply: Response, action: str, *, now: datetime.datetime, is_purchase: bool = True) -> ScenarioError | None:
-    """Return the error a reply stands for, or ``None`` for a 2xx. ``is_refusal`` says whose refusal it is.
-
-    :param reply: The reply.
-    :param action: What was asked, to begin the message with, such as ``"read job job_1"``.
-    :param now: The time to count a ``Retry-After`` date from.
-    :param is_purchase: Whether money was at stake: then a refusal of Scenario's own says that none was taken.
-    """
+    """Return the error a reply stands for, or ``None`` for a 2xx. ``is_refusal`` says whose refusal it is."""
     if reply.is_success:
         return None
+    # Of a purchase, where money was at stake, a refusal of Scenario's own says that none was taken.
     error = _error_for(reply, action, now, is_purchase)
     error.is_refusal = reply.is_refusal
     return error
@@ -363,11 +342,7 @@ def is_moderation(words: str) -> bool:
 
 
 def refusal_reason_of(status: int, words: str) -> RefusalReason | None:
-    """Return what a refusal is about; ``None`` if its status says all there is.
-
-    :param status: HTTP status.
-    :param words: Scenario's reason.
-    """
+    """Return what a refusal is about; ``None`` if its status says all there is."""
     if status not in (400, 402, 403, 409, 422):
         return None
     if _UNITS.search(words) and _LACK.search(words):

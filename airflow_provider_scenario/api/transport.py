@@ -46,10 +46,8 @@ _WITHOUT_SECRETS = _WithoutSecrets()
 
 
 def keep_secrets_from_log(*names: str) -> None:
-    """Keep signed URLs out of a library's own log, which tells of odd headers, and at level DEBUG of each request.
-
-    :param names: The library's loggers. Asking twice changes nothing.
-    """
+    """Keep signed URLs out of a library's own log, which tells of odd headers, and at level DEBUG of each request."""
+    # Asking twice changes nothing.
     for name in names:
         logging.getLogger(name).addFilter(_WITHOUT_SECRETS)
 
@@ -68,10 +66,7 @@ def headers_of(call: Call[T]) -> dict[str, str]:
 
 
 def content_of(call: Call[T]) -> bytes | None:
-    """Return the call's body as it goes over the wire.
-
-    :raises ScenarioInputError: if it can't be written as JSON, which has neither dates nor infinity.
-    """
+    """Return the call's body as it goes over the wire: as JSON, which has neither dates nor infinity."""
     if call.body is None:
         return None
     try:
@@ -84,10 +79,7 @@ def content_of(call: Call[T]) -> bytes | None:
 
 
 def read_reply(call: Call[T], reply: Response) -> T:
-    """Return what the reply says.
-
-    :raises ScenarioError: the error it stands for; :class:`ScenarioServerError` if it is not of the expected shape.
-    """
+    """Return what the reply says, else raise the error it stands for."""
     now = datetime.datetime.now(datetime.UTC)
     error = error_of(reply, call.action, now=now, is_purchase=not call.repeatable)
     if error is not None:
@@ -129,18 +121,10 @@ def wait_before_repeating(
     retry_config: RetryConfig,
     jitter: Callable[[], float] = random.random,
 ) -> float | None:
-    """Return the seconds to wait before the next attempt, or ``None`` to give up.
-
-    :param error: What the last attempt raised.
-    :param attempt: Which attempt that was, from 1.
-    :param repeatable: Whether the call changes nothing at Scenario, or changes it to the same thing again.
-    :param retry_config: The limits.
-    :param jitter: Returns a number in [0, 1), so that many waiting callers don't come back at once.
-    :return: What Scenario asked for plus up to a second, else the doubled first wait, half of it drawn by chance;
-        never more than the longest wait.
-    """
+    """Return the seconds to wait after attempt 1, 2, ... before the next one, or ``None`` to give up."""
     if not repeatable or not isinstance(error, ScenarioTransientError) or attempt >= retry_config.attempts:
         return None
+    # The jitter, from 0 to below 1, keeps many waiting callers from coming back at once.
     if error.retry_after is not None:
         if error.retry_after > retry_config.longest_wait:
             return None
@@ -150,11 +134,7 @@ def wait_before_repeating(
 
 
 def tenacity_arguments(repeatable: bool, retry_config: RetryConfig) -> dict[str, Any]:
-    """Return the arguments that make tenacity's loops, plain and async, follow :func:`wait_before_repeating`.
-
-    :param repeatable: Whether the call may be made again.
-    :param retry_config: The limits.
-    """
+    """Return the arguments that make tenacity's loops, plain and async, follow :func:`wait_before_repeating`."""
     waits: dict[int, float] = {}
 
     def worth_repeating(state: tenacity.RetryCallState) -> bool:

@@ -45,7 +45,7 @@ class CheckedInputs:
 
     :param values: What to send, by the API's names: values that templating turned into text are coerced. Not shown in
         the repr: a signed URL may be among them.
-    :param faults: One sentence a fault, with the allowed values; empty if all is well.
+    :param faults: One sentence a fault, with the allowed values.
     """
 
     values: Mapping[str, Any] = field(repr=False)
@@ -53,18 +53,13 @@ class CheckedInputs:
 
 
 def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
-    """Check the inputs of a job against its model's record.
-
-    :param model: The model's record.
-    :param given: Values by the API's names. ``None`` counts as not given, and so does a text that templating makes of
-        what is not there; in a list such items are left out.
-    :return: What to send, and every fault.
-    """
+    """Check a job's inputs, by the API's names, against its model's record; return what to send, and every fault."""
     known = {one.name: one for one in model.inputs}
     values: dict[str, Any] = {}
     faults: list[str] = []
     empty: dict[str, Any] = {}
     for name, value in given.items():
+        # None, and what templating makes of what is not there, count as not given; in a list they are left out.
         if value is None or (name in known and _is_empty(known[name], value)):
             empty[name] = value
             continue
@@ -113,12 +108,7 @@ def file_paths(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[Model
 
 
 def with_assets(model: Model, values: Mapping[str, Any], assets: Mapping[str, str]) -> dict[str, Any]:
-    """Return inputs in which files have become assets.
-
-    :param model: The model's record.
-    :param values: The checked inputs.
-    :param assets: The paths and URIs they name, to the ids of assets.
-    """
+    """Return checked inputs in which the paths and URIs of files have become ids of assets."""
     changed = dict(values)
     for one in model.inputs:
         value = values.get(one.name)
@@ -144,13 +134,7 @@ def _files(model: Model, values: Mapping[str, Any]) -> Iterator[tuple[str, Model
 
 
 def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None) -> Iterator[str]:
-    """Yield the faults of an asset that is to be an input.
-
-    :param place: The input's name, for the message.
-    :param one: The input.
-    :param asset_id: The id the author gave.
-    :param asset: The asset, or ``None`` if Scenario has none of that id.
-    """
+    """Yield the faults of an asset that is to be an input."""
     if asset is None:
         yield f"{place}: there is no asset {asset_id} in the project this API key belongs to."
         return
@@ -162,15 +146,8 @@ def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None)
 def check_file(
     place: str, one: ModelInput, what: str, *, kind: str, size: int | None, duration: float | None
 ) -> Iterator[str]:
-    """Yield the faults of a file, or of the asset it has become, that is to be an input.
-
-    :param place: The input's name, for the message.
-    :param one: The input.
-    :param what: The file's path or the asset's id, for the message.
-    :param kind: ``video``, ``image``, ...; empty if it isn't known.
-    :param size: Its bytes; ``None`` if they aren't known.
-    :param duration: Seconds it plays; ``None`` if they aren't known.
-    """
+    """Yield the faults of a file, or of the asset it has become, that is to be an input."""
+    # The kind is empty, the size (bytes) and the duration (seconds) are None where they aren't known.
     if one.kind and kind and kind != one.kind:
         yield f"{place}: must be of kind {one.kind}, but {what} is of kind {kind}."
     if duration is not None:

@@ -45,12 +45,8 @@ def is_empty_text(value: object) -> bool:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value as what JSON knows: numbers of numpy and ``Decimal`` as Python's own, any sequence as a list.
-
-    What JSON doesn't know comes back as it is, for the check to refuse. Pure, and the same in every process.
-
-    :param value: The author's value.
-    """
+    """Return a value as what JSON knows: numbers of numpy and ``Decimal`` as Python's own, any sequence as a list."""
+    # The same in every process. What JSON doesn't know comes back as it is, for the check to refuse.
     if value is None or isinstance(value, bool | bytes):
         return value
     if isinstance(value, str):
@@ -97,10 +93,7 @@ def parse_literal(text: str) -> Any:
 
 
 def name_or_none(value: object) -> str | None:
-    """Return the text of an optional argument, such as a name or a project id; ``None`` if it came out empty.
-
-    :param value: What the author gave, after templating.
-    """
+    """Return the text of an optional argument, such as a name or a project id; ``None`` if it came out empty."""
     return None if is_no_value(value) else str(value).strip()
 
 

@@ -75,16 +75,7 @@ class _SlowError(ScenarioTransferError):
 
 
 class AssetDownloader:
-    """Saves assets in a folder.
-
-    :param client: The client of Scenario.
-    :param folder: Where files go.
-    :param manifest: The manifest of what stands there: withdrawn before a file changes.
-    :param template: How files are called, as :func:`~.naming.split_destination` returned it.
-    :param log: The task's logger.
-    :param original: Whether to fetch the files before Scenario optimised them. Default: no.
-    :param asset_timeout: Seconds to wait for assets that are still pending. Default 600.
-    """
+    """Saves assets in a folder."""
 
     def __init__(
         self,
@@ -100,10 +91,10 @@ class AssetDownloader:
         self._client = client
         self._folder = folder
         self._manifest = manifest
-        self._template = template
+        self._template = template  # as naming.split_destination() returned it
         self._log = log
-        self._original = original
-        self._asset_timeout = asset_timeout
+        self._original = original  # whether to fetch the files before Scenario optimised them
+        self._asset_timeout = asset_timeout  # seconds to wait for assets that are still pending
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -111,17 +102,8 @@ class AssetDownloader:
         self._stop.set()
 
     def save(self, asset_ids: Sequence[str], facts: Mapping[str, str | None] | None = None) -> list[SavedFile]:
-        """Save each asset's file, or keep the one that is there and right.
-
-        If some can't be saved, the others still are.
-
-        :param asset_ids: The assets, each once.
-        :param facts: ``job_id`` and ``model_id`` of the job that made them all, where it is known.
-        :return: One fact sheet a file, in order.
-        :raises ScenarioError: the error of the first that could not be saved; a transient one goes first, so that the
-            task's retries bring what they can. Its note names all.
-        """
-        facts = facts or {}
+        """Save each asset's file, or keep the one that is there and right; one that fails costs no other."""
+        facts = facts or {}  # job_id and model_id of the job that made them all, where it is known
         pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario-download")
         try:
             ids = dict(enumerate(asset_ids, start=1))
@@ -143,13 +125,7 @@ class AssetDownloader:
         return [dataclasses.replace(file, job_id=made_by or file.job_id) for _, file in sorted(files.items())]
 
     def read_asset(self, asset_id: str) -> Asset:
-        """Return the asset with a fresh URL, once its file can be had; its size only where it is that of the file.
-
-        :raises ScenarioConfigurationError: if the id can't be one.
-        :raises ScenarioFileError: if Scenario says that the asset is in error.
-        :raises ScenarioTransferError: if it is still pending after the time-out.
-        :raises ScenarioError: what else stops the call, such as an unknown id.
-        """
+        """Return the asset with a fresh URL, once its file can be had; its size only where it is that of the file."""
         check_asset_id(asset_id)
         deadline = time.monotonic() + self._asset_timeout
         pause = FIRST_POLL
@@ -225,14 +201,7 @@ class AssetDownloader:
             return None
 
     def fetch(self, asset: Asset, file: BinaryIO) -> Received:
-        """Write an asset's file.
-
-        :param asset: The asset, with a fresh URL.
-        :param file: An empty file, open for writing and reading. Its content counts only if this returns.
-        :return: What arrived: as many bytes as the CDN announced and Scenario's record says.
-        :raises ScenarioTransferError: if the file did not arrive whole within the attempts.
-        :raises OSError: if it can't be written.
-        """
+        """Write an asset's file to an empty one that can be read too; its content counts only if this returns."""
         progress = Progress(self._log, asset.id, asset.size)
         with contextlib.closing(FileDownload(asset, file, progress)) as download:
             return self._fetch(asset, download)
@@ -303,6 +272,7 @@ class AssetDownloader:
         return asset
 
     def _raise_worst(self, errors: Mapping[str, Exception], count: int) -> None:
+        # A transient one goes first, so that the task's retries bring what they can.
         ordered = sorted(errors.values(), key=lambda error: not isinstance(error, ScenarioTransientError))
         worst = ordered[0]
         if count > 1:

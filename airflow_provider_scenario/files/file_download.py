@@ -37,25 +37,14 @@ class StaleUrlError(ScenarioTransferError):
 
 @dataclass(frozen=True)
 class Received:
-    """What arrived.
-
-    :param sha256: Digest in hexadecimal.
-    :param size: Bytes.
-    """
+    """What arrived: its digest in hexadecimal, and its size in bytes."""
 
     sha256: str
     size: int
 
 
 class FileDownload:
-    """One file on its way into an empty file that is open for writing.
-
-    Call :meth:`close` at the end.
-
-    :param asset: The asset it belongs to.
-    :param file: Where the bytes go; it can be read too.
-    :param progress: Logs how far it is.
-    """
+    """One file on its way into an empty file, open for writing and reading. Call :meth:`close` at the end."""
 
     def __init__(self, asset: Asset, file: BinaryIO, progress: Progress) -> None:
         self.position = self.furthest = 0
@@ -72,11 +61,7 @@ class FileDownload:
         self._versions: dict[str, str] = {}
 
     def begin(self, stream: FileStream) -> bool:
-        """Judge a reply before its bytes are taken.
-
-        :return: Whether its bytes are wanted: not if it only says that nothing is missing.
-        :raises ScenarioTransferError: if they are not those that are missing.
-        """
+        """Judge a reply, and return whether its bytes are wanted: not if it only says that nothing is missing."""
         is_all = self._asset.size in (None, self.position)
         if self.position and is_all and stream.status == 416 and total_of(stream) == self.position:
             self._total = self.position
@@ -106,10 +91,7 @@ class FileDownload:
         return True
 
     def add(self, chunk: bytes) -> None:
-        """Take the next bytes.
-
-        :raises ScenarioTransferError: if they show that this is another file, or are too many.
-        """
+        """Take the next bytes; ``ScenarioTransferError`` if they are of another file, or too many."""
         position = self.position + len(chunk)
         limits = (self._asset.size, self._total, self._end)
         if position > min((limit for limit in limits if limit is not None), default=LARGEST_UNANNOUNCED):
@@ -130,10 +112,7 @@ class FileDownload:
         self._progress.reach(position)
 
     def finish(self) -> Received:
-        """Return what arrived, now that the CDN says it was all.
-
-        :raises ScenarioTransferError: if it is not.
-        """
+        """Return what arrived, now that the CDN says it was all; ``ScenarioTransferError`` if it is not."""
         if self.position:
             self._check_head()
         expected = self._total if self._total is not None else self._asset.size
@@ -146,10 +125,7 @@ class FileDownload:
         raise ScenarioTransferError(f"{arrived} of {expected} bytes of {self._asset.id} have arrived.")
 
     def check_end(self) -> None:
-        """Look for a missing end, where nobody has said how long the file is.
-
-        :raises ScenarioTransferError: if its own bytes show that it is longer.
-        """
+        """Look for a missing end by the file's own bytes, where nobody has said how long it is."""
         if find_truncation(self._file, self.position) is not None:
             arrived = self.position
             self.begin_anew()
@@ -196,11 +172,7 @@ class FileDownload:
 
 
 def refusal_of(stream: FileStream, asset: Asset) -> ScenarioTransferError | None:
-    """Return the error that a reply of the CDN stands for, ``None`` if it brings bytes of the asset's file.
-
-    :param stream: The reply.
-    :param asset: The asset.
-    """
+    """Return the error that a reply of the CDN stands for, ``None`` if it brings bytes of the asset's file."""
     if stream.status not in (200, 206):
         message = f"Scenario's CDN answers HTTP {stream.status} for {asset.id}."
         return (StaleUrlError if 400 <= stream.status < 500 else ScenarioTransferError)(message)

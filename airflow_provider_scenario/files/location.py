@@ -54,14 +54,7 @@ _PLAIN_ERRORS = {
 
 
 def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStoragePath:
-    """Return the path an author means, sure that its storage and its connection are known here.
-
-    :param given: A URI such as ``s3://connection@bucket/key``, an absolute local path, or a path.
-    :param argument: The operator's argument, for the message.
-    :raises ScenarioFileError: if it is empty or relative, no storage is registered for its scheme, or its connection
-        does not exist or is refused.
-    :raises ScenarioTransferError: if the storage can't be reached.
-    """
+    """Return the path an author means, sure that its storage and its connection are known here."""
     text = str(given).strip()
     if not text:
         raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
@@ -132,12 +125,7 @@ def is_local(path: ObjectStoragePath) -> bool:
 
 
 def writing_error(error: Exception, folder: str) -> ScenarioError:
-    """Return the error to raise for a file that can't be written.
-
-    :param error: What the file system or the storage raised.
-    :param folder: The folder or bucket, for the message.
-    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
-    """
+    """Return the error for a file that can't be written: ``ScenarioFileError`` where trying again can't help."""
     number = _number_of(error)
     if number == errno.EISDIR:
         todo = "Move that folder away or choose another name, then clear the task."
@@ -168,12 +156,7 @@ def writing_error(error: Exception, folder: str) -> ScenarioError:
 
 
 def reading_error(error: Exception, source: str) -> ScenarioError:
-    """Return the error to raise for a source that can't be read.
-
-    :param error: What the file system or the storage raised.
-    :param source: The source, for the message.
-    :return: :class:`ScenarioFileError` where trying again can't help, else :class:`ScenarioTransferError`.
-    """
+    """Return the error for a source that can't be read: ``ScenarioFileError`` where trying again can't help."""
     number = _number_of(error)
     if number == errno.EISDIR:
         return ScenarioFileError(f"{source} is a folder, not a file. Nothing was uploaded. Name one file.")

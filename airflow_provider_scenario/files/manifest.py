@@ -54,16 +54,13 @@ class SavedFile:
     """One file that came from Scenario and stands complete in its folder.
 
     :param uri: Where it is, as ``ObjectStoragePath`` takes it.
-    :param asset_id: The Scenario asset it came from.
     :param sha256: Its digest in hexadecimal.
-    :param bytes: Its size.
     :param mime_type: Its type, as Scenario says.
     :param width: Pixels, for images and videos.
     :param height: Pixels, for images and videos.
     :param duration: Seconds, for videos and audio.
     :param frame_rate: Frames a second, for videos.
     :param kind: ``video``, ``image``, ``audio``, ...
-    :param job_id: The job that made it, if it is known.
     """
 
     uri: str
@@ -87,7 +84,6 @@ class SavedFile:
 class Manifest:
     """What one task saved.
 
-    :param folder: Where.
     :param files: The files, in order; one at least.
     :param jobs: The jobs they come from, each once. What isn't known of a job is ``None``.
     :param uri: Where the manifest itself stands; ``None`` if it is kept in the XCom only.
@@ -112,12 +108,7 @@ class Manifest:
         return _content(self.document())
 
     def event_extra(self) -> dict[str, Any]:
-        """Return it flat, as the extra of an Airflow asset's event.
-
-        :return: For one file its facts. For several ``uri`` is the folder, ``uris`` and ``asset_ids`` name them in
-            order, ``bytes`` is their sum. In both cases ``files`` counts them, ``manifest`` is where the manifest
-            stands, and if all come from one job its facts are there too. What isn't known is left out.
-        """
+        """Return it flat, as the extra of an Airflow asset's event, without what isn't known."""
         extra = self.files[0].facts() if len(self.files) == 1 else self._several()
         extra = {**extra, "files": len(self.files), "manifest": self.uri}
         if len(self.jobs) == 1 and all(file.job_id == self.jobs[0].id for file in self.files):
@@ -141,17 +132,12 @@ class Manifest:
 
 
 def manifest_name(wanted: str | bool, template: str, map_index: int | None) -> str | None:
-    """Return how the manifest is called, ``None`` if none is wanted.
-
-    :param wanted: A name; ``True`` for ``manifest.json``; ``False`` for none.
-    :param template: The template of the files' names.
-    :param map_index: Which instance of a mapped task saves. Unless each job has a folder of its own, instances share
-        one and none must replace the manifest of another: then ``True`` stands for ``manifest-<map index>.json``.
-    :raises ScenarioConfigurationError: if the name is no plain one.
-    """
+    """Return how the manifest is called, ``None`` if none is wanted."""
     if wanted in ("True", "False"):  # what templating makes of one
         wanted = wanted == "True"
     if isinstance(wanted, bool):
+        # Unless each job has a folder of its own, the instances of a mapped task share one, and none must replace the
+        # manifest of another.
         shared = "job_id" not in template_fields_of(common_folder(template))
         which = f"-{map_index}" if shared and map_index is not None and map_index >= 0 else ""
         return f"manifest{which}.json" if wanted else None
@@ -208,15 +194,7 @@ def _content(document: Mapping[str, Any]) -> bytes:
 
 
 def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClient, log: Logger) -> list[Job]:
-    """Return the jobs that files come from, each once, in the order of the files.
-
-    A job that can't be read is no reason to lose files that are saved: then only its id is known of it.
-
-    :param files: The files.
-    :param known: A job that was read already.
-    :param client: Who asks.
-    :param log: The task's logger.
-    """
+    """Return the jobs that files come from, each once, in the order of the files."""
 
     def read(job_id: str) -> Job:
         if known is not None and known.id == job_id:
@@ -224,6 +202,7 @@ def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClien
         try:
             return client.send(calls.get_job(job_id))
         except ScenarioError as error:
+            # A job that can't be read is no reason to lose files that are saved: then only its id is known.
             log.warning("The manifest lacks what is known of job %s: %s", job_id, error)
             return Job(job_id, JobStatus("unknown"))
 
@@ -232,13 +211,7 @@ def jobs_of(files: Sequence[SavedFile], known: Job | None, client: ScenarioClien
 
 
 class ManifestFile:
-    """Where the manifest of one task's files stands, if they shall have one, and what it holds.
-
-    :param folder: The folder that the files are saved in.
-    :param name: Its name in there; ``None`` for no manifest.
-    :param log: The task's logger.
-    :raises ScenarioFileError: if a file of this name stands there that is no manifest: it would be lost.
-    """
+    """Where the manifest of one task's files stands, if they shall have one, and what it holds."""
 
     def __init__(self, folder: Folder, name: str | None, log: Logger) -> None:
         self.name = name
@@ -250,22 +223,16 @@ class ManifestFile:
         self._is_removed = False
         self._noted_at = float("-inf")  # The first file is noted at once.
         self._saved: list[SavedFile] = []
+        # A file of this name that is no manifest is refused here: it would be lost.
         self._found = [_read_own(folder, place) for place in self.reserved]
         self._recorded = _recorded(self._found)
 
     def digest_of(self, uri: str, asset_id: str) -> tuple[int, str] | None:
-        """Return the size and digest that a manifest of ours holds for a file, ``None`` if none does.
-
-        :param uri: Where the file stands.
-        :param asset_id: The asset that it must come from.
-        """
+        """Return the size and digest that a manifest of ours holds for this asset's file at ``uri``, else ``None``."""
         return self._recorded.get((uri, asset_id))
 
     def remove(self) -> None:
-        """Remove the manifest of an earlier time: a file is about to change. Only the first call does anything.
-
-        :raises ScenarioError: if nothing can be saved in the folder, or the manifest can't be removed.
-        """
+        """Remove the manifest of an earlier time: a file is about to change. Only the first call does anything."""
         with self._lock:
             if self._is_removed:
                 return
@@ -293,10 +260,7 @@ class ManifestFile:
                 self._remove_list()
 
     def write(self, manifest: Manifest) -> None:
-        """Write it, all or nothing, now that every file is there.
-
-        :raises ScenarioError: if it can't be written.
-        """
+        """Write it, all or nothing, now that every file is there."""
         if self.name is None:
             return
         content = manifest.content()
@@ -365,10 +329,7 @@ def _parsed(content: bytes | None) -> Mapping[str, Any]:
 
 
 def _read_own(folder: Folder, place: str) -> bytes | None:
-    """Return the content of a manifest of ours.
-
-    :raises ScenarioFileError: if a file stands there that is none, or that can't be known to be one.
-    """
+    """Return the content of a manifest of ours; refuse a file that is none, or that can't be known to be one."""
     content, why = None, ""
     try:
         content = folder.read(place, LARGEST)

@@ -29,12 +29,8 @@ def below_root(destination: str, root: str) -> str:
 
     >>> below_root("tall/{asset_id}{ext}", "s3://conn@bucket/clips")
     's3://conn@bucket/clips/tall/{asset_id}{ext}'
-
-    :param destination: What a template rendered: a path relative to the root, or one that begins with the root.
-    :param root: What the DAG's author fixed: a URI or an absolute path.
-    :raises ScenarioConfigurationError: if the root can't be one.
-    :raises ScenarioFileError: if the destination is not below the root.
     """
+    # The destination is what a template rendered, the root what the DAG's author fixed.
     if "{" in root or "}" in root:
         raise ScenarioConfigurationError(f"root is {root!r}: it is a plain folder, without braces.")
     root, wanted = _without_file_scheme(root.strip()).rstrip("/"), _without_file_scheme(destination.strip())
@@ -83,13 +79,10 @@ def split_destination(destination: str) -> tuple[str, str]:
     ('s3://bucket/clips', '{asset_id}{ext}')
     >>> split_destination("/data/{model_id}/{index:03d}{ext}")
     ('/data/', '{model_id}/{index:03d}{ext}')
-
-    :param destination: A folder, or a folder and a template: the first part with a brace begins the template.
-    :return: Folder and template.
-    :raises ScenarioConfigurationError: if the template has an unknown field, or its names would leave the folder.
     """
     if "{" not in destination and "}" not in destination:
         return destination, DEFAULT_TEMPLATE
+    # The first part with a brace begins the template.
     brace = min(place for place in (destination.find("{"), destination.find("}")) if place >= 0)
     cut = destination.rfind("/", 0, brace) + 1
     folder, template = destination[:cut], destination[cut:]
@@ -127,45 +120,26 @@ def file_names(
     facts: Mapping[str, str | None],
     reserved: Collection[str] = (),
 ) -> dict[int, str]:
-    """Name each asset's file.
-
-    :param template: What :func:`split_destination` returned.
-    :param assets: The assets by their place, from 1.
-    :param facts: ``job_id`` and ``model_id``, where they are known.
-    :param reserved: Names that no file may have.
-    :return: By place, a path relative to the folder. A name that would come twice, also in capitals, gets ``-2``,
-        ``-3``, ... before its ending.
-    :raises ScenarioConfigurationError: if the template asks for a fact that isn't known.
-    """
+    """Name each asset's file, by its place from 1: paths relative to the folder, none of them twice."""
     names: dict[int, str] = {}
     taken = {_same(name) for name in reserved}
     for place, asset in sorted(assets.items()):
         values = {**facts, "asset_id": asset.id, "kind": asset.kind}
         name = _fill(template, _parts_of_names(values), place, asset.extension)
+        # One that would come twice, also in capitals, gets -2, -3, ... before its ending.
         names[place] = _free(name, taken)
         taken.add(_same(names[place]))
     return names
 
 
 def name_in_common_folder(template: str, name: str, facts: Mapping[str, str | None]) -> str:
-    """Return the path, relative to the folder, of a file that stands for all: beside them, in their common folder.
-
-    :param template: What :func:`split_destination` returned.
-    :param name: How the file is called.
-    :param facts: ``job_id`` and ``model_id``, where they are known.
-    :raises ScenarioConfigurationError: if the template asks for a fact that isn't known.
-    """
+    """Return the path, relative to the folder, of a file that stands for all: beside them, in their common folder."""
     folder = common_folder(template)
     return _fill(folder + "x", _parts_of_names(facts), 0, "")[:-1] + name if folder else name
 
 
 def asset_ids_of(given: object) -> list[str]:
-    """Return the asset ids an author means, also those that can't be ids: see :func:`check_asset_id`.
-
-    :param given: One id; several in a list, or in the text templating makes of a list; or the lists that mapped tasks
-        returned. An id that comes twice counts once.
-    :raises ScenarioConfigurationError: if there is none.
-    """
+    """Return the asset ids an author means, each once, also those that can't be ids: see :func:`check_asset_id`."""
     ids = list(dict.fromkeys(_flatten(given)))
     if all(map(is_no_value, ids)):
         raise ScenarioConfigurationError(
@@ -176,10 +150,7 @@ def asset_ids_of(given: object) -> list[str]:
 
 
 def check_asset_id(asset_id: str) -> None:
-    """Refuse what can't be an asset's id, such as a path.
-
-    :raises ScenarioConfigurationError: if it can't be one.
-    """
+    """Refuse what can't be an asset's id, such as a path."""
     is_odd = not asset_id.isprintable() or any(sign in asset_id for sign in "/\\{}[]'\"?#% ") or len(asset_id) > 200
     if not asset_id or is_odd or asset_id in (".", "..", "None"):
         raise ScenarioConfigurationError(
@@ -188,6 +159,7 @@ def check_asset_id(asset_id: str) -> None:
 
 
 def _flatten(given: object) -> list[str]:
+    # One id; several in a list, or in the text templating makes of a list; or the lists that mapped tasks returned.
     if isinstance(given, str):
         return _from_text(given)
     if isinstance(given, Mapping):

@@ -86,11 +86,7 @@ def new_part(target: Path) -> tuple[Path, BinaryIO]:
 
 
 def rename(part: Path, target: Path) -> None:
-    """Give a part its final name, in one step.
-
-    :raises ScenarioFileError: if the file system does not rename, which stays so.
-    :raises ScenarioTransferError: if the part has vanished.
-    """
+    """Give a part its final name, in one step."""
     try:
         part.replace(target)
     except FileNotFoundError as error:
@@ -151,14 +147,9 @@ _LOCK_NAME = "lock"
 
 @contextlib.contextmanager
 def staging_folder() -> Iterator[Path]:
-    """Give an empty folder that is removed at the end, and remove those that killed processes left behind.
-
-    It is in the machine's folder for temporary files (``TMPDIR``).
-
-    :raises ScenarioError: if there can be none.
-    """
+    """Give an empty folder that is removed at the end, and remove those that killed processes left behind."""
     try:
-        base = _staging_base()
+        base = _staging_base()  # in the machine's folder for temporary files (TMPDIR)
         guard = os.open(base / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             # So that nobody removes a new folder before it is held.

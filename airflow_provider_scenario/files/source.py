@@ -24,13 +24,7 @@ _EXAMINED = 1 << 16
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that Scenario can take.
-
-    :param path: Where it is.
-    :param name: Its name.
-    :param size: Its bytes, 1 or more.
-    :param media: What it holds.
-    """
+    """A file that Scenario can take, of one byte or more."""
 
     path: ObjectStoragePath
     name: str
@@ -38,12 +32,7 @@ class SourceFile:
     media: Media
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Read the file from its beginning.
-
-        :param size: Bytes of every piece but the last.
-        :raises ScenarioFileError: if it can't be read, or is not of the size it was.
-        :raises ScenarioTransferError: if it can't be read just now.
-        """
+        """Read the file from its beginning, in pieces of ``size`` bytes but for the last."""
         left = self.size
         try:
             with self.path.fs.open(self.path.path, "rb") as file:
@@ -71,13 +60,7 @@ class SourceFile:
 
 
 def find_source(given: str | ObjectStoragePath, argument: str = "source") -> SourceFile:
-    """Return the file an author means, sure that it is there and of a type Scenario takes.
-
-    :param given: Its URI, absolute path, or ``ObjectStoragePath``.
-    :param argument: The operator's argument, for the messages.
-    :raises ScenarioFileError: if its scheme is unknown, it isn't there, is a folder, is empty, is cut short, or holds
-        neither video nor image nor audio.
-    """
+    """Return the file an author means, sure that it is there and of a type Scenario takes."""
     path = object_path(given, argument)
     _refuse_link(path)
     size = _size(path)

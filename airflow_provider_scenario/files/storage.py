@@ -47,17 +47,13 @@ _WHOLE_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "ad
 class Folder(Protocol):
     """Where files are saved. Names are relative to it and may have folders of their own."""
 
-    def prepare(self) -> None:
-        """Make the folder if need be.
+    # What can't be done raises ScenarioFileError if that stays so, ScenarioTransferError if it may pass.
 
-        :raises ScenarioFileError: if it can't be one.
-        """
+    def prepare(self) -> None:
+        """Make the folder if need be."""
 
     def check(self) -> None:
-        """Make sure that files can be saved here, before anything is fetched.
-
-        :raises ScenarioError: if they can't.
-        """
+        """Make sure that files can be saved here, before anything is fetched."""
 
     def uri(self, name: str) -> str:
         """Return where the file is, as ``ObjectStoragePath`` takes it."""
@@ -66,54 +62,30 @@ class Folder(Protocol):
         """Return whether a file of this size and digest stands there, and is no link to another."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a small file, ``None`` if there is none, or only a link or a folder.
-
-        :raises ScenarioFileError: if it is longer, is no regular file, or may not be read.
-        :raises ScenarioTransferError: if it can't be read just now.
-        """
+        """Return a file's content, ``None`` for no file, a link or a folder; more than ``limit`` bytes are an error."""
 
     def remove(self, name: str) -> None:
-        """Remove the file that stands there, if there is one.
-
-        :raises ScenarioError: if it can't be removed.
-        """
+        """Remove the file that stands there, if there is one."""
 
     def store(self, name: str, fill: Callable[[BinaryIO], T], content_type: str = "") -> T:
-        """Save a file: all of it, or nothing.
-
-        :param name: Its name; what stands there is replaced.
-        :param fill: Writes the bytes. If it raises, nothing is saved.
-        :param content_type: Its MIME type, for storages that keep one.
-        :return: What ``fill`` returned.
-        :raises ScenarioFileError: if the file can't be written, for a reason that stays.
-        :raises ScenarioTransferError: if it can't be written just now.
-        """
+        """Save, or replace, a file: all that ``fill`` writes, or nothing if it raises. Return what it returned."""
 
 
 def folder_at(path: ObjectStoragePath, within: ObjectStoragePath | None = None) -> Folder:
-    """Return the folder at ``path``.
-
-    :param path: Where.
-    :param within: A folder that it must not lead out of by a symbolic link.
-    """
+    """Return the folder at ``path``, which must not lead out of ``within`` by a symbolic link."""
     if not is_local(path):
         return RemoteFolder(path, within)
     return LocalFolder(Path(path.path), within=None if within is None else Path(within.path))
 
 
 class LocalFolder:
-    """A folder of this machine's file system.
-
-    :param root: Its absolute path.
-    :param is_lasting: Whether a saved file has to outlive a loss of power, as a manifest that names it may. Default
-        ``True``.
-    :param within: A folder that no symbolic link may lead out of.
-    """
+    """A folder of this machine's file system."""
 
     def __init__(self, root: Path, *, is_lasting: bool = True, within: Path | None = None) -> None:
         self.root = root
+        # Whether a saved file has to outlive a loss of power, as a manifest that names it may.
         self._is_lasting = is_lasting
-        self._within = within
+        self._within = within  # no symbolic link may lead out of it
 
     def prepare(self) -> None:
         """Make the folder if need be."""
@@ -223,14 +195,11 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder, or a prefix of keys, of any other storage.
-
-    :param root: Where.
-    :param within: A folder below which no symbolic link is followed: from here nobody sees where it leads.
-    """
+    """A folder, or a prefix of keys, of any other storage."""
 
     def __init__(self, root: ObjectStoragePath, within: ObjectStoragePath | None = None) -> None:
         self.root = root
+        # Below it no symbolic link is followed: from here nobody sees where it leads.
         self._within = None if within is None else PurePosixPath(within.path)
         self._no_links: set[PurePosixPath] = set()
         self._storage = root.fs

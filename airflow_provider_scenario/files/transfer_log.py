@@ -14,13 +14,7 @@ INTERVAL = 5.0
 
 
 class Progress:
-    """Logs how far one file is, now and then.
-
-    :param log: The task's logger.
-    :param label: What is transferred, such as ``"asset_1"``.
-    :param total: Its bytes, or ``None`` where nobody said.
-    :param clock: Seconds that only grow.
-    """
+    """Logs how far one file is, now and then; ``total`` is its bytes, or ``None`` where nobody said."""
 
     def __init__(self, log: Logger, label: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._log, self._label, self._total, self._clock = log, label, total, clock

@@ -60,11 +60,7 @@ def part_size_of(size: int) -> int:
 
 
 class Uploader:
-    """Sends files of one project.
-
-    :param client: Who sends.
-    :param log: The task's logger.
-    """
+    """Sends files of one project."""
 
     def __init__(self, client: ScenarioClient, log: Logger) -> None:
         self._client = client
@@ -76,14 +72,7 @@ class Uploader:
         self._stop.set()
 
     def send(self, source: SourceFile, name: str) -> SentFile:
-        """Send a file: a small image in one call, anything else in parts.
-
-        :param source: The file.
-        :param name: What Scenario shall call it.
-        :raises ScenarioFileError: if the file can't be read.
-        :raises ScenarioTransferError: if a part does not get through.
-        :raises ScenarioError: what else stops a call.
-        """
+        """Send a file: a small image in one call, anything else in parts."""
         began = time.monotonic()
         if source.media.kind == "image" and source.size < LARGEST_DIRECT_IMAGE:
             sent = self._send_at_once(source, name)
@@ -94,15 +83,7 @@ class Uploader:
         return sent
 
     def wait(self, upload_id: str, name: str, *, timeout: float, poll_interval: float) -> str:
-        """Wait until an upload is imported, and return the asset's id.
-
-        :param upload_id: The upload, all of whose bytes were sent.
-        :param name: The file's name, for messages.
-        :param timeout: Seconds to wait at most.
-        :param poll_interval: Seconds between two looks, more than 0.
-        :raises ScenarioFileError: if Scenario can't import the file.
-        :raises ScenarioTimeoutError: if it takes longer than the time-out.
-        """
+        """Wait at most ``timeout`` seconds until an upload is imported, and return the asset's id."""
         deadline = time.monotonic() + timeout
         while True:
             upload = self._look(upload_id)
@@ -214,12 +195,7 @@ class Uploader:
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file whose bytes are all at Scenario.
-
-    :param sha256: Its digest in hexadecimal.
-    :param asset_id: The asset, if it is one already.
-    :param upload_id: The upload that will be one.
-    """
+    """A file whose bytes are all at Scenario, as an asset already or as an upload that will be one."""
 
     sha256: str
     asset_id: str | None = None
@@ -227,17 +203,11 @@ class SentFile:
 
 
 class UploadCache:
-    """Remembers in a task's state store which bytes became which asset, so that a retry sends no bytes again.
-
-    It finds an upload by what the author wrote, even if the file is gone, and by the file's digest. The first holds
-    until a person clears the task, who wants the file read anew.
-
-    :param store: The task's state store; ``None`` below Airflow 3.3, where nothing can be remembered.
-    :param max_tries: Airflow's count that a clear raises and a retry does not.
-    """
+    """Remembers in a task's state store which bytes became which asset, so that a retry sends no bytes again."""
 
     def __init__(self, store: Any, max_tries: int | None = None) -> None:
-        self._store = store
+        self._store = store  # None below Airflow 3.3, where nothing can be remembered
+        # Airflow's count that a clear raises and a retry does not.
         self._max_tries = max_tries
 
     @classmethod
@@ -256,6 +226,7 @@ class UploadCache:
 
     def recall_path(self, path: str) -> tuple[SentFile, int] | None:
         """Return what became of the file at a path since the task was last cleared, and its bytes."""
+        # By what the author wrote, so even if the file is gone. A person who clears the task wants it read anew.
         for sha256, record in self._records().items():
             if path in record.get("paths", {}) and record["paths"][path] == self._max_tries:
                 return _sent(sha256, record), record["bytes"]
@@ -294,14 +265,7 @@ def _sent(sha256: str, record: Mapping[str, Any]) -> SentFile:
 
 
 class AssetUploader:
-    """Makes assets of files.
-
-    :param client: Who speaks to Scenario.
-    :param cache: What the task remembers.
-    :param log: The task's logger.
-    :param import_timeout: Seconds to wait for an import. Default 600.
-    :param poll_interval: Seconds between two looks at it, more than 0. Default 2.
-    """
+    """Makes assets of files."""
 
     def __init__(
         self,
@@ -315,8 +279,8 @@ class AssetUploader:
         self._client = client
         self._cache = cache
         self._log = log
-        self._import_timeout = import_timeout
-        self._poll_interval = poll_interval
+        self._import_timeout = import_timeout  # seconds to wait for an import
+        self._poll_interval = poll_interval  # seconds between two looks at it, more than 0
         self._uploader = Uploader(client, log)
 
     def stop(self) -> None:
@@ -324,11 +288,7 @@ class AssetUploader:
         self._uploader.stop()
 
     def find_existing(self, path: str) -> str | None:
-        """Return the asset that an earlier try of this task made of the file at a path, without touching the file.
-
-        :param path: The path, as :meth:`upload` was given it.
-        :raises ScenarioError: if what was sent can't be imported.
-        """
+        """Return the asset that an earlier try of this task made of the file at a path, without touching the file."""
         known = self._cache.recall_path(path)
         if known is None or not self._is_there(known[0]):
             return None
@@ -339,13 +299,7 @@ class AssetUploader:
         return str(sent.asset_id)
 
     def upload(self, source: SourceFile, name: str | None = None, path: str | None = None) -> str:
-        """Return the id of the asset that holds the file's bytes.
-
-        :param source: The file.
-        :param name: What Scenario shall call it. Default: the file's name.
-        :param path: What to :meth:`find_existing` it by. Default: the file's path.
-        :raises ScenarioError: what stops it; nothing is ever charged.
-        """
+        """Return the id of the asset that holds the file's bytes; ``path`` is what to :meth:`find_existing` it by."""
         name, path = name or source.name, path or str(source.path)
         sent = self._sent_before(source) or self._uploader.send(source, name)
         self._cache.remember(sent, source.size, path)

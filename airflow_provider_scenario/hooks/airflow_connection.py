@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 
 
 def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[str, Any]] | None:
-    """Return a connection with its extra, or ``None`` where there surely is none.
-
-    :param hook: Whose ``get_connection`` to use.
-    :param conn_id: The connection.
-    :raises ScenarioConfigurationError: if its extra is no JSON object, or it is in a variable that can't be read.
-    :raises ScenarioTransientError: if it is not known, because something that may hold it does not answer.
-    """
+    """Return a connection with its extra, or ``None`` where there surely is none; raise where that is not known."""
     try:
         connection = hook.get_connection(conn_id)
         extra = connection.extra_dejson
@@ -43,7 +37,7 @@ def read_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Mapping[s
         _check_extra(connection, conn_id)
         return connection, extra
     if fault is not None:
-        raise fault
+        raise fault  # transient: what may hold it does not answer; else a variable can't be read
     return None
 
 
@@ -112,10 +106,8 @@ def _unreadable(conn_id: str, trouble: str) -> ScenarioTransientError:
 
 
 def _fault_of_backends(conn_id: str) -> ScenarioError | None:
-    """Return why a connection that was not found may exist all the same; ``None`` if it surely does not.
-
-    Airflow passes over a secrets backend that fails, and then says that the connection is not defined.
-    """
+    """Return why a connection that was not found may exist all the same; ``None`` if it surely does not."""
+    # Airflow passes over a secrets backend that fails, and then says that the connection is not defined.
     for backend in _secrets_backends():
         try:
             if backend.get_connection(conn_id=conn_id):

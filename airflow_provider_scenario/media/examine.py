@@ -67,11 +67,7 @@ _SVG_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?svg[\s>/]")
 
 
 def examine(file: BinaryIO, size: int) -> Media | None:
-    """Return what a file holds, ``None`` if it is neither video nor image nor audio.
-
-    :param file: The file; it must be seekable.
-    :param size: Its bytes.
-    """
+    """Return what a seekable file holds, ``None`` if it is neither video nor image nor audio."""
     head = read_at(file, 0, HEAD)
     try:
         return _plausible(_examine(file, size, head), size)
@@ -94,10 +90,8 @@ def _examine(file: BinaryIO, size: int, head: bytes) -> Media | None:
 
 
 def _plausible(media: Media | None, size: int) -> Media | None:
-    """Return it without a length that its bytes can't bear out.
-
-    FLAC may be silence of hardly any bytes: its length is judged by its frames.
-    """
+    """Return it without a length that its bytes can't bear out."""
+    # FLAC may be silence of hardly any bytes: its length is judged by its frames.
     if media is None or media.duration is None or media.content_type == "audio/flac":
         return media
     least = sound.LEAST_BITS if media.kind == "audio" else _LEAST_BITS

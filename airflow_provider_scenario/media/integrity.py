@@ -109,14 +109,9 @@ A comment has but one way to end here: with more, a head full of comments would 
 
 
 def type_fits(recorded: str, offered: str, kind: str, *, is_transformed: bool = False) -> bool:
-    """Return whether a reply's Content-Type may be that of the recorded file.
-
-    :param recorded: The asset's MIME type.
-    :param offered: The reply's ``Content-Type``; empty where it has none, which says nothing.
-    :param kind: The asset's kind; counts only where no MIME type is recorded.
-    :param is_transformed: Whether the URL leads to a file that is converted on its way: then only the kind counts.
-    """
+    """Return whether a reply's Content-Type may be that of the recorded file."""
     wanted, came = canonical_type(recorded), canonical_type(offered)
+    # An absent Content-Type says nothing.
     if came in ("", UNKNOWN_TYPE, wanted):
         return True
     if wanted in ("", UNKNOWN_TYPE):
@@ -124,6 +119,7 @@ def type_fits(recorded: str, offered: str, kind: str, *, is_transformed: bool = 
         return major == kind if kind in ("video", "image", "audio") else came != "text/html"
     if any(wanted in family and came in family for family in _FAMILIES):
         return True
+    # The file is converted on its way: then only the kind counts.
     if is_transformed and came in _SIGNATURES:
         return wanted.partition("/")[0] == came.partition("/")[0]
     # Servers that don't know a model's format say text, or give it a name of their own.
@@ -132,11 +128,7 @@ def type_fits(recorded: str, offered: str, kind: str, *, is_transformed: bool = 
 
 
 def bytes_fit(mime_type: str, head: bytes) -> bool:
-    """Return whether a file of a type can begin with these bytes.
-
-    :param mime_type: Its MIME type.
-    :param head: Its first :data:`HEAD` bytes, or all there are.
-    """
+    """Return whether a file of a type can begin with these bytes: its first :data:`HEAD`, or all there are."""
     wanted = canonical_type(mime_type)
     if wanted == "text/html":
         return True
@@ -170,11 +162,7 @@ class Truncation:
 
 
 def find_truncation(file: BinaryIO, size: int) -> Truncation | None:
-    """Return what is missing of a media file, ``None`` if nothing is, as far as its bytes show.
-
-    :param file: The file; it must be seekable.
-    :param size: Its bytes.
-    """
+    """Return what is missing of a seekable media file, ``None`` if nothing is, as far as its bytes show."""
     head = read_at(file, 0, 16)
     try:
         if isobmff.is_iso(head):

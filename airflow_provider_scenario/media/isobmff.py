@@ -44,12 +44,7 @@ _MOST_EDITS = 10_000
 
 @dataclass(frozen=True)
 class Box:
-    """One box.
-
-    :param name: Its four letters.
-    :param start: Where its content begins.
-    :param end: Where it says that it ends.
-    """
+    """One box: its four letters, where its content begins, and where it says that it ends."""
 
     name: bytes
     start: int
@@ -220,12 +215,7 @@ def _fragment(file: BinaryIO, part: Box, usual: dict[bytes, int]) -> tuple[bytes
 
 
 def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes from a place; only the last may end after ``end``.
-
-    :param file: The file.
-    :param start: Where the first box begins.
-    :param end: Where what holds them ends: the file's size, or a box's end.
-    """
+    """Yield the boxes from a place; only the last may end after ``end``, where what holds them ends."""
     is_top = start == 0
     for _ in range(MOST_ELEMENTS):
         head = read_at(file, start, 16)
@@ -255,10 +245,7 @@ def find(file: BinaryIO, box: Box, *names: bytes) -> Iterator[Box]:
 
 
 def samples_end(file: BinaryIO, movie: Box) -> int:
-    """Return where the last sample ends that a movie's tables name, 0 if they name none.
-
-    :raises struct.error: if a table is cut.
-    """
+    """Return where the last sample ends that a movie's tables name, 0 for none; ``struct.error`` for a cut table."""
     return max((_track_end(file, table) for table in find(file, movie, b"trak", b"mdia", b"minf")), default=0)
 
 

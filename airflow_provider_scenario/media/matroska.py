@@ -19,12 +19,7 @@ _IN_SEGMENT = {0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A
 
 @dataclass(frozen=True)
 class Element:
-    """One element.
-
-    :param id: Its id, with the marker bits.
-    :param start: Where its content begins.
-    :param end: Where it says that it ends; ``None`` where it leaves that open.
-    """
+    """One element: its id with the marker bits, where its content begins, and where it says it ends, if it does."""
 
     id: int
     start: int
@@ -68,11 +63,7 @@ def segment(file: BinaryIO, size: int) -> Element | None:
 
 
 def expected_end(file: BinaryIO, size: int) -> int:
-    """Return where the last element ends that says so.
-
-    :param file: The file.
-    :param size: Its bytes.
-    """
+    """Return where the last element ends that says so."""
     found = segment(file, size)
     if found is None:
         return size
@@ -86,7 +77,6 @@ def expected_end(file: BinaryIO, size: int) -> int:
 class Facts:
     """What such a file says of itself.
 
-    :param is_webm: Whether it is WebM rather than any Matroska.
     :param track_types: The types of its tracks: 1 is video, 2 is audio.
     :param duration: Seconds it plays; ``None`` if it does not say so, or what its clusters can't bear out.
     """
@@ -97,11 +87,7 @@ class Facts:
 
 
 def read_facts(file: BinaryIO, size: int) -> Facts:
-    """Return what a file says of itself.
-
-    :param file: The file.
-    :param size: Its bytes.
-    """
+    """Return what a file says of itself."""
     head = next(elements(file, 0, size), None)
     is_webm = head is not None and b"webm" in read_at(file, head.start, min(64, (head.end or 64) - head.start))
     body = segment(file, size)

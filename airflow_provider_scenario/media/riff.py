@@ -15,12 +15,7 @@ _UNCOMPRESSED = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk.
-
-    :param name: Its four letters.
-    :param start: Where its content begins.
-    :param length: Bytes that it says it has.
-    """
+    """One chunk: its four letters, where its content begins, and the bytes that it says it has."""
 
     name: bytes
     start: int

@@ -34,12 +34,7 @@ _BIT_RATES = {
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of MPEG audio.
-
-    :param content_type: ``audio/mpeg`` or ``audio/aac``.
-    :param length: Its bytes.
-    :param seconds: How long it plays.
-    """
+    """One frame of MPEG audio (``audio/mpeg`` or ``audio/aac``), its bytes, and how long it plays."""
 
     content_type: str
     length: int
@@ -47,10 +42,7 @@ class Frame:
 
 
 def read_frame(head: bytes) -> Frame | None:
-    """Read the header of a frame, ``None`` if these bytes are none.
-
-    :param head: The frame's first 6 bytes or more.
-    """
+    """Read the header of a frame from its first 6 bytes or more, ``None`` if these bytes are none."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -84,15 +76,13 @@ def tag_end(file: BinaryIO) -> int:
 
 
 def find_frames(file: BinaryIO, size: int) -> tuple[int, Frame] | None:
-    """Return where the frames of a sound file begin, and the first of them.
-
-    One frame proves nothing: others must follow it, unless the file ends.
-    """
+    """Return where the frames of a sound file begin, and the first of them."""
     start = tag_end(file)
     head = read_at(file, start, _SEARCHED)
     start += len(head) - len(head.lstrip(b"\0")) if start else 0
     first = read_frame(read_at(file, start, 8))
     after = start
+    # One frame proves nothing: others must follow it, unless the file ends.
     for _ in range(4):
         frame = read_frame(read_at(file, after, 8))
         if first is None or frame is None or frame.content_type != first.content_type:
@@ -106,12 +96,7 @@ def find_frames(file: BinaryIO, size: int) -> tuple[int, Frame] | None:
 
 
 def frames_duration(file: BinaryIO, size: int, start: int) -> float | None:
-    """Add up all frames: a header's word for their number is no proof.
-
-    :param file: The file.
-    :param size: Its bytes.
-    :param start: Where the first frame begins.
-    """
+    """Add up the seconds of all frames from ``start``: a header's word for their number is no proof."""
     seconds, content, base, is_first = 0.0, b"", start, True
     place = start
     for _ in range(_MOST_FRAMES):
@@ -139,12 +124,7 @@ def _is_info(frame: bytes) -> bool:
 
 
 def flac_duration(file: BinaryIO, size: int, start: int) -> float | None:
-    """Return the seconds a FLAC file plays (RFC 9639).
-
-    :param file: The file.
-    :param size: Its bytes.
-    :param start: Where its four letters stand.
-    """
+    """Return the seconds a FLAC file plays (RFC 9639), whose four letters stand at ``start``."""
     content = read_at(file, start + 8, 18)
     if len(content) < 18 or read_at(file, start + 4, 1)[0] & 0x7F:
         return None

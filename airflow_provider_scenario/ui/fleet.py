@@ -15,10 +15,8 @@ _MOST_SHOWN = 200
 
 
 def place_in_line(instance: Instance, source: Source, waiting: Waiting) -> dict[str, int]:
-    """Return a task's place among all that wait for a free slot of its connection, and how many these are.
-
-    Tasks look for a slot in the order in which they began to wait, as far as one triggerer serves them.
-    """
+    """Return a task's place among all that wait for a free slot of its connection, and how many these are."""
+    # Tasks look for a slot in the order in which they began to wait, as far as one triggerer serves them.
     line = sorted(
         (one.waits["since"], other.dag_id, other.run_id, other.task_id, other.map_index)
         for other, one in waiting
@@ -29,16 +27,11 @@ def place_in_line(instance: Instance, source: Source, waiting: Waiting) -> dict[
 
 
 def fleet_page(waiting: Waiting, jobs: Iterable[Job], readable: set[str], now: float) -> dict[str, Any]:
-    """Return what the page of a connection shows.
-
-    :param waiting: What waits on this connection.
-    :param jobs: Jobs that changed today, of Airflow's tasks and of others.
-    :param readable: The DAGs that the user may read: of others there is a number and no row.
-    :param now: Seconds of the epoch.
-    """
-    known = {job.id: job for job in jobs}
+    """Return what the page of a connection shows at ``now``, in seconds of the epoch."""
+    known = {job.id: job for job in jobs}  # those that changed today, of Airflow's tasks and of others
     running = [job for job in known.values() if not job.is_finished]
     ours = {job_id for _, source in waiting for job_id in source.job_ids}
+    # Of DAGs that the user may not read there is a number and no row.
     rows = [_row(instance, source, known, now) for instance, source in waiting if instance.dag_id in readable]
     rows.sort(key=lambda row: (row["state"] == "no slot", -(row.get("percent") or 0)))
     return {

@@ -42,28 +42,18 @@ _slots: anyio.CapacityLimiter | None = None
 
 
 def redirect(asset: Asset, base_url: str) -> Response:
-    """Send the browser to where the file is: nothing of it passes through Airflow.
-
-    :param asset: The file, with an address that was signed just now.
-    :param base_url: Where the API is.
-    :raises ScenarioFileError: if the address is none that a browser may be sent to.
-    """
+    """Send the browser to the address that was signed just now: nothing of the file passes through Airflow."""
     _check_address(asset)
     check_file_address(asset.url, base_url)
     return RedirectResponse(asset.url, 307, headers=PRIVATE)
 
 
 class Proxied(StreamingResponse):
-    """Hands a file on, a piece at a time, as fast as the browser takes it; lets go of the CDN when the browser does.
-
-    :param stack: Holds the connection to the CDN.
-    :param stream: The file.
-    :param headers: What the browser is told.
-    """
+    """Hands a file on, a piece at a time, as fast as the browser takes it; lets go of the CDN when the browser does."""
 
     def __init__(self, stack: ExitStack, stream: FileStream, headers: dict[str, str]) -> None:
         super().__init__(_pieces(stream.chunks(CHUNK)), stream.status, headers)
-        self._stack = stack
+        self._stack = stack  # holds the connection to the CDN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and close the connection however that ends."""
@@ -74,15 +64,9 @@ class Proxied(StreamingResponse):
 
 
 def proxy(access: Access, asset: Asset, byte_range: str | None, *, download: bool) -> Response:
-    """Open the file, and return the reply that hands it on.
-
-    :param access: Whose CDN it is.
-    :param asset: The file, with an address that was signed just now.
-    :param byte_range: The browser's ``Range`` header. Anything but one range means the whole file.
-    :param download: Whether the browser is to save the file rather than show it.
-    :raises ScenarioError: if the CDN does not give it.
-    """
+    """Open the file at the address that was signed just now, and return the reply that hands it on."""
     _check_address(asset)
+    # Anything but one range means the whole file.
     wanted = byte_range if byte_range and _ONE_RANGE.fullmatch(byte_range) else None
     with ExitStack() as stack:
         client = stack.enter_context(access.open())
@@ -122,10 +106,7 @@ def _check_address(asset: Asset) -> None:
 
 
 def poster(access: Access, asset: Asset) -> Response:
-    """Return a small picture of a file, small enough for a question of Airflow's.
-
-    :raises ScenarioError: if the CDN does not give it.
-    """
+    """Return a small picture of a file, small enough for a question of Airflow's."""
     with access.open() as client, client.open_file(asset.thumbnail_url) as stream:
         kind = stream.headers.get("content-type", "")
         if stream.status != 200 or not _HARMLESS.fullmatch(kind):

@@ -134,15 +134,7 @@ def job_facts(
     assets: Mapping[str, Asset] | None = None,
     now: datetime.datetime | None = None,
 ) -> dict[str, Any]:
-    """Return what a page tells of one job.
-
-    :param job_id: The job.
-    :param job: As Scenario shows it; ``None`` if it does not.
-    :param source: The task that it is of.
-    :param model: The model's record, where it could be read.
-    :param assets: What is known of its files.
-    :param now: The time. Default: do not tell how long it may still take.
-    """
+    """Return what a page tells of one job; how long it may still take only where ``now`` is given."""
     charged = source.charged.get(job_id)
     cost = JobCost.of("", job_id, job, charged)
     facts: dict[str, Any] = {
@@ -184,13 +176,7 @@ def job_facts(
 def task_page(
     instance: Instance, source: Source | None, jobs: Sequence[Mapping[str, Any]], place: Mapping[str, int] | None
 ) -> dict[str, Any]:
-    """Return what a task's page shows.
-
-    :param instance: The task instance.
-    :param source: What it says of its jobs.
-    :param jobs: What is told of each job, the last one first.
-    :param place: Its place in the line for a free slot.
-    """
+    """Return what a task's page shows, of its jobs the last one first."""
     error = _mapping(instance.xcoms.get(ERROR_KEY))
     page: dict[str, Any] = {
         "state": instance.state,
@@ -215,11 +201,7 @@ def place_of(instance: Instance) -> dict[str, Any]:
 
 
 def buyer_of(source: Source, others: Iterable[Instance]) -> dict[str, Any] | None:
-    """Return which task instance bought the jobs that another one only looks at; ``None`` if none of these did.
-
-    :param source: What the one that looks says of its jobs.
-    :param others: Task instances of the same run.
-    """
+    """Return which task instance bought the jobs that another one only looks at; ``None`` if none of these did."""
     wanted = set(source.job_ids)
     for other in others:
         found = source_of(other)
@@ -259,12 +241,7 @@ def files_of(manifest: Any) -> list[dict[str, Any]]:
 def run_page(
     rows: Iterable[tuple[Instance, Source, str, Mapping[str, Any], JobCost]], budget: str | None, estimate: str | None
 ) -> dict[str, Any]:
-    """Return what a run's page shows: each job, and what all of them cost, as ``get_run_cost`` counts it.
-
-    :param rows: The task instance, what it says, the job's id, what is told of the job, and its charge.
-    :param budget: The most that the run may cost, where an estimate was held to it.
-    :param estimate: What it was to cost.
-    """
+    """Return what a run's page shows: each job, and what all of them cost, as ``get_run_cost`` counts it."""
     shown: dict[str, dict[str, Any]] = {}
     costs = []
     for instance, source, job_id, facts, cost in rows:
@@ -280,8 +257,8 @@ def run_page(
         "cost": spent.to_json(),
         "amounts": {status.value: format_units(amount) for status, amount in by_status.items()},
         "words": str(spent),
-        "budget": budget,
-        "estimate": estimate,
+        "budget": budget,  # the most that the run may cost, where an estimate was held to it
+        "estimate": estimate,  # what it was to cost
     }
 
 
@@ -294,12 +271,9 @@ def named_assets(extra: Any) -> set[str]:
 
 
 def events_page(rows: Iterable[tuple[Instance, str, Mapping[str, Any], set[str]]]) -> dict[str, Any]:
-    """Return what the page of an Airflow asset shows: the files that the task instances of its events made.
-
-    :param rows: The task instance of an event, when that was, what is told of a job of it, and which files the event
-        names; the last event first. A file that no job of the instance made is not shown, whatever the event says.
-    """
+    """Return what the page of an Airflow asset shows: the files that the task instances of its events made."""
     shown: dict[tuple[str, str], dict[str, Any]] = {}
+    # The last event first. A file that no job of the instance made is not shown, whatever the event says.
     for instance, at, facts, named in rows:
         made_here = facts.get("assets", ())
         for asset in [one for one in made_here if one["id"] in named] or made_here:

@@ -49,13 +49,12 @@ def _page(route: str, destination: str, **more: Any) -> dict[str, Any]:
 
 
 def _react_apps() -> list[dict[str, Any]]:
-    """Return the places where the pages show.
-
-    Airflow finds a page by its route, wherever it is entered: the entry of the menu also opens below the address of a
-    task and of a run. Below 3.4 a tab would stand on every task of every DAG, so there the links of our operators lead
-    to the page; 3.4 brought ``applies_to``, which older versions accept and ignore.
-    """
+    """Return the places where the pages show."""
+    # Airflow finds a page by its route, wherever it is entered: the entry of the menu also opens below the address of a
+    # task and of a run.
     pages = [_page("scenario", "nav", category="browse")]
+    # Below 3.4 a tab would stand on every task of every DAG, so there the links of our operators lead to the page; 3.4
+    # brought ``applies_to``, which older versions accept and ignore.
     if tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4):
         pages.append(_page("scenario-task", "task_instance", applies_to={"operator_name": list(OPERATORS)}))
         pages.append(_page("scenario-run", "dag_run", applies_to={"dag.tags.name": ["scenario"]}))

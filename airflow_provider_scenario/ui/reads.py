@@ -44,10 +44,7 @@ _PATIENCE = RetryConfig(attempts=2, longest_wait=1.0)
 
 
 class Cache(Generic[T]):
-    """Values for some time each, the last used ones at most. Safe to use in several threads.
-
-    :param size: How many.
-    """
+    """Values for some time each, the ``size`` last used ones at most. Safe to use in several threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -112,12 +109,7 @@ class ScenarioReads:
         self._lists: Cache[tuple[list[Job], bool]] = Cache(50)
 
     def jobs(self, access: Access, job_ids: Collection[str], since: datetime.datetime | None = None) -> ReadJobs:
-        """Return jobs, by the job list rather than by a read of each.
-
-        :param access: The way to Scenario.
-        :param job_ids: Which.
-        :param since: When the first of them may have been made. ``None``: not known.
-        """
+        """Return jobs, by the list rather than one by one; ``since``: when the first may have been made, if known."""
         kept = {job_id: self._jobs.get((access, job_id)) for job_id in job_ids}
         seen = {job_id: one[0] for job_id, one in kept.items() if one is not None}
         missing = [job_id for job_id in kept if job_id not in seen]
@@ -136,10 +128,7 @@ class ScenarioReads:
         return ReadJobs(seen)
 
     def listed(self, access: Access, since: datetime.datetime) -> tuple[list[Job], bool]:
-        """Return the jobs that changed since a time, and whether these are all of them.
-
-        :raises ScenarioError: if Scenario can't be asked.
-        """
+        """Return the jobs that changed since a time, and whether these are all of them."""
         key = (access, since)
         found = self._lists.get(key)
         if found is None:
@@ -207,9 +196,6 @@ class ScenarioReads:
 
 
 def fresh_asset(access: Access, asset_id: str, *, original: bool = False) -> Asset:
-    """Return a file with an address that was signed just now.
-
-    :raises ScenarioError: if Scenario does not give it.
-    """
+    """Return a file with an address that was signed just now."""
     with access.open() as client:
         return client.send(calls.get_asset(asset_id, original=original))
