@@ -17,13 +17,7 @@ from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, WaitResult, Wa
 def poll_until_done(
     state: WaitState, client: Client, poll_interval: float, report: Callable[[WaitState], None]
 ) -> WaitResult:
-    """Wait until the job has ended, or the deadline has passed.
-
-    :param state: The wait, which has seen the job once.
-    :param client: Sends the calls.
-    :param poll_interval: Seconds between two reads, more than 0; a tenth more or less of it is drawn each time.
-    :param report: Reports what is new.
-    """
+    """Wait until the job, which was read once, has ended or the deadline has passed."""
     result = None
     while result is None:
         report(state)
@@ -34,15 +28,7 @@ def poll_until_done(
 
 
 def wait_for_job(job_id: str, client: Client, *, poll_interval: float, timeout: float, log: Any) -> Job:
-    """Wait for a job that succeeds, and return it.
-
-    :param job_id: The job.
-    :param client: Sends the calls.
-    :param poll_interval: Seconds between two reads, more than 0.
-    :param timeout: Seconds from now after which to give up.
-    :param log: Where to say what is new.
-    :raises ScenarioError: what became of it otherwise.
-    """
+    """Wait for a job that succeeds, and return it; raise what became of it otherwise."""
     state = WaitState(job_id, time.time() + timeout)
 
     def report(state: WaitState) -> None:
@@ -55,12 +41,7 @@ def wait_for_job(job_id: str, client: Client, *, poll_interval: float, timeout: 
 
 
 def read_job(state: WaitState, client: Client) -> WaitResult | None:
-    """Read the job once. A refusal that lasts is confirmed by the job list before it ends the wait.
-
-    :param state: The wait.
-    :param client: Sends the calls.
-    :return: How the wait ended, or ``None`` to read again.
-    """
+    """Read once; ``None``: read again. A refusal that lasts is confirmed by the job list before it ends the wait."""
     try:
         job = client.send(calls.get_job(state.job_id))
     except ScenarioError as error:
@@ -72,11 +53,7 @@ def read_job(state: WaitState, client: Client) -> WaitResult | None:
 
 
 def final_check(job_id: str, client: Client) -> WaitResult:
-    """Read a job at its deadline: once, or a few times if it has succeeded and its outputs are not shown yet.
-
-    :param job_id: The job.
-    :param client: Sends the calls.
-    """
+    """Read a job at its deadline: once, or a few times if it has succeeded and its outputs are not shown yet."""
     state = WaitState(job_id, deadline=0.0)
     while (result := read_job(state, client)) is None:
         time.sleep(OUTPUTS_PAUSE)
@@ -85,6 +62,7 @@ def final_check(job_id: str, client: Client) -> WaitResult:
 
 def pause_of(state: WaitState, poll_interval: float) -> float:
     """Return the seconds to pause before the next read: the deadline cuts a pause short."""
+    # The interval is more than 0; a tenth more or less of it is drawn each time.
     pause = poll_interval * random.uniform(0.9, 1.1)
     left = state.deadline - time.time()
     return max(0.1, min(pause, left)) if left > 0 else min(pause, OUTPUTS_PAUSE)

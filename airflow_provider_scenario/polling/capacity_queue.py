@@ -31,18 +31,13 @@ EndedSince = Callable[[float], Awaitable[Collection[str]]]
 
 
 class CapacityQueue:
-    """The queue of one connection. It polls only while somebody waits.
-
-    :param ended_since: Returns which jobs have ended since a time. An error it raises is logged and ignored.
-    :param poll_interval: Seconds between two polls while no job ends. It polls more often where jobs end often.
-    :param clock: Returns seconds of the epoch.
-    """
+    """The queue of one connection. It polls only while somebody waits."""
 
     def __init__(
         self, ended_since: EndedSince, *, poll_interval: float = POLL_INTERVAL, clock: Callable[[], float] = time.time
     ) -> None:
         self._ended_since = ended_since
-        self._poll_interval = poll_interval
+        self._poll_interval = poll_interval  # Seconds, while no job ends: where jobs end often, it polls more often.
         self._clock = clock
         # A heap. Who has left may still be in it.
         self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
@@ -55,12 +50,10 @@ class CapacityQueue:
         self._released_at = clock()
 
     async def wait_turn(self, since: float, limit: int | None) -> None:
-        """Wait until it is this caller's turn to try.
-
-        :param since: When the caller first found no slot free, in seconds of the epoch: the earliest comes first.
-        :param limit: How many jobs the plan runs at once, where Scenario said it: no more are woken in one tick.
-        """
+        """Wait until it is this caller's turn to try."""
         turn = asyncio.get_running_loop().create_future()
+        # Who first found no slot free ("since", in seconds of the epoch) comes first. No more are woken in one tick
+        # than the plan runs at once ("limit"), where Scenario said it.
         heapq.heappush(self._waiting, (since, next(self._order), limit or 1, turn))
         self._here += 1
         if self._runner is None or self._runner.done():

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
 
 def progress_of(job: Job, usual: UsualTimes | None) -> dict[str, Any]:
-    """Return a job's progress as JSON, with no key for what is not known.
-
-    :return: ``status``; ``percent``, 0 to 100; ``queued_seconds`` and ``running_seconds``, once it has left the queue,
-        by Scenario's clock; ``usual_running_seconds`` and ``usual_seconds``, medians of such jobs without and with the
-        queue.
-    """
+    """Return a job's progress as JSON, with no key for what is not known."""
     times = {
+        # By Scenario's clock, once the job has left the queue.
         "queued_seconds": job.queued_seconds,
         "running_seconds": job.running_seconds,
+        # Medians of such jobs, without and with the queue.
         "usual_running_seconds": usual.running if usual else None,
         "usual_seconds": usual.total if usual else None,
     }
@@ -97,18 +94,13 @@ _buckets: WeakKeyDictionary[asyncio.AbstractEventLoop, _TokenBucket] = WeakKeyDi
 
 
 async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
-    """Show progress as the XCom ``progress``, which Airflow lets a trigger do since 3.3.
-
-    It is never worth failing a wait for. Where many tasks wait, some of it is left out; each task's log has it all.
-
-    :param task_instance: The trigger's task instance, or ``None``.
-    :param progress: What to show.
-    """
+    """Show progress as the XCom ``progress``, which Airflow lets a trigger do since 3.3."""
     from airflow.sdk.execution_time.xcom import XCom
 
     if task_instance is None or not hasattr(XCom, "aset"):
         return
     loop = asyncio.get_running_loop()
+    # Where many tasks wait, some of it is left out; each task's log has it all.
     if not _buckets.setdefault(loop, _TokenBucket(loop.time())).take(loop.time()):
         return
     try:
@@ -125,19 +117,13 @@ async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
 
 
 def report_progress(wait: WaitState, task_instance: Any, log: Logger) -> None:
-    """Log what is new of a wait in a task, and show its progress: that too is never worth failing for.
-
-    Airflow refuses the XCom while an earlier try, marked as failed but not dead yet, pushes its own.
-
-    :param wait: The wait.
-    :param task_instance: The task instance of the task's context.
-    :param log: The task's log.
-    """
+    """Log what is new of a wait in a task, and show its progress: that too is never worth failing for."""
     lines, progress = wait.pop_updates()
     for line in lines:
         log.info(line)
     if progress is None:
         return
+    # Airflow refuses the XCom while an earlier try, marked as failed but not dead yet, pushes its own.
     try:
         task_instance.xcom_push(key="progress", value=progress)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's API says, the wait goes on

@@ -24,18 +24,14 @@ _BLOCKED = (
 
 
 def job_result(job: Job) -> dict[str, Any]:
-    """Return what a task returns for a job, and pushes key by key as XComs.
-
-    :return: ``job_id``, ``model_id``, ``asset_id`` (the first output), ``asset_ids`` (all, in order), ``seed`` and
-        ``cost`` (creative units as exact decimal text). What the job has not got yet is ``None`` or an empty list.
-    """
+    """Return what a task returns for a job, and pushes key by key as XComs; ``None`` or empty: not there yet."""
     return {
         "job_id": job.id,
         "model_id": job.model_id,
         "asset_id": job.asset_ids[0] if job.asset_ids else None,
         "asset_ids": list(job.asset_ids),
         "seed": job.seed,
-        "cost": units_or_none(job.cost),
+        "cost": units_or_none(job.cost),  # Creative units as exact decimal text.
     }
 
 
@@ -70,13 +66,7 @@ CLEAR_LOOKS_AGAIN = "Clear this sensor to look again"
 
 
 def timeout_error(job_id: str, job: Job | None, timeout: float, then: str) -> ScenarioTimeoutError:
-    """Return the error of a job that was not finished in time.
-
-    :param job_id: The job.
-    :param job: The job at the last look, or ``None`` if it could not be read.
-    :param timeout: Seconds that were allowed.
-    :param then: What the task can do about it.
-    """
+    """Return the error of a job that was not finished in time; ``then`` says what the task can do about it."""
     stood = f"it is {job.status.value} at {job.progress:.0%}" if job else "it could not be read"
     charge = f" and is charged {describe_units(job.cost)}" if job and job.cost is not None else ""
     return ScenarioTimeoutError(
@@ -87,12 +77,7 @@ def timeout_error(job_id: str, job: Job | None, timeout: float, then: str) -> Sc
 
 
 def unreadable_error(job_id: str, cause: ScenarioError, seconds: float) -> ScenarioJobUnreadableError:
-    """Return the error of a job that Scenario would not show, neither by its own address nor in the job list.
-
-    :param job_id: The job.
-    :param cause: What Scenario answered last.
-    :param seconds: For how long it answered so.
-    """
+    """Return the error of a job that Scenario would not show, neither by its own address nor in the job list."""
     return ScenarioJobUnreadableError(
         f"Job {job_id} can't be read. Scenario refused it for {seconds:.0f} s, and the job list does not show it: "
         f"{_sentence(cause)} The job was bought and is paid for. Correct the key, the project or the connection: "
@@ -102,12 +87,7 @@ def unreadable_error(job_id: str, cause: ScenarioError, seconds: float) -> Scena
 
 
 def no_client_error(job_id: str, cause: BaseException, seconds: float) -> ScenarioJobUnreadableError:
-    """Return the error of a job that this triggerer can't ask about, since it has no client to ask with.
-
-    :param job_id: The job.
-    :param cause: Why there is no client.
-    :param seconds: For how long there was none.
-    """
+    """Return the error of a job that this triggerer can't ask about, since it has no client to ask with."""
     error = ScenarioJobUnreadableError(
         f"The triggerer can't read job {job_id}: for {seconds:.0f} s it had nothing to ask Scenario with: "
         f"{_sentence(cause)} The triggerer reads its own connections, variables and secrets backend: what is set "

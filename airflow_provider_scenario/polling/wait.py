@@ -52,21 +52,12 @@ def deadline_of(
     started_at: float | None,
     execution_timeout: datetime.timedelta | None,
 ) -> float:
-    """Return when a task gives up its wait: by ``timeout`` or by ``execution_timeout``, whichever comes first.
-
-    Airflow applies ``execution_timeout`` to a process only, not to a deferral, so the wait itself must keep it.
-
-    :param submitted_at: When the job was submitted, in seconds of the epoch.
-    :param timeout: Seconds from then on that are allowed.
-    :param started_at: When the task's try started, in seconds of the epoch. Default: not known, so that
-        ``execution_timeout`` counts from the submission.
-    :param execution_timeout: The task's ``execution_timeout``. Default: none.
-    :return: Seconds of the epoch.
-    """
+    """Return when a task gives up its wait, in seconds of the epoch: by the time-out that comes first."""
+    # Airflow applies execution_timeout to a process only, not to a deferral, so the wait itself must keep it.
     deadline = submitted_at + timeout
     if execution_timeout is None:
         return deadline
-    start = submitted_at if started_at is None else started_at
+    start = submitted_at if started_at is None else started_at  # None: nobody knows when the try started.
     return min(deadline, start + execution_timeout.total_seconds())
 
 
@@ -74,9 +65,7 @@ def deadline_of(
 class WaitResult:
     """How a wait ended. Fits into a trigger event: no input, no URL, no secret.
 
-    :param job_id: The job waited for.
     :param job: The job at the last good read, where there was one.
-    :param timed_out: Whether the deadline passed.
     :param error: What ended the wait, if neither the job nor the deadline did.
     :param take_over: Whether the trouble is the triggerer's own, so that the worker should go on with the wait.
     """
@@ -108,13 +97,11 @@ class WaitResult:
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> WaitResult:
-        """Return the result that :meth:`to_event` was made from.
-
-        An error of a class that this version does not know is transient: the job may be paid for.
-        """
+        """Return the result that :meth:`to_event` was made from."""
         failure = event.get("error")
         error: ScenarioError | None = None
         if failure:
+            # An error of a class that this version does not know is transient: the job may be paid for.
             error = getattr(exceptions, failure["type"], ScenarioTransientError)(failure["message"])
             error.job_id = event["job_id"]
         return cls(
@@ -126,12 +113,7 @@ class WaitResult:
         )
 
     def job_or_raise(self, timeout: float, then: str = RETRY_REJOINS) -> Job:
-        """Return the job if it succeeded.
-
-        :param timeout: Seconds since its submission that were allowed, for the message.
-        :param then: What the task can do about a time-out, for the message.
-        :raises ScenarioError: what became of it otherwise.
-        """
+        """Return the job if it succeeded, else raise what became of it; both arguments are for the message."""
         if self.error is not None:
             raise self.error
         if self.timed_out or self.job is None:
@@ -143,23 +125,15 @@ class WaitResult:
 
 
 class WaitState:
-    """The state of one wait. It takes in what each read brought, and says when the wait has ended.
-
-    :param job_id: The job.
-    :param deadline: Seconds of the epoch at which to give up, after a last read.
-    :param usual: How long such jobs usually take, to be shown beside the progress; ``None`` if it is not known.
-    :param is_foreign: Whether somebody else bought the job, so that nothing has said yet what it runs and costs.
-
-    ``seen_at`` is when the job itself was last read well, in seconds of the epoch; ``None`` if it never was.
-    """
+    """The state of one wait. It takes in what each read brought, and says when the wait has ended."""
 
     def __init__(
         self, job_id: str, deadline: float, usual: UsualTimes | None = None, *, is_foreign: bool = False
     ) -> None:
         self.job_id = job_id
-        self.deadline = deadline
-        self.seen_at: float | None = None
-        self._is_foreign = is_foreign
+        self.deadline = deadline  # In seconds of the epoch: then it gives up, after a last read.
+        self.seen_at: float | None = None  # When the job itself was last read well, in seconds of the epoch.
+        self._is_foreign = is_foreign  # Somebody else bought it: nothing has said yet what it runs and costs.
         self._usual = usual
         self._job: Job | None = None
         self._refused_since: float | None = None
@@ -202,18 +176,12 @@ class WaitState:
         return self._is_listed_only or now - self._refused_since >= REFUSED_FOR
 
     def on_job(self, job: Job, now: float) -> WaitResult | None:
-        """Take in a read of the job.
-
-        :return: The result, or ``None`` to read again.
-        """
+        """Take in a read of the job, and return the result; ``None``: read again."""
         self._is_listed_only, self.seen_at = False, now
         return self._on_good_read(job, now)
 
     def on_error(self, error: ScenarioError, now: float) -> WaitResult | None:
-        """Take in a read that failed. Only the deadline, or an error that the job list has confirmed, ends the wait.
-
-        :return: The result, or ``None`` to read again.
-        """
+        """Take in a failed read; ``None``: read again, until the deadline or until the list has confirmed the error."""
         if isinstance(error, ScenarioJobUnreadableError):
             return WaitResult(self.job_id, self._job, error=error, take_over=error.take_over)
         self._refusal = None
@@ -233,10 +201,7 @@ class WaitState:
             self._progress = progress_of(self._job, usual)
 
     def on_listed(self, job: Job, now: float) -> WaitResult | None:
-        """Take in that the job list shows the job, whose own address is refused: it is alive.
-
-        :return: The result, or ``None`` to read again.
-        """
+        """Take in that the list shows the job, whose own address is refused: it is alive; ``None``: read again."""
         if not self._is_listed_only:
             self._lines.append(f"The job list shows job {self.job_id}, though its own address is refused: waiting on.")
         trouble, self._is_listed_only = self._trouble, True

@@ -88,15 +88,12 @@ class AsyncClient(Protocol):
 
 
 OpenClient = Callable[[], Awaitable[AbstractAsyncContextManager[AsyncClient]]]
+"""Opens the client to ask with. It is opened anew after each trouble: by then there may be newer credentials. The
+client should not repeat calls by itself."""
 
 
 class JobWatcher:
-    """Watches the jobs of one connection while anybody waits for them, and not a moment longer.
-
-    :param open_client: Opens the client to ask with, as an async context manager. It is opened anew after each
-        trouble: by then there may be newer credentials. The client should not repeat calls by itself.
-    :param clock: Returns seconds of the epoch.
-    """
+    """Watches the jobs of one connection while anybody waits for them, and not a moment longer."""
 
     def __init__(
         self,
@@ -123,13 +120,7 @@ class JobWatcher:
     async def subscribe(
         self, job_id: str, since: float | None, poll_interval: float | None = None
     ) -> AsyncIterator[Subscription]:
-        """Wait for a job.
-
-        :param job_id: The job.
-        :param since: When it was last known to run, in seconds of the epoch. Default: nobody knows.
-        :param poll_interval: Seconds between two polls; the shortest of all who wait counts for all. Default
-            ``POLL_INTERVAL``.
-        """
+        """Wait for a job; ``since`` and ``poll_interval`` as in :class:`Subscription`."""
         now = self._clock()
         subscription = Subscription(job_id, since, poll_interval or POLL_INTERVAL, delivered_at=now)
         self._subscriptions.setdefault(job_id, []).append(subscription)
@@ -149,27 +140,20 @@ class JobWatcher:
             self._stop_if_alone()
 
     async def read_now(self, subscription: Subscription, timeout: float) -> Reading:
-        """Have a job read by itself now, as for a final check at a deadline.
-
-        :param subscription: The wait for the job.
-        :param timeout: Seconds to wait at most: where many want it at once, their turns take time.
-        :return: The job, or why it could not be read.
-        """
+        """Have a job read by itself now, as for a final check at a deadline; return it, or why it could not be read."""
         subscription.request_read()
         self._wanted.set()
+        # The time-out is in seconds: where many want it at once, their turns take time.
         return await subscription.next_update(timeout) or ScenarioTransientError(
             "Scenario was not reached for a final check."
         )
 
     @contextlib.contextmanager
     def keep_polling(self, since: float) -> Iterator[None]:
-        """Keep the watcher going for the sake of :meth:`ended_since`. It polls nothing by itself for this.
-
-        :param since: The earliest moment of interest, in seconds of the epoch.
-        """
+        """Keep the watcher going for the sake of :meth:`ended_since`. It polls nothing by itself for this."""
         self._start()
         self._keepers.append(since)
-        self._reach_back_to.append(since)
+        self._reach_back_to.append(since)  # The earliest moment of interest, in seconds of the epoch.
         try:
             yield
         finally:
@@ -177,17 +161,11 @@ class JobWatcher:
             self._stop_if_alone()
 
     async def ended_since(self, since: float) -> frozenset[str]:
-        """Read the list, together with all who wait, and return the ids of the connection's jobs that have ended.
-
-        Call it inside :meth:`keep_polling`.
-
-        :param since: From when on, in seconds of the epoch.
-        :raises ScenarioError: if the list could not be read.
-        """
+        """Read the list with all who wait; return which jobs ended since a moment. Only inside :meth:`keep_polling`."""
         list_is_read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._list_waiters.append(list_is_read)
         self._wanted.set()
-        await list_is_read
+        await list_is_read  # Raises a ScenarioError if the list could not be read.
         return self._list.ended_since(since)
 
     def _forget(self) -> None:
@@ -242,10 +220,7 @@ class JobWatcher:
                 await asyncio.sleep(self._interval())
 
     async def _poll_once(self, client: AsyncClient) -> bool:
-        """Poll once, and wait until it is time to poll again.
-
-        :return: Whether the client is still good.
-        """
+        """Poll once, and wait until it is time to poll again; return whether the client is still good."""
         self._polled_at, self._due = self._clock(), self._next_poll()
         try:
             await self._read_list(client)
@@ -288,15 +263,13 @@ class JobWatcher:
                 return
 
     async def _read_list(self, client: AsyncClient) -> None:
-        """Read what changed since the last window, and wake whom it concerns.
-
-        A page that can't be read is read once more at the next poll: the pages before it are kept.
-        """
+        """Read what changed since the last window, and wake whom it concerns."""
         window, self._window = self._window or self._next_window(), None
         while not window.is_complete and window.pages < MAX_PAGES:
             try:
                 page = await _send(client, calls.list_jobs(updated_after=window.updated_after, token=window.token))
             except ScenarioError:
+                # It is read once more at the next poll: the pages before it are kept.
                 if window.pages and not window.has_failed:
                     window.has_failed, self._window = True, window
                 raise
@@ -391,10 +364,7 @@ class JobWatcher:
             return self._confirmed(subscription, refusal)
 
     def _confirmed(self, subscription: Subscription, refusal: ScenarioError) -> Reading:
-        """Return what a job's refusal means beside the list: the job as it is listed, or an error.
-
-        A refusal that lasts, of a job that the list does not show or that refuses too, ends the wait.
-        """
+        """Return what a job's refusal means beside the list: the job as it is listed, or an error."""
         now = self._clock()
         listed = self._list.get(subscription.job_id)
         if self._list_is_read and listed is not None and not listed.lacks_outputs:
@@ -404,6 +374,7 @@ class JobWatcher:
         refused_for = now - subscription.refused_since
         if refused_for < wait.REFUSED_FOR:
             return refusal
+        # A refusal that lasts, of a job that the list does not show or that refuses too, ends the wait.
         if not self._list_is_read:
             lasts = self._list_refusal is not None
             return unreadable_error(subscription.job_id, refusal, refused_for) if lasts else refusal
@@ -449,12 +420,7 @@ class JobWatcher:
             )
 
     async def _could_not_ask(self, error: Exception, *, has_client: bool) -> None:
-        """Report once that nothing can be asked just now, and let those who wait know what concerns them.
-
-        A transient error is reported once. A refusal that lasts for a minute ends the waits.
-
-        :param has_client: Whether there was anything to ask with. If not, another process may have it.
-        """
+        """Report once that nothing can be asked just now, and let those who wait know what concerns them."""
         self._list_is_read = False
         if not isinstance(error, ScenarioError):
             error = ScenarioTransientError(f"The poll of Scenario's jobs failed: {error!r}.")
@@ -463,9 +429,11 @@ class JobWatcher:
         is_new = self._errors.begin(error, self._clock(), is_refusal=is_refusal)
         if is_new:
             _log.warning("Scenario can't be asked what became of %d jobs: %s", len(self._subscriptions), error)
+        # A transient error is reported once. A refusal that lasts for a minute ends the waits.
         lasts = is_refusal and self._errors.is_lasting(self._clock())
         if not lasts and (is_refusal or not is_new):
             return
+        # If there was nothing to ask with, another process may have it.
         describe = unreadable_error if has_client else no_client_error
         for number, one in enumerate(list(self._all_subscriptions()), 1):
             reading = describe(one.job_id, error, self._errors.refused_for(self._clock())) if lasts else error
@@ -498,6 +466,7 @@ class JobWatcher:
             self._wanted.set()
 
     def _interval(self) -> float:
+        # The shortest of all who wait counts for all.
         return min((one.poll_interval for one in self._all_subscriptions()), default=POLL_INTERVAL)
 
     def _all_subscriptions(self) -> Iterator[Subscription]:

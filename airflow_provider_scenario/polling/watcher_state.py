@@ -35,7 +35,6 @@ Reading = Job | ScenarioError
 class Subscription:
     """One wait for one job, to which the watcher delivers what it reads.
 
-    :param job_id: The job.
     :param since: When the job was last known to run, in seconds of the epoch; ``None`` if nobody knows.
     :param poll_interval: Seconds between two polls that this wait wants.
     :param delivered_at: When anything was last delivered, in seconds of the epoch.
@@ -60,27 +59,18 @@ class Subscription:
     _woken: asyncio.Future[None] | None = None
 
     async def next_update(self, timeout: float) -> Reading | None:
-        """Return what is new: the job if it has changed, or why it could not be read; ``None`` when the time is up.
-
-        Of several changes in a row only the last is returned.
-
-        :param timeout: Seconds to wait at most; 0 or less returns at once.
-        """
+        """Return what is new: the job if it has changed, or why it could not be read; ``None`` when the time is up."""
         if self._reading is None:
             self._woken = asyncio.get_running_loop().create_future()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, timeout)):
                     await self._woken
+        # Of several changes in a row only the last is returned.
         reading, self._reading = self._reading, None
         return reading
 
     def deliver(self, reading: Reading, now: float) -> bool:
-        """Take in a reading. A job is passed on if its status or the tenth of its progress has changed.
-
-        :param reading: What the read brought.
-        :param now: Seconds of the epoch.
-        :return: Whether it was new.
-        """
+        """Take in a reading, and return whether it is news: a job is if its status or tenth of progress has changed."""
         known, self.delivered_at, self.is_new = self._known, now, False
         if isinstance(reading, Job):
             self.refused_since, self.searches = None, 0
@@ -127,10 +117,8 @@ class ListWindow:
     :param start: The server time from which on to list.
     :param started: When it was begun, by our clock.
     :param token: The token of the next page.
-    :param pages: How many pages were read.
     :param told_at: Scenario's clock at the first page, if it was given.
     :param has_failed: Whether the next page could not be read once already.
-    :param job_ids: The jobs that were listed.
     """
 
     start: float
@@ -171,17 +159,13 @@ class JobIndex:
         return self._jobs.get(job_id)
 
     def covers(self, moment: float) -> bool:
-        """Whether every change since a moment by our clock was listed; the last of them may yet be, in the next window.
-
-        Half of the margin must be left, since the moment was noted by yet another clock.
-        """
+        """Whether every change since a moment by our clock was listed; the last of them may be in the next window."""
+        # Half of the margin must be left, since the moment was noted by yet another clock.
         return self._known_from is not None and self._known_from <= self._server_time(moment) - MARGIN / 2.0
 
     def lacks(self, job: Job) -> bool:
-        """Whether a job that was read singly should be in the list and is not, at least not yet.
-
-        Jobs of other types than those that are listed never are.
-        """
+        """Whether a job that was read singly should be in the list and is not, at least not yet."""
+        # Jobs of other types than those that are listed never are in it.
         changed = _changed_at(job, 0.0)
         return self._known_from is not None and self._known_from <= changed and job.id not in self._jobs
 
@@ -193,25 +177,18 @@ class JobIndex:
         )
 
     def next_window(self, now: float, moments: Sequence[float]) -> ListWindow:
-        """Return the next window to read.
-
-        :param now: Our clock.
-        :param moments: Moments by our clock from which on to know every change: the window reaches back to them.
-        """
+        """Return the next window to read: it reaches back to moments from which on every change must be known."""
         starts = [self._server_time(moment) - MARGIN for moment in moments]
         if self._known_until is not None:
             starts.append(self._known_until - OVERLAP)
         return ListWindow(min(starts, default=self._server_time(now) - MARGIN), now)
 
     def add_page(self, window: ListWindow, page: JobPage, now: float) -> list[Job]:
-        """Take in a page, and move the window on to the next one.
-
-        :param now: Our clock when the page had come.
-        :return: The page's jobs, without their inputs: thousands may be kept.
-        """
+        """Take in a page, move the window on to the next, and return the page's jobs without their inputs."""
         if page.server_time is not None:
             self._clock_ahead = page.server_time.timestamp() - now
             window.told_at = window.told_at or page.server_time.timestamp()
+        # Without their inputs: thousands may be kept.
         jobs = [dataclasses.replace(job, inputs={}) for job in page.jobs]
         for job in jobs:
             # Taken out first, so that the jobs stand in the order in which they were listed last.

@@ -57,10 +57,8 @@ class OnClear(enum.StrEnum):
 class SubmissionPolicy:
     """How the DAG's author wants doubtful cases decided.
 
-    :param on_lost_submission: See :class:`OnLostSubmission`.
-    :param on_changed_inputs: See :class:`OnChangedInputs`.
-    :param on_clear: See :class:`OnClear`; ``None`` stands for ``REGENERATE`` where a record says that the result was
-        returned, and for ``REUSE`` where Airflow keeps no record.
+    :param on_clear: ``None`` stands for ``REGENERATE`` where a record says that the result was returned, and for
+        ``REUSE`` where Airflow keeps no record.
     """
 
     on_lost_submission: OnLostSubmission = OnLostSubmission.RESUBMIT
@@ -70,14 +68,10 @@ class SubmissionPolicy:
 
 @dataclass(frozen=True)
 class Submit:
-    """Buy a generation.
-
-    :param generation: Which one it will be.
-    :param reason: For the log.
-    """
+    """Buy a generation."""
 
     generation: int
-    reason: str
+    reason: str  # For the log.
 
 
 @dataclass(frozen=True)
@@ -90,12 +84,9 @@ class Rejoin:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Neither buy nor go on.
+    """Neither buy nor go on."""
 
-    :param reason: For the task's error.
-    """
-
-    reason: str
+    reason: str  # For the task's error.
 
 
 Decision = Submit | Rejoin | Refuse
@@ -106,9 +97,7 @@ class Order:
     """A generation that is to be bought.
 
     :param generation: Which one, from 1.
-    :param reason: Why, for the log.
     :param stored: The record that was stored when it was decided.
-    :param earlier_jobs: The jobs of earlier generations.
     """
 
     generation: int
@@ -119,10 +108,8 @@ class Order:
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """A job that was bought.
+    """A job that was bought, as last read.
 
-    :param job: The job, as last read.
-    :param record: Its record.
     :param is_new: Whether this very try bought it.
     """
 
@@ -134,25 +121,14 @@ class SubmittedJob:
 def decide(
     record: Record | None,
     wanted: Wanted,
-    seen: Job | SearchResult | None,
+    seen: Job | SearchResult | None,  # A bought job as it was read, or the end of the search for an intent.
     *,
-    max_tries: int,
+    max_tries: int,  # Airflow's count now. If it differs from the record's, a person cleared the task.
     policy: SubmissionPolicy,
-    same_try: bool = False,
-    is_recorded: bool = True,
+    same_try: bool = False,  # Whether this very try made the record's submission.
+    is_recorded: bool = True,  # Whether Airflow keeps the record, so that a person can set it right.
 ) -> Decision:
-    """Say what to do next. Pure.
-
-    :param record: What is remembered; ``None`` if nothing was bought yet.
-    :param wanted: What the author asks for now.
-    :param seen: For a :class:`Submitted` its job as it was read, for an :class:`Intent` the end of the search for it,
-        else ``None``.
-    :param max_tries: Airflow's count now. If it differs from the record's, a person cleared the task.
-    :param policy: The author's wishes.
-    :param same_try: Whether the record's submission was made by this very try. Then a job of it that has failed is this
-        try's own failure, and buying another is for the next one.
-    :param is_recorded: Whether Airflow keeps the record, so that a person can set it right.
-    """
+    """Say what to do next. Pure."""
     match record, seen:
         case None, _:
             return Submit(1, "nothing was bought yet")
@@ -205,11 +181,7 @@ def _doubt(found: SearchResult, *, is_recorded: bool) -> str | None:
 
 
 def doubt_without_seed(jobs: Sequence[Job], unreadable: int) -> str | None:
-    """Return why nothing may be bought although no job of this task was found by its seed; ``None`` if it may.
-
-    :param jobs: The listed jobs that lack their seeds.
-    :param unreadable: How many rows of the list can't be read.
-    """
+    """Return why jobs listed without a seed, or rows that can't be read, forbid to buy; ``None`` if they do not."""
     if not jobs and not unreadable:
         return None
     rows = "a row that can't be read" if unreadable == 1 else f"{unreadable} rows that can't be read"
@@ -227,7 +199,8 @@ def _after_read(
     cleared = max_tries != record.max_tries
     following = record.generation + 1
     if job.has_ended_badly:
-        # Moderation would only stop the same inputs again.
+        # This very try's job is its own failure: buying another is for the next try. And moderation would only stop the
+        # same inputs again.
         if same_try or (job.is_moderated and not changed and not cleared):
             return Rejoin(record, job)
         return Submit(following, f"job {job.id} ended in {job.status.value}")

@@ -34,15 +34,7 @@ from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
 
 
 class EarlierTries:
-    """Reads what the job list shows of earlier tries.
-
-    :param client: Reads the model's record.
-    :param reader: Reads jobs.
-    :param key: The task instance, from which its seeds follow.
-    :param policy: The author's wishes for doubtful cases.
-    :param log: Where to say what can't be read.
-    :param clock: Returns seconds of the epoch.
-    """
+    """Reads what the job list shows of earlier tries."""
 
     def __init__(
         self,
@@ -52,7 +44,7 @@ class EarlierTries:
         policy: SubmissionPolicy,
         *,
         log: Any,
-        clock: Callable[[], float],
+        clock: Callable[[], float],  # Seconds of the epoch.
     ) -> None:
         self._client = client
         self._reader = reader
@@ -70,11 +62,7 @@ class EarlierTries:
         return match is not None and match.is_sure
 
     def record(self, wanted: Wanted, jobs: Sequence[Job]) -> Submitted | None:
-        """Return the record that earlier tries would have left, as far as the seeds of their jobs show.
-
-        :param wanted: What the author asks for now.
-        :param jobs: The listed jobs.
-        """
+        """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
         return record_from_seeds(
             self._key,
             wanted,
@@ -85,11 +73,7 @@ class EarlierTries:
         )
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs, of which those that lack their seeds are read singly.
-
-        :param wanted: What the author asks for now.
-        :param jobs: The listed jobs.
-        """
+        """Return the jobs, of which those that lack their seeds are read singly."""
         jobs = self.with_known_seeds(jobs)
         whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
         self._seeds.update((job.id, job.seed) for job in whole.values() if job.seed is not None)
@@ -103,40 +87,25 @@ class EarlierTries:
         ]
 
     def seed_would_prove(self, wanted: Wanted, jobs: Sequence[Job]) -> bool:
-        """Return whether what this task buys has a seed of ours: not if the author gives one, or the model takes none.
-
-        :param wanted: What the author asks for now.
-        :param jobs: The listed jobs: they tell if the model's record can't be read.
-        """
+        """Return whether what is bought has a seed of ours: not if the author gives one, or the model takes none."""
         if not is_no_value(wanted.inputs.get("seed")):
             return False
         try:
             model = read_model(self._client, wanted.model_id, self._log)
         except ScenarioError as error:
             self._log.warning("%s Looking for what earlier tries bought all the same.", error)
+            # Then the listed jobs tell whether the model takes a seed.
             return any(job.model_id == wanted.model_id and job.seed is not None for job in jobs)
         return model.largest_seed >= MIN_SEED_RANGE
 
     def doubt(self, wanted: Wanted, jobs: Sequence[Job], unreadable: int) -> str | None:
-        """Return why nothing may be bought although no seed shows a job of this task; ``None`` if it may.
-
-        :param wanted: What the author asks for now.
-        :param jobs: The listed jobs.
-        :param unreadable: How many rows of the list could not be read.
-        """
+        """Return why nothing may be bought although no seed shows a job of this task; ``None`` if it may."""
         return doubt_without_seed(self._lacking_seeds(wanted, jobs), unreadable)
 
     def by_inputs(
         self, wanted: Wanted, jobs: Sequence[Job], unreadable: int, jobs_of_others: Collection[str]
     ) -> tuple[Intent, SearchResult] | None:
-        """Return the intent that an earlier try would have left, and which jobs ran with its inputs.
-
-        :param wanted: What the author asks for now.
-        :param jobs: The listed jobs.
-        :param unreadable: How many rows of the list could not be read.
-        :param jobs_of_others: Ids of jobs known to be other tasks'.
-        :return: ``None`` if none of the jobs may be this task's.
-        """
+        """Return an earlier try's likely intent, and the jobs with its inputs; ``None`` if none may be this task's."""
         since = self._key.may_have_submitted_since
         found = find_equal(wanted, jobs, since=since, claimed=jobs_of_others)
         whole = self._reader.read_singly(found.candidates)

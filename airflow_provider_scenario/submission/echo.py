@@ -37,11 +37,7 @@ class Match(enum.Enum):
 
 
 def compare_inputs(sent: Mapping[str, Any], job: Job) -> Match:
-    """Return whether a job's echo is that of what was sent.
-
-    :param sent: Values by the API's names. A path or a URI of a file may have become any asset.
-    :param job: The job.
-    """
+    """Return how a job's echo compares with what was sent, by the API's names; a file may have become any asset."""
     # Scenario does not echo an input that it does not use, so a missing one says nothing.
     echoed = {name: value for name, value in job.inputs.items() if value is not None}
     grades = [

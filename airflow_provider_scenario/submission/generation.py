@@ -49,7 +49,6 @@ class GenerationRequest:
 
     :param inputs: The model's inputs by the API's names, as plain JSON.
     :param argument_name: Returns what the author calls an input of the API.
-    :param policy: The author's wishes for doubtful cases.
     :param limit: Returns the most creative units to pay, or ``None``. It is asked only before something is bought.
     """
 
@@ -63,7 +62,6 @@ class GenerationRequest:
 class NoCapacity:
     """Nothing was bought: the plan runs no more jobs now.
 
-    :param refusal: Scenario's refusal.
     :param searched: The search that this try has ended, if it has ended one.
     """
 
@@ -72,18 +70,7 @@ class NoCapacity:
 
 
 class Generation:
-    """One process's part in a task: a deferred task has a part before the wait, and one after it.
-
-    :param context: Airflow's task context.
-    :param log: The task's logger.
-    :param model_id: The model.
-    :param scenario_conn_id: The Airflow connection.
-    :param project_id: The Scenario project to name in each request, or ``None``.
-    :param durable: Whether to remember the purchase across tries.
-    :param poll_interval: Seconds between two reads of the job.
-    :param timeout: Seconds from the submission after which to give up the wait.
-    :param execution_timeout: The task's ``execution_timeout``, or ``None``.
-    """
+    """One process's part in a task: a deferred task has a part before the wait, and one after it."""
 
     def __init__(
         self,
@@ -92,10 +79,10 @@ class Generation:
         *,
         model_id: str,
         scenario_conn_id: str,
-        project_id: str | None,
-        durable: bool,
-        poll_interval: float,
-        timeout: float,
+        project_id: str | None,  # Named in each request, if there is one.
+        durable: bool,  # Whether to remember the purchase across tries.
+        poll_interval: float,  # Seconds between two reads of the job.
+        timeout: float,  # Seconds from the submission after which to give up the wait.
         execution_timeout: datetime.timedelta | None,
     ) -> None:
         self._context = context
@@ -128,11 +115,7 @@ class Generation:
             show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
 
     def show_waiting(self, since: float, until: float) -> None:
-        """Show that the task waits for a free slot: its page shows its place in the line.
-
-        :param since: Since when, in seconds of the epoch.
-        :param until: When it gives up.
-        """
+        """Show since and until when (seconds of the epoch) the task waits for a free slot: its page shows its place."""
         self._push_page_link()
         waits = {"since": since, "until": until}
         self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, waits=waits)
@@ -143,10 +126,7 @@ class Generation:
         self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, is_searching=True)
 
     def about_paid_job(self, error: ScenarioError) -> ScenarioError:
-        """Return an error about what the author gave, which names the job that this task has paid for, if it has one.
-
-        :param error: What is wrong.
-        """
+        """Return an error about what the author gave, naming the job that this task has paid for, if it has one."""
         stored = self._store.load()
         if not isinstance(stored, Submitted) or stored.returned:
             return error
@@ -161,13 +141,8 @@ class Generation:
     ) -> SubmittedJob | NoCapacity:
         """Return the job of this task: the one that was bought already, or a new one.
 
-        If there is no capacity it may be called again with the same request.
-
-        :param request: What to buy, if nothing was bought yet.
-        :param searched: The search for which this try has waited before it deferred. Default: none.
-        :param may_defer: Whether a search for a job may be deferred.
-        :raises SearchDeferred: if it is: it goes on when this is called again with its name.
-        :raises ScenarioError: what else keeps it from buying.
+        If there is no capacity it may be called again with the same request. With ``may_defer`` it may raise
+        ``SearchDeferred``: the search goes on when this is called again with its name as ``searched``.
         """
         client = self._client or self._open_client()
         wanted = Wanted(self._model_id, request.inputs)
@@ -300,10 +275,7 @@ class Generation:
     # Poll
 
     def result_so_far(self, submitted: SubmittedJob) -> WaitResult | None:
-        """Return how the wait ended if the job has ended already, else ``None``.
-
-        :param submitted: The job.
-        """
+        """Return how the wait ended if the job has ended already, else ``None``."""
         state = self._wait_state(submitted.record)
         result = state.on_job(submitted.job, time.time())
         if result is not None:
@@ -311,10 +283,7 @@ class Generation:
         return result
 
     def poll(self, submitted: SubmittedJob) -> WaitResult:
-        """Wait for a job in this process.
-
-        :param submitted: The job, which has not ended yet.
-        """
+        """Wait in this process for a job that has not ended yet."""
         # Airflow itself pushes links only when the task defers or ends.
         self._context["ti"].xcom_push(key=ScenarioJobLink().xcom_key, value=job_page(submitted.job.id))
         self._push_page_link()
@@ -323,10 +292,7 @@ class Generation:
         return self._poll(state)
 
     def other_job(self, event: Mapping[str, Any]) -> Submitted | None:
-        """Return the record of the job that the task waits for, if an event is of another one.
-
-        :param event: What a trigger said.
-        """
+        """Return the record of the job the task waits for, if a trigger's event is of another one; else ``None``."""
         awaited = self._awaited()
         job_id = event.get("job_id")  # An event of another trigger has none.
         if awaited is None or awaited.job_id == job_id:
@@ -343,10 +309,7 @@ class Generation:
         return stored if isinstance(stored, Submitted) else None
 
     def resume(self, event: Mapping[str, Any]) -> WaitResult:
-        """Return how the wait in the triggerer ended; go on with it here if the triggerer could not.
-
-        :param event: What the trigger said of this task's job.
-        """
+        """Return how the wait in the triggerer ended; go on with it here if the triggerer could not."""
         result = WaitResult.from_event(dict(event))
         self._job_id = result.job_id
         if result.timed_out:
@@ -390,18 +353,14 @@ class Generation:
             return final_check(job_id, client)
 
     def trigger_arguments(self, record: Submitted, *, since: float | None) -> dict[str, Any]:
-        """Return the arguments of the trigger that waits for a job.
-
-        :param record: The record of the job.
-        :param since: When the job was last known to run, in seconds of the epoch; ``None`` if nobody knows.
-        """
+        """Return the arguments of the trigger that waits for a job."""
         return {
             "job_id": record.job_id,
             "scenario_conn_id": self._scenario_conn_id,
             "project_id": self._project_id,
             "deadline": self._deadline(record),
             "poll_interval": self._poll_interval,
-            "since": since,
+            "since": since,  # When the job was last known to run, in seconds of the epoch; None if nobody knows.
             "usual": dataclasses.asdict(self._usual) if self._usual else None,
         }
 
@@ -427,10 +386,7 @@ class Generation:
     # Finish
 
     def finish(self, result: WaitResult) -> dict[str, Any]:
-        """Return what the job made; if it did not succeed, say what it cost and raise what became of it.
-
-        :param result: How the wait ended.
-        """
+        """Return what the job made; if it did not succeed, say what it cost and raise what became of it."""
         stored = self._store.load()
         job = result.job
         if job is not None:
@@ -448,17 +404,12 @@ class Generation:
         return shown.charged.get(job_id) if shown is not None else None
 
     def finish_without_waiting(self, job: Job) -> dict[str, Any]:
-        """Return what a task that does not wait returns: the job itself is its result, whatever it has made yet.
-
-        :param job: The job.
-        """
+        """Return what a task that does not wait returns: the job itself is its result, whatever it has made yet."""
         return self._result(self._store.load(), job, is_complete=True)
 
     def _result(self, stored: Record | None, job: Job, *, is_complete: bool) -> dict[str, Any]:
-        """Return the result, and note in the record that it was returned, unless it has no outputs yet.
-
-        ``stored`` must be read just before: another try may have bought meanwhile.
-        """
+        """Return the result, and note in the record that it was returned, unless it has no outputs yet."""
+        # stored must have been read just before this call: another try may have bought meanwhile.
         if is_complete and isinstance(stored, Submitted) and stored.job_id == job.id and not stored.returned:
             self._store.save(dataclasses.replace(stored, returned=True))
         price = "a price that Scenario does not name" if job.cost is None else describe_units(job.cost)

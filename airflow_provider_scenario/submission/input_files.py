@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
 
 class InputFiles:
-    """Makes assets of the files that inputs name.
-
-    An earlier try's asset is taken without touching the file, so that a retry works even if the file has gone.
-
-    :param client: Who speaks to Scenario.
-    :param context: Airflow's task context.
-    :param argument_name: Returns what the author calls an input of the API.
-    :param log: The task's logger.
-    """
+    """Makes assets of the files that inputs name."""
 
     def __init__(
         self, client: ScenarioClient, context: Context, *, argument_name: Callable[[str], str], log: Logger
@@ -51,13 +43,7 @@ class InputFiles:
         }
 
     def uploaded(self, model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs with every file an asset. Every file is judged before the first is sent.
-
-        :param model: The model's record.
-        :param values: The checked inputs.
-        :raises ScenarioInputError: if files can't be used, naming every fault at once.
-        :raises ScenarioError: what else stops an upload. Nothing is charged.
-        """
+        """Return the inputs with every file an asset. Every file is judged before the first is sent."""
         for path, source in self._sources(model, file_paths(model, values)).items():
             self._durations[path] = source.media.duration
             self._assets[path] = self._uploader.upload(source, path=path)
@@ -69,6 +55,7 @@ class InputFiles:
         faults: list[str] = []
         for place, (one, path) in places.items():
             if path not in self._assets:
+                # An earlier try's asset is taken without touching the file: a retry works even if the file has gone.
                 known = self._uploader.find_existing(path)
                 if known is not None:
                     self._assets[path] = known

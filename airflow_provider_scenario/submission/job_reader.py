@@ -51,13 +51,7 @@ class SearchDeferred(Exception):  # noqa: N818 - as Airflow's TaskDeferred it is
 
 
 class JobReader:
-    """Reads jobs and the job list for one try.
-
-    :param client: Sends the calls.
-    :param log: Where to say that a read failed.
-    :param monotonic: Returns seconds that no change of the clock moves.
-    :param sleep: Waits for seconds.
-    """
+    """Reads jobs and the job list for one try."""
 
     def __init__(
         self, client: Client, log: Any, monotonic: Callable[[], float], sleep: Callable[[float], None]
@@ -70,11 +64,7 @@ class JobReader:
         """When the job list was last looked at for a job of this task."""
 
     def read_bought(self, record: Submitted) -> Job:
-        """Return a job that was bought. A refusal must last a minute, and the job list must confirm it.
-
-        :param record: Its record.
-        :raises ScenarioTransientError: if it can't be read.
-        """
+        """Return a job that was bought. A refusal must last a minute, and the job list must confirm it."""
 
         def give_up(error: ScenarioError, seconds: float) -> Job:
             if not isinstance(error, ScenarioTransientError):
@@ -90,34 +80,23 @@ class JobReader:
         return self._with_retries(lambda: self._client.send(calls.get_job(record.job_id)), what, give_up)
 
     def list_jobs(self, updated_after: datetime.datetime | None) -> tuple[list[Job], int]:
-        """Return all jobs of the list that changed since a time, and how many rows could not be read.
-
-        :param updated_after: The time, by Scenario's clock; ``None`` for all there are.
-        :raises ScenarioTransientError: if the list can't be read for a minute.
-        :raises ScenarioSubmissionError: if it does not end.
-        """
+        """Return the jobs changed since a time by Scenario's clock (``None``: all), and how many rows can't be read."""
         return self._read_list(lambda: self._list_all(updated_after))
 
     def list_a_day_further(self, start: datetime.datetime | None, is_ours: Callable[[Job], bool]) -> list[Job]:
-        """Return the jobs that are surely this task's, of a list that reaches back a day further.
+        """Return the jobs that are surely this task's, of a list that reaches back a day further."""
 
-        The clock that a list starts by may be in a wrong time zone. A list that does not end is read as far as it goes.
-
-        :param start: From when on the list was read so far, by Scenario's clock; ``None`` for all of it.
-        :param is_ours: Whether a job's seed proves that it is this task's.
-        """
-
+        # The clock that a list starts by may be in a wrong time zone.
         def read() -> list[Job]:
+            # A list that does not end is read as far as it goes.
             pages = read_pages(self._client, a_day_before(start))
             return [job for page in pages for job in page.jobs if is_ours(job)]
 
+        # Without a start all of the list was read before.
         return [] if start is None else self._read_list(read)
 
     def baseline(self) -> Baseline:
-        """Return what the newest page of the job list shows, where no seed of ours will prove whose a job is.
-
-        :raises ScenarioTransientError: if it can't be read.
-        """
+        """Return what the newest page of the job list shows, where no seed of ours will prove whose a job is."""
         try:
             return Baseline.of(self._client.send(calls.list_jobs()))
         except ScenarioError as error:
@@ -128,36 +107,29 @@ class JobReader:
             ) from None
 
     def read_singly(self, rows: Sequence[Job]) -> dict[str, Job]:
-        """Return the jobs of rows that show too little, as their own addresses show them; of many only the first.
-
-        :param rows: The rows. One whose address can't be read for a minute stays as it is.
-        """
+        """Return the jobs of rows that show too little, as their own addresses show them; of many only the first."""
         return {row.id: self._whole(row) for row in rows[:_MAX_SINGLE_READS]}
 
     def _whole(self, row: Job) -> Job:
+        # A row whose own address can't be read for a minute stays as it is.
         what = f"Job {row.id}, whose row in the job list shows too little, could not be read"
         return self._with_retries(lambda: self._client.send(calls.get_job(row.id)), what, lambda *_: row)
 
     def poll(
         self, why: str, *, waits: bool, defer_as: str | None, worker_seconds: float | None = None
     ) -> Iterator[bool]:
-        """Yield at each look at the job list whether a job of an earlier POST would surely be listed.
-
-        :param why: What is looked for, for the log.
-        :param waits: Whether to look until then; else there is one look, which counts as enough.
-        :param defer_as: Names the search if it may be deferred. Default: it may not.
-        :param worker_seconds: For how long to look before that. Default: some seconds.
-        :raises SearchDeferred: if it may be deferred, and would last longer.
-        """
+        """Yield at each look at the job list whether a job of an earlier POST would surely be listed."""
         worker_seconds = _WORKER_SECONDS if worker_seconds is None else worker_seconds
         started, pause = self._monotonic(), _FIRST_PAUSE
         while True:
             self.looked_at = self._monotonic()
+            # Without a wait there is one look, which counts as enough.
             is_final = not waits or self.looked_at - started >= LIST_LAG_SECONDS
             yield is_final
             if is_final:
                 return
             wait = min(pause, max(0.1, LIST_LAG_SECONDS - (self._monotonic() - started)))
+            # The search goes on later by the name defer_as; None: it may not be deferred.
             if defer_as is not None and self._monotonic() - started + wait > worker_seconds:
                 raise SearchDeferred(defer_as, LIST_LAG_SECONDS - (self.looked_at - started))
             self._log.info("%s; looking again in %.0f s.", why, wait)
@@ -172,20 +144,14 @@ class JobReader:
         waits: bool = True,
         may_defer: bool = False,
     ) -> SearchResult:
-        """Look for a lost submission until it is surely found or would surely be listed.
-
-        :param lost: What was about to be sent.
-        :param jobs_of_others: Returns the jobs of other task instances. They may name more meanwhile.
-        :param waits: Whether to look until then; else there is one look, which counts as enough.
-        :param may_defer: Whether the search may be deferred, by the token of the submission.
-        :raises SearchDeferred: if it may be deferred, and would last longer than some seconds.
-        """
+        """Look for a lost submission until it is surely found or would be listed; may raise ``SearchDeferred``."""
         found = SearchResult()
         why, defer_as = "It is not sure yet what became of the submission", lost.token if may_defer else None
         # Without a seed of ours only the last look counts.
         worker_seconds = None if lost.seed_is_ours else 0.0
         for is_final in self.poll(why, waits=waits, defer_as=defer_as, worker_seconds=worker_seconds):
             jobs, unreadable = self.list_jobs(list_start_of_submission(lost))
+            # The other task instances may name more of their jobs meanwhile.
             claimed = {*lost.earlier_jobs, *(() if lost.seed_is_ours else jobs_of_others())}
             found = find_submission(lost, jobs, claimed=claimed, is_final=is_final, unreadable=unreadable)
             if is_final and found.candidates and not (found.jobs and found.is_proof):

@@ -37,14 +37,7 @@ _LITTLE_SECONDS, _LITTLE_SHARE = 0.3, 0.05
 
 
 def read_model(client: Client, model_id: str, log: Any) -> Model:
-    """Return a model's live record, or the packaged one if that can't be had.
-
-    :param client: Carries the calls.
-    :param model_id: The model.
-    :param log: Where to say what is odd but no fault.
-    :raises ScenarioInputError: if ``model_id`` came out empty.
-    :raises ScenarioError: if there is no such model, or it is not known.
-    """
+    """Return a model's live record, or the packaged one if that can't be had."""
     if is_no_value(model_id):
         raise ScenarioInputError(
             f"model_id came out empty ({model_id!r}), {CAME_OUT_EMPTY}. Nothing was sent and nothing charged."
@@ -69,23 +62,10 @@ def check_assets(
     *,
     argument_name: Callable[[str], str],
     log: Any,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = time.sleep,  # May raise, to end the wait for a pending asset.
     clock: Callable[[], float] = time.monotonic,
 ) -> Mapping[str, Asset]:
-    """Check the assets that checked inputs name, and return them by id.
-
-    An asset that is still pending, as the task before has just made it, is waited for: at most 300 s.
-
-    :param client: Carries the calls.
-    :param model: The model's record.
-    :param values: The checked inputs.
-    :param argument_name: Returns what the author calls an input of the API.
-    :param log: Where to say that an asset is waited for.
-    :param sleep: Waits for seconds; may raise to end the wait.
-    :param clock: Returns seconds that only go on.
-    :raises ScenarioInputError: naming every fault at once.
-    :raises ScenarioTransientError: if an asset is pending all that time. Nothing was bought.
-    """
+    """Return the assets that checked inputs name, by id, once none is pending; refuse every fault at once."""
     inputs = asset_ids(model, values)
     wanted = list(dict.fromkeys(asset_id for _, asset_id in inputs.values()))
     if not wanted:
@@ -99,6 +79,7 @@ def check_assets(
             for fault in check_asset(input_path, one, asset_id, assets.get(asset_id))
         ]
         refuse(model, faults, argument_name)
+        # An asset that the task before has just made may be pending still.
         pending = [asset_id for asset_id in wanted if assets[asset_id].status is AssetStatus.PENDING]
         if not pending:
             return assets
@@ -118,7 +99,6 @@ def check_assets(
 class Clip:
     """What is known of a clip that is to be worked on.
 
-    :param name: What the author calls it.
     :param duration: Seconds it plays; ``None`` if that isn't known.
     :param frame_rate: Frames a second; ``None`` if that isn't known.
     """
@@ -131,16 +111,8 @@ class Clip:
 def length_note(
     model: Model, values: Mapping[str, Any], clip: Clip, *, argument_name: Callable[[str], str]
 ) -> str | None:
-    """Return what the author must know before paying, if the result won't be as long as the clip; else ``None``.
-
-    For models that make a given number of frames of a clip, as Outpainting and Reframe do: see
-    ``matchInputNumFrames`` and ``matchInputFramesPerSecond`` in their records.
-
-    :param model: The model's record.
-    :param values: The checked inputs.
-    :param clip: The clip.
-    :param argument_name: Returns what the author calls an input of the API.
-    """
+    """Return what the author must know before paying, if the result won't be as long as the clip; else ``None``."""
+    # Only models that make a given number of frames of a clip have these inputs, as Outpainting and Reframe do.
     known = {one.name: one for one in model.inputs}
     if clip.duration is None or not known.keys() >= {"numFrames", "framesPerSecond", *_MATCH}:
         return None
@@ -182,17 +154,9 @@ def log_lengths(
     log: Any,
     *,
     argument_name: Callable[[str], str],
-    files: Mapping[str, Clip],
+    files: Mapping[str, Clip],  # What the files were that have become assets, by the asset's id.
 ) -> None:
-    """Warn of each clip whose length the result won't have.
-
-    :param model: The model's record.
-    :param values: The checked inputs, every file an asset.
-    :param assets: The assets they name, by id.
-    :param log: Where to say it.
-    :param argument_name: Returns what the author calls an input of the API.
-    :param files: What the files were that have become assets, by the asset's id.
-    """
+    """Warn of each clip whose length the result won't have."""
     for one, asset_id in asset_ids(model, values).values():
         asset = assets.get(asset_id)
         if one.name != "videoUrl" or asset is None:
@@ -204,13 +168,7 @@ def log_lengths(
 
 
 def refuse(model: Model, faults: Sequence[str], argument_name: Callable[[str], str]) -> None:
-    """Refuse inputs that have faults, all at once.
-
-    :param model: The model's record.
-    :param faults: One sentence each, beginning with the API's name of an input and a colon.
-    :param argument_name: Returns what the author calls an input of the API.
-    :raises ScenarioInputError: if there is one.
-    """
+    """Refuse inputs that have faults, all at once: one sentence each, beginning with the API's name of an input."""
     if faults:
         shown = [f"- {_with_argument_name(fault, argument_name)}" for fault in faults[:_MOST_FAULTS_SHOWN]]
         shown += [f"- and {len(faults) - len(shown)} faults more."] if len(faults) > len(shown) else []

@@ -31,17 +31,10 @@ from airflow_provider_scenario.submission.prepare import check_assets, refuse
 
 
 def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | None:
-    """Return the limit that an argument sets, in creative units.
-
-    :param name: The argument's name, for the message.
-    :param given: A ``Decimal``, an ``int``, the text of a number, or ``None`` for no limit. A ``float`` counts as the
-        decimal number that Python prints for it: ``7.1`` is exactly 7.1.
-    :param was_given: Whether the author set a limit: then ``None`` is what a template made of it. Default ``False``.
-    :raises ScenarioConfigurationError: if it is none of these, or less than 0. A template that came out empty is no
-        limit either, but surely a mistake.
-    """
+    """Return the limit that an argument sets, in creative units; ``None`` for no limit."""
     if isinstance(given, Undefined):
         given = None
+    # The author set a limit, so None is what a template made of it.
     if given is None and was_given:
         raise ScenarioConfigurationError(
             f"{name} was given, but came out as None, as from an XCom that is not there. No price was asked for, and "
@@ -49,6 +42,8 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
         )
     if given is None:
         return None
+    # A float counts as the decimal number that Python prints for it: 7.1 is exactly 7.1. A template that came out empty
+    # is no limit, but surely a mistake.
     limit = units(given)
     if limit is None or limit < 0:
         raise ScenarioConfigurationError(
@@ -59,15 +54,7 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
 
 
 def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
-    """Ask what a generation would cost, and buy nothing.
-
-    :param client: Carries the calls.
-    :param model_id: The model.
-    :param inputs: The checked inputs: the price is for just these.
-    :param log: Where to say that the price could not be had.
-    :raises ScenarioDryRunError: if Scenario made a job all the same.
-    :raises ScenarioError: if Scenario refuses the inputs, or can't be asked.
-    """
+    """Ask a generation's price, and buy nothing; ``ScenarioDryRunError`` if Scenario made a job all the same."""
     try:
         return client.send(calls.estimate(model_id, inputs))
     except ScenarioTransientError:
@@ -84,17 +71,7 @@ def check_price(
     argument_name: Callable[[str], str],
     log: Any,
 ) -> None:
-    """Ask for the price of a purchase that is about to be made, and refuse it above the limit.
-
-    :param client: Carries the calls.
-    :param model: The model's record.
-    :param inputs: The inputs as they would be sent.
-    :param limit: The most creative units that may be paid.
-    :param argument_name: Returns what the author calls an input of the API.
-    :param log: Where to say the price.
-    :raises ScenarioCostLimitError: if it costs more.
-    :raises ScenarioError: what :func:`price_of` raises.
-    """
+    """Ask for the price of a purchase that is about to be made, and refuse it above the limit."""
     price = price_of(client, model.id, inputs, log)
     if price > limit:
         dear = [argument_name(one.name) for one in model.inputs if one.cost_impact]
@@ -111,13 +88,8 @@ def check_price(
 
 
 def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
-    """Say so if a purchase was charged more than its limit: a price is an estimate, and a purchase can't be undone.
-
-    :param charged: What was charged, in creative units as decimal text; ``None`` if that is not known.
-    :param limit: The most creative units that were to be paid.
-    :param log: Where to say it.
-    """
-    if charged is not None and Decimal(charged) > limit:
+    """Say so if a purchase was charged more than its limit: a price is an estimate, and a purchase can't be undone."""
+    if charged is not None and Decimal(charged) > limit:  # None: it is not known what was charged.
         log.warning(
             "Scenario charged %s, more than the price it had named and than max_cost=%s. The purchase can't be undone.",
             describe_units(Decimal(charged)),
@@ -127,10 +99,7 @@ def warn_if_dearer(charged: str | None, limit: Decimal, log: Any) -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The prices of several sets of inputs, in their order.
-
-    :param costs: What each would cost, in creative units.
-    """
+    """The prices of several sets of inputs, in their order, in creative units."""
 
     costs: tuple[Decimal, ...]
 
@@ -148,12 +117,7 @@ class Estimate:
 
 
 def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return several sets of inputs, checked against the model's record.
-
-    :param model: The record.
-    :param sets: Values by the API's names.
-    :raises ScenarioInputError: naming the faults of every set.
-    """
+    """Return several sets of inputs, checked against the model's record; refuse the faults of every set at once."""
     checked = [check_inputs(model, given) for given in sets]
     faults = [(*one.faults, *_files_elsewhere(model, one.values)) for one in checked]
     refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set], str)
@@ -161,16 +125,7 @@ def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mappin
 
 
 def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
-    """Ask what several generations would cost. Equal ones are asked for once.
-
-    :param client: Carries the calls.
-    :param model: The model's record.
-    :param sets: Checked inputs.
-    :param log: Where to say that a price could not be had.
-    :raises ScenarioInputError: if an asset can't be used.
-    :raises ScenarioDryRunError: if Scenario made a job all the same; no further price was asked then.
-    :raises ScenarioError: if Scenario refuses a price, or can't be asked.
-    """
+    """Ask what several sets of checked inputs would cost. Equal ones are asked for once."""
     known: dict[str, Decimal] = {}
     costs = []
     for i, values in enumerate(sets):
@@ -184,13 +139,7 @@ def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], lo
 
 
 def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
-    """Refuse a sum that is above the limit.
-
-    :param limit: The most creative units that all may cost together; ``None`` for any.
-    :param found: What they would cost.
-    :param model: The model's record.
-    :raises ScenarioCostLimitError: if they would cost more.
-    """
+    """Refuse a sum that is above the limit; ``None`` allows any."""
     if limit is not None and found.total > limit:
         raise ScenarioCostLimitError(
             f"Above max_total_cost={format_units(limit)}: the sum is {describe_units(found.total)}.\n"

@@ -32,18 +32,7 @@ that was stored too slowly."""
 
 
 class Purchase:
-    """Buys for one try, one POST at a time.
-
-    :param client: Sends the POST.
-    :param store: Keeps the record.
-    :param reader: Reads the job list right before, where no seed of ours will prove whose a job is.
-    :param key: The task instance.
-    :param may_buy: Returns whether anybody still wants the job: it is asked right before the POST.
-    :param account: By which connection, project and address the client asks, in words.
-    :param log: Where to say what is done.
-    :param clock: Returns seconds of the epoch.
-    :param monotonic: Returns seconds that no change of the clock moves.
-    """
+    """Buys for one try, one POST at a time."""
 
     def __init__(
         self,
@@ -52,11 +41,11 @@ class Purchase:
         reader: JobReader,
         key: TaskKey,
         *,
-        may_buy: Callable[[], bool],
-        account: str,
+        may_buy: Callable[[], bool],  # Whether anybody still wants the job: asked right before the POST.
+        account: str,  # By which connection, project and address the client asks, in words.
         log: Any,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
+        clock: Callable[[], float],  # Seconds of the epoch.
+        monotonic: Callable[[], float],  # Seconds that no change of the clock moves.
     ) -> None:
         self._client = client
         self._store = store
@@ -77,18 +66,9 @@ class Purchase:
         model_id: str,
         inputs: Mapping[str, Any],
         *,
-        own_seed: int | None,
+        own_seed: int | None,  # None if no seed of ours would prove whose the job is.
     ) -> tuple[Intent, float] | None:
-        """Write down what is about to be sent; return it and when its baseline was read, by ``monotonic``.
-
-        :param order: What is to be bought.
-        :param wanted: What the author asks for.
-        :param model_id: The model.
-        :param inputs: The checked inputs.
-        :param own_seed: The seed of ours to send; ``None`` if none of ours would prove it.
-        :return: ``None`` if another try wrote meanwhile.
-        :raises ScenarioTransientError: if Airflow stores too slowly, again and again.
-        """
+        """Write down what is to be sent; return it with its baseline's time; ``None``: another try may have written."""
         baseline_at = self._monotonic()
         baseline = None if own_seed is not None else self._reader.baseline()
         intent = Intent(
@@ -127,13 +107,7 @@ class Purchase:
         return None
 
     def send(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob:
-        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job.
-
-        :param intent: What was written down.
-        :param began: When its baseline was read.
-        :param before: The record before it.
-        :raises ScenarioError: if it was refused, or its end is ambiguous: see :func:`is_ambiguous`.
-        """
+        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job."""
         not_sent = NotAccepted(**facts_of(intent))
         if isinstance(before, NotAccepted):
             not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
@@ -146,6 +120,7 @@ class Purchase:
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
+            # After an ambiguous end the intent stays: by it the caller, or the next try, looks for the job.
             if not is_ambiguous(error):
                 # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
                 refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
@@ -159,11 +134,7 @@ class Purchase:
         return SubmittedJob(submission.job, bought, is_new=True)
 
     def save_over(self, known: Record | None, record: Submitted | NotAccepted) -> None:
-        """Keep a record, unless another try wrote over what this one knew while this worker was frozen.
-
-        :param known: What this one knew.
-        :param record: The record.
-        """
+        """Keep a record, unless another try wrote over what this one knew while this worker was frozen."""
         try:
             is_current = is_same(self._store.load(), known)
         except Exception:  # noqa: BLE001 - whatever the store raises, the job is paid for
@@ -176,10 +147,7 @@ class Purchase:
             self._store.save(record)
 
     def save_job(self, record: Submitted) -> None:
-        """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job.
-
-        :param record: The record of the job.
-        """
+        """Keep a job that was bought. If the store fails, the try goes on: its intent leads the next one to the job."""
         try:
             self._store.save(record)
         except Exception as error:  # noqa: BLE001 - whatever the store raises, the job is paid for
@@ -191,10 +159,8 @@ class Purchase:
 
 
 def is_ambiguous(error: ScenarioError) -> bool:
-    """Return whether Scenario may have accepted a submission that ended in this error.
-
-    It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
-    """
+    """Return whether Scenario may have accepted a submission that ended in this error."""
+    # It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
     return error.sent and not error.is_refusal
 
 

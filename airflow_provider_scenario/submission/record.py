@@ -24,7 +24,6 @@ THE_MODEL = "the model"
 class Wanted:
     """What the author asks for, in the author's own values: the model's record has no say in it.
 
-    :param model_id: The model.
     :param inputs: Values by the API's names, as JSON; ``None`` counts as not given. Not shown in the repr.
     """
 
@@ -42,7 +41,6 @@ class Wanted:
 class Baseline:
     """The newest page of Scenario's job list right before a POST: none of its jobs is the one that was asked for.
 
-    :param job_ids: The jobs on it.
     :param newest: When the newest of them was made, by Scenario's clock, in seconds of the epoch; ``None`` if unknown.
     :param server_time: Scenario's clock when it answered, in seconds of the epoch; ``None`` if it did not say.
     """
@@ -64,11 +62,9 @@ class _Facts:
     """What every state of a purchase remembers.
 
     :param generation: Which generation of this task instance it is, from 1.
-    :param digests: The digests of what the author asked for.
     :param seed: The seed that was sent, ours or the author's; ``None`` if none was.
     :param seed_is_ours: Whether the seed follows from the task: then a job with it is surely this one.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
-    :param earlier_jobs: The jobs of earlier generations.
     """
 
     generation: int
@@ -83,7 +79,6 @@ class _Facts:
 class Intent(_Facts):
     """A POST was about to be sent: it may or may not have been accepted.
 
-    :param model_id: The model.
     :param inputs: What was about to be sent, without a seed of ours. Not shown in the repr.
     :param intended_at: When, by the worker's clock, in seconds of the epoch.
     :param token: Marks this intent as this worker's.
@@ -120,7 +115,6 @@ class NotAccepted(_Facts):
 class Submitted(_Facts):
     """A job was bought.
 
-    :param job_id: The job.
     :param submitted_at: When the POST was about to be sent, in seconds of the epoch.
     :param charged: What it was charged when it was bought, in creative units as decimal text: after a refund the job
         itself no longer shows all of it. ``None`` if it is not known.
@@ -168,14 +162,12 @@ def is_same(one: Record | None, other: Record | None) -> bool:
 
 
 def from_dict(document: object) -> Record:
-    """Return the record that :func:`to_dict` made; what a later version added is passed over.
-
-    :raises ScenarioSubmissionError: if it can't be read: then nobody knows what was bought.
-    """
+    """Return the record that :func:`to_dict` made; what a later version added is passed over."""
     try:
         return _read(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         trouble = type(error).__name__
+    # Then nobody knows what was bought.
     raise ScenarioSubmissionError(
         f"This task's record of what it bought can't be read ({trouble}).\nNothing further was bought. Look in "
         "Scenario for the task's job, delete the entry scenario_submission in the task's Task State Store, then clear "

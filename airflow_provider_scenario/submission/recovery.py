@@ -66,14 +66,7 @@ class SearchResult:
 def find_submission(
     intent: Intent, jobs: Iterable[Job], *, claimed: Collection[str] = (), is_final: bool = False, unreadable: int = 0
 ) -> SearchResult:
-    """Return which jobs a lost submission may have become.
-
-    :param intent: What was about to be sent.
-    :param jobs: The listed jobs.
-    :param claimed: Ids of jobs known to be other tasks' or earlier ones of this task.
-    :param is_final: Whether the search has lasted long enough.
-    :param unreadable: How many rows of the list could not be read.
-    """
+    """Return which jobs a lost submission may have become: none that is claimed by another task or generation."""
     possible = sorted((job for job in jobs if job.id not in claimed), key=_made_at)
     sent = _sent(intent)
     of_model = [job for job in possible if job.model_id in (None, intent.model_id)]
@@ -97,11 +90,7 @@ def find_submission(
 
 
 def by_inputs(sent: Mapping[str, Any], jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
-    """Return which jobs ran with the same inputs, and which others may have, where no seed of ours proves it.
-
-    :param sent: Values by the API's names, the author's seed among them.
-    :param jobs: The jobs that may count.
-    """
+    """Return which jobs ran with the same inputs, and which others may have, where no seed of ours proves it."""
     alike = [job for job in jobs if compare_inputs(sent, job) is not Match.DIFFERENT]
     # A row that lacks its model may be another model's: it is read singly before it counts.
     found = [job for job in alike if compare_inputs(sent, job) is Match.SAME and not _lacks(sent, job)]
@@ -132,19 +121,11 @@ def record_from_seeds(
     wanted: Wanted,
     jobs: Iterable[Job],
     *,
-    now: float,
-    changed_too: bool = False,
-    regenerates: bool = False,
+    now: float,  # Stands for the time of a job that shows none, in seconds of the epoch.
+    changed_too: bool = False,  # Whether jobs count that ran with other inputs before a clear, if no others run.
+    regenerates: bool = False,  # Whether a job that finished before a clear counts as returned.
 ) -> Submitted | None:
-    """Return the record that earlier tries would have left, as far as the seeds of their jobs show.
-
-    :param key: The task instance.
-    :param wanted: What is wanted now.
-    :param jobs: The listed jobs.
-    :param now: Stands for the time of a job that shows none, in seconds of the epoch.
-    :param changed_too: Whether jobs count that ran with other inputs before a clear, if there are no others that run.
-    :param regenerates: Whether a job that finished before a clear counts as returned.
-    """
+    """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
     found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
     if not found:
         return None
@@ -206,12 +187,7 @@ def _earlier(
 
 
 def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool) -> list[Job]:
-    """Return the jobs whose rows lack the seed that would show whether they are this task's.
-
-    :param wanted: What is wanted now.
-    :param jobs: The listed jobs.
-    :param changed_too: Whether jobs count that ran with other inputs.
-    """
+    """Return the jobs whose rows lack the seed that would show whether they are this task's."""
     return [
         job
         for job in jobs
@@ -224,16 +200,8 @@ def lacking_seeds(wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool) -> 
 def find_equal(
     wanted: Wanted, jobs: Iterable[Job], *, since: float | None, claimed: Collection[str], unreadable: int = 0
 ) -> SearchResult:
-    """Return the jobs that look like what earlier tries bought, where there is neither a record nor a seed of ours.
-
-    A job that has ended badly counts only if there is no other: it is no reason to refuse, for a retry buys anew.
-
-    :param wanted: What is wanted now.
-    :param jobs: The listed jobs.
-    :param since: Before which none of them can be this task's, in seconds of the epoch; ``None`` if unknown.
-    :param claimed: Ids of jobs known to be other tasks'.
-    :param unreadable: How many rows of the list could not be read.
-    """
+    """Return the jobs that look like what earlier tries bought, where there is neither a record nor a seed of ours."""
+    # Before "since", in seconds of the epoch, none of them can be this task's; None: nobody knows.
     possible = [
         job
         for job in sorted(jobs, key=_made_at)
@@ -242,26 +210,20 @@ def find_equal(
         and (since is None or job.created_at is None or job.created_at.timestamp() >= since - CLOCK_TOLERANCE)
     ]
     equal, unclear = by_inputs(wanted.inputs, possible)
+    # One that has ended badly counts only if there is no other: it is no reason to refuse, for a retry buys anew.
     alive = [job for job in equal if not job.has_ended_badly]
     candidates = tuple(job for job in unclear if not job.has_ended_badly)
     return SearchResult(tuple(alive or equal[-1:]), candidates, is_final=True, unreadable=unreadable)
 
 
 def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collection[str]) -> Job | None:
-    """Return the job of a POST that a gateway sent twice, and of which Scenario refused the second.
-
-    Where no seed of ours proves it, a job counts that ran with the same inputs and was made before the refusal; a
-    minute before the POST too, since the one before it may have been sent twice, whose job was not listed yet. Another
-    task may have bought such a one too, so it must be the only one.
-
-    :param record: The record of the refusal.
-    :param jobs: The listed jobs.
-    :param claimed: Ids of jobs known to be other tasks' or earlier ones of this task.
-    """
+    """Return the one job of a POST that a gateway sent twice, and of which Scenario refused the second."""
     refused = record.refused
     if refused is None or refused.baseline is None or refused.baseline.server_time is None:
         return None
     began = refused.baseline.server_time
+    # Where no seed of ours proves it, a job counts that ran with the same inputs and was made before the refusal; a
+    # minute before the POST too, since the one before it may have been sent twice, whose job was not listed yet.
     ended = began + record.refused_within + _REFUSED_AT_ONCE
     made = [
         job
@@ -272,6 +234,7 @@ def find_duplicate(record: NotAccepted, jobs: Iterable[Job], *, claimed: Collect
         and job.model_id == refused.model_id
     ]
     found, _ = by_inputs(_sent(refused), made)
+    # Another task may have bought such a one too, so it must be the only one.
     return found[0] if len(found) == 1 and not found[0].has_ended_badly else None
 
 

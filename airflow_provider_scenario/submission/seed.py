@@ -46,9 +46,6 @@ class SeedMatch:
 class TaskKey:
     """What makes one task instance differ from all others.
 
-    :param dag_id: The DAG.
-    :param run_id: Its run.
-    :param task_id: The task.
     :param index: The map index and, from Airflow 3.4, the iteration of a loop.
     :param run_started_at: When the run started, in seconds of the epoch. A clear of a finished run changes it.
     :param try_number: Which try this is, from 1. A clear does not set it back.
@@ -101,19 +98,11 @@ class TaskKey:
         return self.run_after if self.was_cleared else self.run_started_at
 
     def seed(self, generation: int, largest: int) -> int:
-        """Return the seed of a generation.
-
-        :param generation: Which generation, from 1.
-        :param largest: The largest seed that the model takes, :data:`MIN_SEED_RANGE` or more.
-        :return: From 1 to ``largest``.
-        """
+        """Return a generation's seed, from 1 to the model's ``largest``, itself :data:`MIN_SEED_RANGE` or more."""
         return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))
 
     def match(self, seed: int | None) -> SeedMatch | None:
-        """Return what a job's seed shows; ``None`` if the job is not of this task instance.
-
-        :param seed: The job's seed.
-        """
+        """Return what a job's seed shows; ``None`` if the job is not of this task instance."""
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
         if (generation := self._whole_seeds.get(seed)) is not None:

@@ -14,17 +14,11 @@ STATE_KEY = "scenario_submission"
 
 
 class SubmissionStore:
-    """Keeps the record in Airflow's task state store, where there is one, so that retries and clears find it.
-
-    Airflow below 3.3 has none, and 3.4 empties it when a task is cleared: then the record is gone, and the job is
-    found by its seed.
-
-    :param context: Airflow's task context.
-    :param durable: Whether the author wants purchases remembered across tries.
-    """
+    """Keeps the record in Airflow's task state store, where there is one, so that retries and clears find it."""
 
     def __init__(self, context: Mapping[str, Any], *, durable: bool) -> None:
         self._context = context
+        # Airflow below 3.3 has none, and 3.4 empties it when a task is cleared: then the job is found by its seed.
         self._store = context.get("task_state_store") if durable else None
         self._record: Record | None = None
 
@@ -34,10 +28,7 @@ class SubmissionStore:
         return self._store is not None
 
     def load(self) -> Record | None:
-        """Return the record, or ``None``.
-
-        :raises ScenarioSubmissionError: if it can't be read.
-        """
+        """Return the record, or ``None``; ``ScenarioSubmissionError`` if it can't be read."""
         if self._store is None:
             return self._record
         document = self._store.get(STATE_KEY)
@@ -86,10 +77,7 @@ def show_purchases(
     charged: Mapping[str, str] | None = None,
     **state: Any,
 ) -> None:
-    """Show what a task instance bought as an XCom, which a report and the task's page can read.
-
-    :param state: The other fields of :class:`PurchaseSummary`.
-    """
+    """Show a task instance's purchases as an XCom, for reports and its page; ``state``: other fields of the summary."""
     ti = context["ti"]
     task = ti.task_id if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
     shown = PurchaseSummary(

@@ -59,22 +59,7 @@ JOB_SHOWN_SECONDS = 5.0
 
 
 class Submitter:
-    """Buys one generation once.
-
-    :param client: Sends the calls.
-    :param store: Keeps the record.
-    :param key: The task instance, from which the seed follows.
-    :param policy: The author's wishes for doubtful cases.
-    :param may_buy: Returns whether anybody still wants the job: it is asked right before the paid POST.
-    :param account: By which connection, project and address the client asks, in words.
-    :param searched: The search for which this same try has already waited until a job would surely be listed. Then one
-        look ends it. Default: it has waited for none.
-    :param may_defer: Whether a search may be deferred, so that it holds no worker.
-    :param log: Where to say what is done.
-    :param clock: Returns seconds of the epoch.
-    :param monotonic: Returns seconds that no change of the clock moves.
-    :param sleep: Waits for seconds.
-    """
+    """Buys one generation once."""
 
     def __init__(
         self,
@@ -83,10 +68,10 @@ class Submitter:
         key: TaskKey,
         policy: SubmissionPolicy,
         *,
-        may_buy: Callable[[], bool] = lambda: True,
-        account: str = "",
-        searched: str | None,
-        may_defer: bool,
+        may_buy: Callable[[], bool] = lambda: True,  # Whether anybody still wants the job: asked right before the POST.
+        account: str = "",  # By which connection, project and address the client asks, in words.
+        searched: str | None,  # The search that this same try has waited out: one look ends it. None: none.
+        may_defer: bool,  # Whether a search may be deferred, so that it holds no worker.
         log: Any,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -120,14 +105,10 @@ class Submitter:
     def rejoin_or_order(self, wanted: Wanted) -> SubmittedJob | Order:
         """Return the job that was bought already, or the order for one that must be bought.
 
-        A job that was bought is read first, and nothing else: no model record, no file, no price.
-
-        :param wanted: What the author asks for now.
-        :raises SearchDeferred: if it may be deferred, and must look again later.
-        :raises ScenarioSubmissionError: if it is not known what was bought, or the policy says neither to buy nor to
-            go on.
-        :raises ScenarioError: if Scenario does not show what was bought. Nothing further was bought.
+        After any error, such as ``SearchDeferred``, nothing further was bought. ``ScenarioSubmissionError``: it is not
+        known what was bought, or the policy says neither to buy nor to go on.
         """
+        # What was bought is read first, and nothing else: no model record, no file, no price.
         stored = self._store.load()
         if stored is None and (self._key.may_have_submitted or self._is_late):
             return self._decide_without_record(wanted)
@@ -145,13 +126,9 @@ class Submitter:
         return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
 
     def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
-        """Return the job of a POST that a gateway sent twice, and of which the second was refused.
-
-        Where Airflow keeps no record only this process knows of the refusal, and it may end before the next look. A
-        seed of ours would show the job to the next process too.
-
-        :param wanted: What the author asks for now.
-        """
+        """Return the job of a POST that a gateway sent twice, and of which the second was refused."""
+        # Where Airflow keeps no record only this process knows of the refusal, and it may end before the next look. A
+        # seed of ours would show the job to the next process too.
         stored = self._store.load()
         is_known_here_only = isinstance(stored, NotAccepted) and stored.refused is not None and not stored.seed_is_ours
         if self._store.is_durable or not is_known_here_only:
@@ -201,10 +178,8 @@ class Submitter:
 
     @property
     def _earlier_tries(self) -> str:
-        """Names the search for jobs of earlier tries; one for a submission has its token.
-
-        Airflow 3.1.0 hands a retry the event of the try before it.
-        """
+        """Names the search for jobs of earlier tries; one for a submission has its token."""
+        # Airflow 3.1.0 hands a retry the event of the try before it, so the try is in the name.
         return f"before try {self._key.try_number}"
 
     def _search(self, lost: Intent) -> SearchResult:
@@ -255,14 +230,12 @@ class Submitter:
     # Looking for what earlier tries bought, where there is no record
 
     def _decide_without_record(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
-        """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries.
-
-        Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. Nothing is
-        bought before a job of an earlier try would surely be listed.
-        """
+        """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries."""
         self._is_late = False
-        # A durable store without a record means that nothing was bought since the last clear.
+        # Airflow below 3.3 keeps no record, 3.4 throws it away when a task is cleared, and stores expire. A durable
+        # store without a record means that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
+        # Nothing is bought before a job of an earlier try would surely be listed.
         waits = may_have_bought and self._key.may_have_submitted and self.searched != self._earlier_tries
         jobs, unreadable, record = list[Job](), 0, None
         has_read_singly = False
@@ -295,22 +268,18 @@ class Submitter:
         return decided
 
     def _check_first_try(self, wanted: Wanted) -> SubmittedJob | Order:
-        """Look once for a job with a seed of ours, where only the try's number says that nothing was bought.
-
-        On a busy machine Airflow 3.1 and 3.2 may take a task that deferred for lost, and run it again from its start
-        under the number of the try that was lost.
-        """
+        """Look once for a job with a seed of ours, where only the try's number says that nothing was bought."""
+        # On a busy machine Airflow 3.1 and 3.2 may take a task that deferred for lost, and run it again from its start
+        # under the number of the try that was lost.
         jobs, _ = self._reader.list_jobs(list_start_of_task(self._key))
         return self._decide(self._earlier.record(wanted, jobs), wanted, None)
 
     def _bought_next(
         self, stored: Record, order: Order, wanted: Wanted, start: datetime.datetime | None
     ) -> SubmittedJob | Order | None:
-        """Return what follows from a job that the record does not show, if there is one.
-
-        A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused the
-        second since the first runs.
-        """
+        """Return what follows from a job that the record does not show, if there is one."""
+        # A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused
+        # the second since the first runs.
         if not stored.seed_is_ours:
             return None
         jobs, _ = self._reader.list_jobs(start)
@@ -342,17 +311,10 @@ class Submitter:
     def buy(
         self, order: Order, wanted: Wanted, model_id: str, inputs: Mapping[str, Any], *, largest_seed: int
     ) -> SubmittedJob | None:
-        """Send the paid POST of an order.
+        """Send the paid POST of an order; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order`.
 
-        :param order: What is to be bought.
-        :param wanted: What the author asks for.
-        :param model_id: The model.
-        :param inputs: The checked inputs by the API's names, every file an asset.
-        :param largest_seed: The largest seed the model takes; 0 if it takes none.
-        :return: The job; ``None`` if another try bought meanwhile: then ask :meth:`rejoin_or_order` again.
-        :raises SearchDeferred: if it may be deferred, and must look later for what a lost reply left open.
-        :raises ScenarioError: if Scenario refuses, or can't be reached. Then nothing was accepted, or the record leads
-            the next try to look for it.
+        After an error nothing was accepted, or the record leads the next try to look for it. ``SearchDeferred``: what a
+        lost reply left open must be looked for later.
         """
         is_first = not (self._store.is_durable or self._key.may_have_submitted or order.stored is not None)
         if is_first and self.seed_of(order, inputs, largest_seed) is not None:
@@ -386,14 +348,7 @@ class Submitter:
             order = found
 
     def keep(self, order: Order, wanted: Wanted, job_id: str, *, seed: int | None, is_ours: bool) -> SubmittedJob:
-        """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job.
-
-        :param order: What was about to be bought.
-        :param wanted: What the author asks for.
-        :param job_id: The job.
-        :param seed: The seed it was asked for with, if there was one.
-        :param is_ours: Whether that seed is ours.
-        """
+        """Keep a job that a dry run made, against the API's word: it is paid for, so it is this order's job."""
         record = Submitted(
             generation=order.generation,
             digests=wanted.digests,
@@ -408,12 +363,8 @@ class Submitter:
         return SubmittedJob(self._reader.read_bought(record), record, is_new=True)
 
     def seed_of(self, order: Order, inputs: Mapping[str, Any], largest_seed: int) -> int | None:
-        """Return the seed of ours that an order is to be sent with; ``None`` if none of ours would prove it.
-
-        :param order: What is to be bought.
-        :param inputs: The checked inputs.
-        :param largest_seed: The largest seed the model takes; 0 if it takes none.
-        """
+        """Return the seed of ours that an order is to be sent with; ``None`` if none of ours would prove it."""
+        # A model that takes no seed has a largest one of 0.
         if largest_seed < MIN_SEED_RANGE or "seed" in inputs:
             return None
         return self._key.seed(order.generation, largest_seed)
