@@ -249,22 +249,21 @@ class ScenarioGenerateOperator(BaseOperator):
         except ScenarioError as error:
             raise run.about_paid_job(error) from None
         since = self._queued_since or time.time()
-        try:
-            while isinstance(
-                submitted := run.submit(request, searched=self._searched, may_defer=self._may_defer_search), NoCapacity
-            ):
+        while True:
+            try:
+                return run.submit(request, searched=self._searched, may_defer=self._may_defer_search)
+            except SearchDeferred as search:
+                run.show_searching()
+                self._defer_search(search)
+            except NoCapacity as full:
                 if not self._is_wait_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
                     run.show_waiting(since, since + self.capacity_timeout)
                     self._is_wait_shown = True
-                self._wait_for_capacity(submitted, since)
-        except SearchDeferred as search:
-            run.show_searching()
-            self._defer_search(search)
-        return submitted
+                self._wait_for_capacity(full, since)
 
-    def _wait_for_capacity(self, refused: NoCapacity, since: float) -> None:
+    def _wait_for_capacity(self, full: NoCapacity, since: float) -> None:
         """Wait until the plan may run another job: that is no error, and uses no try."""
-        deadline, busy = since + self.capacity_timeout, refused.refusal
+        deadline, busy = since + self.capacity_timeout, full.refusal
         if time.time() >= deadline:
             # No rate limit, which Airflow 3.4 would try again without using a retry: this wait has an end.
             raise ScenarioTimeoutError(
@@ -284,7 +283,7 @@ class ScenarioGenerateOperator(BaseOperator):
                     deadline=deadline,
                     limit=busy.limit if isinstance(busy, ScenarioConcurrencyLimitError) else None,
                     retry_after=busy.retry_after,
-                    searched=refused.searched,
+                    searched=full.searched,
                 ),
                 method_name="execute_when_free",
                 timeout=_longest_deferral(deadline),

@@ -58,15 +58,16 @@ class GenerationRequest:
     limit: Callable[[], Decimal | None]
 
 
-@dataclass(frozen=True)
-class NoCapacity:
+class NoCapacity(Exception):  # noqa: N818 - the task waits, which is no error
     """Nothing was bought: the plan runs no more jobs now.
 
     :param searched: The search that this try has ended, if it has ended one.
     """
 
-    refusal: ScenarioRateLimitError
-    searched: str | None
+    def __init__(self, refusal: ScenarioRateLimitError, searched: str | None) -> None:
+        super().__init__(refusal, searched)
+        self.refusal = refusal
+        self.searched = searched
 
 
 class Generation:
@@ -138,10 +139,10 @@ class Generation:
 
     def submit(
         self, request: GenerationRequest, *, searched: str | None = None, may_defer: bool = False
-    ) -> SubmittedJob | NoCapacity:
+    ) -> SubmittedJob:
         """Return the job of this task: the one that was bought already, or a new one.
 
-        If there is no capacity it may be called again with the same request. With ``may_defer`` it may raise
+        After :class:`NoCapacity` it may be called again with the same request. With ``may_defer`` it may raise
         ``SearchDeferred``: the search goes on when this is called again with its name as ``searched``.
         """
         client = self._client or self._open_client()
@@ -159,8 +160,6 @@ class Generation:
                 log=self._log,
             )
         submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
-        if isinstance(submitted, NoCapacity):
-            return submitted
         limit = request.limit() if submitted.is_new else None
         if limit is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
@@ -171,15 +170,18 @@ class Generation:
 
     def _rejoin_or_buy(
         self, submitter: Submitter, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
-    ) -> SubmittedJob | NoCapacity:
+    ) -> SubmittedJob:
         while True:
             found = submitter.rejoin_or_order(wanted)
             if isinstance(found, SubmittedJob):
                 return found
             self._show_earlier(found)
-            bought = self._buy(submitter, found, wanted, request, client)
-            if isinstance(bought, NoCapacity):
-                return submitter.job_despite_refusal(wanted) or bought
+            try:
+                bought = self._buy(submitter, found, wanted, request, client)
+            except NoCapacity:
+                bought = submitter.job_despite_refusal(wanted)
+                if bought is None:
+                    raise
             if bought is not None:
                 return bought
 
@@ -191,7 +193,7 @@ class Generation:
 
     def _buy(
         self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
-    ) -> SubmittedJob | NoCapacity | None:
+    ) -> SubmittedJob | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
         limit = request.limit()
         model = read_model(client, self._model_id, self._log)
@@ -215,7 +217,7 @@ class Generation:
         except ScenarioRateLimitError as busy:
             if not busy.is_refusal:
                 raise  # A gateway on the way says so: that is no word about the plan's capacity.
-            return NoCapacity(busy, submitter.searched)
+            raise NoCapacity(busy, submitter.searched) from None
 
     def _with_assets(
         self, client: ScenarioClient, model: Model, inputs: Mapping[str, Any], argument_name: Callable[[str], str]
