@@ -103,7 +103,7 @@ class Fault:
     end: float = float("inf")
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def response(self) -> Response:
+    def response(self, scenario: FakeScenario[Any]) -> Response:
         """Return the reply that it makes, or raise what it makes of the request."""
         match self.kind:
             case "dropped":
@@ -118,7 +118,7 @@ class Fault:
                 return Response(200, {}, b"<html>")
             case str(gateway):
                 return Response(int(gateway.removeprefix("html ")), {}, b"<html>No</html>")
-        return Response(self.kind, dict(self.headers), json.dumps({"reason": "a fault"}).encode())
+        return scenario.reply(self.kind, {"reason": "a fault"}, self.headers)
 
 
 @dataclass
@@ -134,6 +134,7 @@ class FakeScenario(Generic[Clock]):
     :param bare_for: Seconds after its success in which a job does not tell its outputs.
     :param page_size: The most rows a page.
     :param empty_pages: Empty pages before each page with rows.
+    :param empty_first: Whether before the first page too. Nothing is known to be new where the first page is empty.
     :param odd_rows: What each page begins with.
     :param unlisted: Jobs that the list never shows.
     :param key: The key that is accepted.
@@ -154,6 +155,7 @@ class FakeScenario(Generic[Clock]):
     bare_for: float = 0.0
     page_size: int = 100
     empty_pages: int = 0
+    empty_first: bool = True
     odd_rows: tuple[Any, ...] = ()
     unlisted: set[str] = field(default_factory=set)
     key: str = "first"
@@ -202,7 +204,7 @@ class FakeScenario(Generic[Clock]):
         """Open a client, as triggers do."""
         fault = self.fault("open")
         if fault is not None:
-            fault.response()
+            fault.response(self)
         return self._opened()
 
     @contextlib.asynccontextmanager
@@ -229,7 +231,7 @@ class FakeScenario(Generic[Clock]):
         job_id = id_in(call)
         fault = self.fault("job", job_id) if job_id else self.fault("list")
         if fault is not None:
-            return fault.response()
+            return fault.response(self)
         if key not in (None, self.key):
             return self.reply(401, {"reason": "no such key"})
         if not job_id:
@@ -245,7 +247,7 @@ class FakeScenario(Generic[Clock]):
         after = since.timestamp() - self.clock_ahead if since else 0.0
         token = json.loads(query.get("paginationToken", '{"before": null, "empty": -1}'))
         empty = self.empty_pages if token["empty"] < 0 else token["empty"]
-        if empty:
+        if empty and (self.empty_first or "paginationToken" in query):
             return self._page([], {**token, "empty": empty - 1})
         as_of = self.clock() - self.list_lag
         listed = [
@@ -290,10 +292,10 @@ class FakeScenario(Generic[Clock]):
         shown = datetime.datetime.fromtimestamp(time + self.clock_ahead, datetime.UTC)
         return shown.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def reply(self, status: int, document: Mapping[str, Any]) -> Response:
+    def reply(self, status: int, document: Mapping[str, Any], more: Mapping[str, str] | None = None) -> Response:
         date = datetime.datetime.fromtimestamp(self.clock() + self.clock_ahead, datetime.UTC)
         headers = {"date": date.strftime("%a, %d %b %Y %H:%M:%S GMT")} if self.tells_time else {}
-        return Response(status, headers, json.dumps(document).encode())
+        return Response(status, {**headers, **(more or {})}, json.dumps(document).encode())
 
 
 def id_in(call: Call[Any]) -> str:
@@ -324,6 +326,7 @@ class AsyncClient:
 
     async def send(self, call: Call[Any], /) -> Any:
         scenario, job_id = self._scenario, id_in(call)
+        assert job_id or "updatedAfter" in call.query, "a watcher never reads the whole list"
         scenario.requests.append((scenario.clock(), job_id or "list"))
         await asyncio.sleep(scenario.latency)
         fault = scenario.fault("job", job_id) if job_id else scenario.fault("list")

@@ -149,7 +149,7 @@ class Upload:
 
     :param has_failed: Whether it came to nothing. Any other status is still on its way, or has its asset.
     :param parts: Where to put the bytes; only in the reply that made the upload.
-    :param asset_id: The asset it became, once it is imported.
+    :param asset_id: The asset it became, once it is imported; ``None`` if it has failed.
     """
 
     id: str
@@ -162,12 +162,12 @@ class Upload:
     def read(cls, document: Mapping[str, Any]) -> Upload:
         """Read the ``upload`` object of a reply; ``KeyError`` if it lacks its id, or a part its number or address."""
         asset_id, error = document.get("entityId"), document.get("errorMessage")
-        parts = document.get("parts")
+        parts, has_failed = document.get("parts"), document.get("status") == "failed"
         return cls(
             id=_required_text(document, "id"),  # without it no byte can be sent
-            has_failed=document.get("status") == "failed",
+            has_failed=has_failed,
             parts=tuple(UploadPart.read(part) for part in parts) if isinstance(parts, list) else (),
-            asset_id=asset_id if isinstance(asset_id, str) and asset_id else None,
+            asset_id=asset_id if isinstance(asset_id, str) and asset_id and not has_failed else None,
             error=redact(error) if isinstance(error, str) and error else None,
         )
 

@@ -59,7 +59,7 @@ class JobStatus(enum.StrEnum):
     @property
     def is_known(self) -> bool:
         """Whether this package knows the status."""
-        return self.name in JobStatus.__members__
+        return self.value in {one.value for one in JobStatus}
 
     @property
     def is_queued(self) -> bool:

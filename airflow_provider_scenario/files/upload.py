@@ -141,7 +141,7 @@ class Uploader:
         digest = self._send_parts(source, parts, source.pieces(part_size))
         self._go_on(source)
         done = self._client.send(calls.complete_upload(upload.id))
-        return SentFile(digest, asset_id=None if done.has_failed else done.asset_id, upload_id=upload.id)
+        return SentFile(digest, asset_id=done.asset_id, upload_id=upload.id)
 
     def _send_parts(self, source: SourceFile, parts: list[UploadPart], pieces: Iterator[bytes]) -> str:
         """Send every part, some at once, holding no more of the file than those; return the file's digest."""

@@ -255,11 +255,13 @@ class ScenarioGenerateOperator(BaseOperator):
             except SearchDeferred as search:
                 run.show_searching()
                 self._defer_search(search)
-            except NoCapacity as full:
-                if not self._is_wait_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
-                    run.show_waiting(since, since + self.capacity_timeout)
-                    self._is_wait_shown = True
-                self._wait_for_capacity(full, since)
+            except NoCapacity as error:
+                full = error
+            # Outside of the handler: else its traceback would stand above that of every later error.
+            if not self._is_wait_shown:  # An XCom outlives a deferral: a thousand that wait push it once each.
+                run.show_waiting(since, since + self.capacity_timeout)
+                self._is_wait_shown = True
+            self._wait_for_capacity(full, since)
 
     def _wait_for_capacity(self, full: NoCapacity, since: float) -> None:
         """Wait until the plan may run another job: that is no error, and uses no try."""

@@ -66,10 +66,10 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-BURST = 5
+PUSH_BURST = 5
 """How many pushes may follow one another at once."""
 
-RATE = 0.5
+PUSHES_A_SECOND = 0.5
 """How many pushes a second there may be in the long run. Each keeps the whole triggerer busy for a twentieth of one,
 and so holds up the events of all other tasks."""
 
@@ -78,11 +78,11 @@ class _TokenBucket:
     """How many pushes are left for an event loop."""
 
     def __init__(self, now: float) -> None:
-        self._left = float(BURST)
+        self._left = float(PUSH_BURST)
         self._at = now
 
     def take(self, now: float) -> bool:
-        self._left = min(BURST, self._left + (now - self._at) * RATE)
+        self._left = min(PUSH_BURST, self._left + (now - self._at) * PUSHES_A_SECOND)
         self._at = now
         if self._left < 1.0:
             return False

@@ -99,7 +99,7 @@ class JobWatcher:
         self,
         open_client: OpenClient,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time,  # Seconds of the epoch.
     ) -> None:
         self._open_client = open_client
         self._clock = clock
@@ -181,7 +181,7 @@ class JobWatcher:
         self._errors = ErrorReporter()
         self._list_is_read = False
         self._list_refusal: ScenarioError | None = None
-        self._next_silent = 0.0
+        self._next_unlisted = 0.0
 
     def _start(self) -> None:
         if self._end is not None:
@@ -228,7 +228,7 @@ class JobWatcher:
             # However slow the list is, there must be time for single reads.
             self._due = max(self._due, self._clock() + self._interval() / 2.0)
             await self._read_singly(client, self._uncertain())
-            await self._read_silent(client)
+            await self._read_unlisted(client)
             await self._pause(client)
         except ScenarioError as error:
             await self._do_without_list(error, client)
@@ -329,18 +329,18 @@ class JobWatcher:
                 return
             await self._read_one(client, one)
 
-    async def _read_silent(self, client: AsyncClient) -> None:
+    async def _read_unlisted(self, client: AsyncClient) -> None:
         """Read the job without an update for the longest time, and further ones as long as that brings updates."""
         now = self._clock()
-        if now < self._next_silent:
+        if now < self._next_unlisted:
             return
-        silent = [one for one in self._all_subscriptions() if now - one.delivered_at >= UNLISTED_AFTER]
-        for one in sorted(silent, key=_last_delivered):
+        unlisted = [one for one in self._all_subscriptions() if now - one.delivered_at >= UNLISTED_AFTER]
+        for one in sorted(unlisted, key=_last_delivered):
             if self._clock() >= self._due:
                 return
             if not await self._read_one(client, one):
                 break
-        self._next_silent = now + UNLISTED_INTERVAL
+        self._next_unlisted = now + UNLISTED_INTERVAL
 
     async def _only_list_is_refused(self, error: ScenarioError, client: AsyncClient) -> bool:
         """Whether a job can be read although the list was refused for so long that all waits are about to end."""

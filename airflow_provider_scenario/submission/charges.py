@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -155,17 +155,17 @@ class RunCost:
     @property
     def spent(self) -> Decimal:
         """What was charged and not refunded, in creative units. Jobs that still run count: they are charged already."""
-        return self.sum_of(ChargeStatus.SPENT, ChargeStatus.RUNNING)
+        return self.sum_of((ChargeStatus.SPENT, ChargeStatus.RUNNING))
 
     @property
     def uncertain(self) -> Decimal:
         """What was charged for canceled jobs, of which Scenario does not say whether it refunds them."""
-        return self.sum_of(ChargeStatus.UNCERTAIN)
+        return self.sum_of((ChargeStatus.UNCERTAIN,))
 
     @property
     def unknown(self) -> Decimal:
         """What was charged for jobs that Scenario no longer shows, as far as their tasks had noted it."""
-        return self.sum_of(ChargeStatus.UNKNOWN)
+        return self.sum_of((ChargeStatus.UNKNOWN,))
 
     @property
     def by_task(self) -> dict[str, Decimal]:
@@ -203,8 +203,12 @@ class RunCost:
             parts.append(f"{self.count(ChargeStatus.UNKNOWN)} whose cost Scenario does not show{noted}, not counted")
         return "; ".join(parts)
 
-    def sum_of(self, *statuses: ChargeStatus) -> Decimal:
-        """Return what jobs of some statuses were charged."""
+    def sum_of(self, statuses: Collection[ChargeStatus]) -> Decimal:
+        """Return what jobs of some statuses were charged.
+
+        :param statuses: The statuses.
+        :return: Creative units; 0 if there is none.
+        """
         return sum((one.cost for one in self.charges if one.status in statuses and one.cost is not None), Decimal(0))
 
 

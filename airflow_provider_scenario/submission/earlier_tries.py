@@ -51,7 +51,7 @@ class EarlierTries:
         self._key = key
         self._log = log
         self._clock = clock
-        self._seeds: dict[str, int] = {}
+        self._whole: dict[str, Job] = {}
         self._regenerates = policy.on_clear is OnClear.REGENERATE
         # Whether a job that ran with other inputs stands in the way of buying.
         self._changed_too = policy.on_changed_inputs is OnChangedInputs.FAIL
@@ -74,17 +74,14 @@ class EarlierTries:
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs, of which those that lack their seeds are read singly."""
-        jobs = self.with_known_seeds(jobs)
+        jobs = self.as_known(jobs)
         whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
-        self._seeds.update((job.id, job.seed) for job in whole.values() if job.seed is not None)
+        self._whole.update((job.id, job) for job in whole.values() if not hides_seed(job))
         return [whole.get(job.id, job) for job in jobs]
 
-    def with_known_seeds(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs with the seeds that were read singly before, so that no look passes over one of them."""
-        return [
-            dataclasses.replace(job, seed=self._seeds[job.id]) if hides_seed(job) and job.id in self._seeds else job
-            for job in jobs
-        ]
+    def as_known(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs with what was read singly before, so that no look passes over one of them."""
+        return [_filled(job, self._whole[job.id]) if hides_seed(job) and job.id in self._whole else job for job in jobs]
 
     def seed_would_prove(self, wanted: Wanted, jobs: Sequence[Job]) -> bool:
         """Return whether what is bought has a seed of ours: not if the author gives one, or the model takes none."""
@@ -128,3 +125,14 @@ class EarlierTries:
 
     def _lacking_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
         return lacking_seeds(wanted, jobs, changed_too=self._changed_too)
+
+
+def _filled(row: Job, whole: Job) -> Job:
+    """Return a row with what never changes of its job; status, progress and outputs are the row's."""
+    return dataclasses.replace(
+        row,
+        seed=whole.seed,
+        inputs=whole.inputs,
+        model_id=whole.model_id,
+        created_at=row.created_at or whole.created_at,
+    )

@@ -176,12 +176,15 @@ class Generation:
             if isinstance(found, SubmittedJob):
                 return found
             self._show_earlier(found)
+            full: NoCapacity | None = None
             try:
                 bought = self._buy(submitter, found, wanted, request, client)
-            except NoCapacity:
+            except NoCapacity as error:
+                full = error
+            if full is not None:
                 bought = submitter.job_despite_refusal(wanted)
                 if bought is None:
-                    raise
+                    raise full
             if bought is not None:
                 return bought
 

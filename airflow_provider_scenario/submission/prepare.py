@@ -168,10 +168,10 @@ def log_lengths(
 
 
 def refuse(model: Model, faults: Sequence[str], argument_name: Callable[[str], str]) -> None:
-    """Refuse inputs that have faults, all at once: one sentence each, beginning with the API's name of an input."""
+    """Refuse inputs by all their faults, or the first 20: sentences that begin with the API's name of an input."""
     if faults:
         shown = [f"- {_with_argument_name(fault, argument_name)}" for fault in faults[:_MOST_FAULTS_SHOWN]]
-        shown += [f"- and {len(faults) - len(shown)} faults more."] if len(faults) > len(shown) else []
+        shown += [f"- and {len(faults) - len(shown)} more."] if len(faults) > len(shown) else []
         lines = "\n".join(shown)
         raise ScenarioInputError(
             f"The inputs of {model.name} can't be used, so nothing was sent and nothing charged:\n{lines}"

@@ -66,7 +66,7 @@ def check_price(
     client: Client,
     model: Model,
     inputs: Mapping[str, Any],
-    limit: Decimal,
+    limit: Decimal,  # Creative units.
     *,
     argument_name: Callable[[str], str],
     log: Any,

@@ -73,8 +73,8 @@ class Submitter:
         searched: str | None,  # The search that this same try has waited out: one look ends it. None: none.
         may_defer: bool,  # Whether a search may be deferred, so that it holds no worker.
         log: Any,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,  # Seconds of the epoch.
+        monotonic: Callable[[], float] = time.monotonic,  # Seconds that only grow.
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
@@ -244,7 +244,7 @@ class Submitter:
         defer_as = self._earlier_tries if self._may_defer else None
         for is_final in self._reader.poll(why, waits=waits, defer_as=defer_as):
             jobs, unreadable = self._reader.list_jobs(start)
-            jobs = self._earlier.with_known_seeds(jobs)
+            jobs = self._earlier.as_known(jobs)
             if is_final:
                 known = {job.id for job in jobs}
                 far = self._reader.list_a_day_further(start, self._earlier.is_ours) if may_have_bought else []

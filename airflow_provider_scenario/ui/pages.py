@@ -251,7 +251,7 @@ def run_page(
             is_last = job_id == source.job_ids[-1]
             shown[job_id] = {**place_of(instance), "task_state": instance.state, "is_last": is_last, **facts}
     spent = run_cost_of(costs)
-    by_status = {status: spent.sum_of(status) for status in ChargeStatus}
+    by_status = {status: spent.sum_of((status,)) for status in ChargeStatus}
     return {
         "jobs": list(shown.values()),
         "cost": spent.to_json(),

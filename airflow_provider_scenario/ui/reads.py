@@ -40,7 +40,7 @@ LIST_PAGES = 15
 ASSETS_AT_ONCE = 200
 ASSET_CALLS = 6
 
-_PATIENCE = RetryConfig(attempts=2, longest_wait=1.0)
+_RETRY_CONFIG = RetryConfig(attempts=2, longest_wait=1.0)
 
 
 class Cache(Generic[T]):
@@ -71,7 +71,7 @@ class Cache(Generic[T]):
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """The way to one Scenario project: by which connection, asserting which project."""
+    """The way to one Scenario project: by which connection, and as which project."""
 
     scenario_conn_id: str
     project_id: str | None = None
@@ -80,7 +80,7 @@ class Access:
         """Return a client that does not keep a page waiting."""
         config = self.config()
         config = dataclasses.replace(config, timeout=min(config.timeout, REPLY_SECONDS))
-        return ScenarioClient(config, _PATIENCE)
+        return ScenarioClient(config, _RETRY_CONFIG)
 
     def config(self) -> ClientConfig:
         """Return what the connection says."""

@@ -26,7 +26,8 @@ def test_a_new_upload_has_its_parts_and_shows_no_address() -> None:
     [("pending", False), ("imported", False), ("failed", True), ("scanning", False), (None, False)],
 )
 def test_an_upload_fails_by_its_status_alone(status: str | None, has_failed: bool) -> None:
-    assert Upload.read({"id": "upload_1", "status": status, "entityId": "asset_1"}).has_failed is has_failed
+    upload = Upload.read({"id": "upload_1", "status": status, "entityId": "asset_1"})
+    assert (upload.has_failed, upload.asset_id) == (has_failed, None if has_failed else "asset_1")
 
 
 @pytest.mark.parametrize(("given", "asset_id"), [("asset_1", "asset_1"), ("", None), (None, None), (5, None)])

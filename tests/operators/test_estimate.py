@@ -134,7 +134,7 @@ def test_every_fault_of_every_set_is_named_before_a_price_is_asked(scenario: San
     assert lines[1].startswith("- inputs[1].frameNum: must be one of 17, 33")
     assert lines[2].startswith("- inputs[2].speed: ")
     assert lines[3] == "- inputs[2].prompt: is required."
-    assert (len(lines), lines[-1]) == (22, "- and 13 faults more.")
+    assert (len(lines), lines[-1]) == (22, "- and 13 more.")
     assert posts(scenario) == 0
 
 

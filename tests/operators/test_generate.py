@@ -807,10 +807,11 @@ def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServ
 def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> None:
     scenario.configure(parallel_jobs=1)
     scenario.make_jobs(1)
-    with pytest.raises(exceptions.ScenarioTimeoutError, match=r"limit of parallel jobs.*Nothing was charged"):
+    with pytest.raises(exceptions.ScenarioTimeoutError, match=r"limit of parallel jobs.*Nothing was charged") as caught:
         generating(deferrable=True, capacity_timeout=60).execute_when_free(
             TaskRun().context, {"since": time.time() - 61, "timed_out": True}
         )
+    assert caught.value.__context__ is None, "no other traceback stands above it"
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"within capacity_timeout=0\.3 s"):
         generating(capacity_timeout=0.3).execute(TaskRun().context)
     assert paid_jobs(scenario) == 0

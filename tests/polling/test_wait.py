@@ -161,10 +161,7 @@ def test_a_refusal_that_lasts_a_minute_asks_for_the_job_list(error: ScenarioErro
 
 
 @any_refusal
-@pytest.mark.parametrize("list_error", [None, ScenarioPermissionError("the list too")])
-def test_a_refusal_that_the_list_confirms_ends_the_wait_and_keeps_the_retries(
-    error: ScenarioError, list_error: ScenarioError | None
-) -> None:
+def test_a_refusal_that_the_list_confirms_ends_the_wait_and_keeps_the_retries(error: ScenarioError) -> None:
     wait = new_wait()
     wait.on_job(job(), 90.0)
     wait.on_error(error, 100.0)

@@ -69,8 +69,8 @@ def test_a_record_that_cannot_be_read_buys_nothing(document: object) -> None:
 
 def test_an_intent_that_a_person_has_settled_can_be_read() -> None:
     """As the error of a submission in doubt says: another state and the job's id."""
-    is_final = from_dict({**to_dict(RECORDS[1]), "state": "submitted", "job_id": "job_9"})
-    assert is_final == Submitted(**FACTS, job_id="job_9", submitted_at=1.5)
+    settled = from_dict({**to_dict(RECORDS[1]), "state": "submitted", "job_id": "job_9"})
+    assert settled == Submitted(**FACTS, job_id="job_9", submitted_at=1.5)
 
 
 def test_all_jobs_are_told_the_last_one_last() -> None:

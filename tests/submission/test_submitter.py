@@ -34,7 +34,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
 )
 from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, SearchDeferred
-from airflow_provider_scenario.submission.record import NotAccepted, Record, Submitted, Wanted
+from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import LIST_LAG_SECONDS, MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
@@ -179,12 +179,8 @@ class Worker:
         return "after LIST" in self.steps.taken
 
 
-def _ends(ends: Iterable[str | End]) -> list[End]:
-    return [End(one) if isinstance(one, str) else one for one in ends]
-
-
 def loosely(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Match whole numbers as floats, and what nobody gave."""
+    """Echo whole numbers as floats, and what nobody gave."""
     echoed = {name: float(value) if isinstance(value, int) else value for name, value in inputs.items()}
     return {"seed": 1234.0, "guidanceScale": 5, **echoed}
 
@@ -762,6 +758,45 @@ def test_without_a_store_a_row_that_tells_its_seed_late_is_read_singly() -> None
         assert worker.go().job.id == "job_1"
         worker.clear()
         assert worker.go().job.id == "job_1"
+
+
+@pytest.mark.parametrize("lacks", [["input"], ["input", "createdAt"]])
+def test_each_look_sees_the_inputs_of_a_job_whose_row_tells_nothing(lacks: list[str]) -> None:
+    """Else its result would be returned for a prompt that has changed since."""
+    worker = Worker(has_store=False)
+    fates = iter([(0.0, "failure", "queued")])
+    worker.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+    worker.go()
+    worker.clock.sleep(60.0)
+    worker.scenario.lacking = lambda: (frozenset(lacks), False)
+    assert worker.go().job.id == "job_2"
+    worker.clock.sleep(60.0)
+    worker.clear()
+    worker.inputs = {**INPUTS, "prompt": "two dogs run on a beach"}
+    assert worker.go().job.id == "job_3"
+
+
+def test_each_look_sees_the_model_of_a_job_whose_row_tells_nothing() -> None:
+    """Another Airflow's job of another model, of which only the upper half of the seed is ours."""
+    worker = Worker(has_store=False)
+    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.go()
+    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.scenario.lacking = lambda: (frozenset(["input"]), False)
+    twin = TaskKey("dag", "run", worker.task, "", START - 77.0, 1, 2, was_cleared=False)
+    worker.scenario.accept("twin", "model_9", {**INPUTS, "seed": twin.seed(2, LARGEST_SEED)})
+    worker.clear()
+    worker.run_started_at = worker.clock.now
+    assert [worker.go().job.id] == worker.paid[1:]
+
+
+def test_the_fakes_first_page_shows_what_was_there_before_a_post() -> None:
+    worker = Worker(scenario=fake_scenario(page_size=1), largest_seed=0)
+    worker.scenario.accept("stranger", "model_1", {"prompt": "Two dogs run on a beach at night"})
+    worker.dies("before POST")
+    assert isinstance(worker.record, Intent)
+    assert worker.record.baseline is not None
+    assert worker.record.baseline.job_ids == ("job_1",)
 
 
 def test_each_look_sees_a_job_whose_row_tells_its_seed_late() -> None:

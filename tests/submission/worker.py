@@ -37,8 +37,8 @@ class Clock:
 
 
 def fake_scenario(clock: Clock | None = None, **options: Any) -> FakeScenario[Clock]:
-    """Return a Scenario with an empty page before each page of its list."""
-    return FakeScenario(clock or Clock(), empty_pages=1, **options)
+    """Return a Scenario whose list has an empty page before each page but the first."""
+    return FakeScenario(clock or Clock(), empty_pages=1, empty_first=False, **options)
 
 
 class WorkerClock:

@@ -313,7 +313,7 @@ def test_pushes_progress_where_airflow_takes_it(scenario: SandboxServer, monkeyp
         pushed.append(row)
 
     monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.aset", push, raising=False)
-    monkeypatch.setattr("airflow_provider_scenario.polling.progress.BURST", 100)  # A job of a second is no job.
+    monkeypatch.setattr("airflow_provider_scenario.polling.progress.PUSH_BURST", 100)  # A job of a second is no job.
     (job_id,) = scenario.make_jobs(1, seconds=1.0)
     only_event(with_task(waiting_for(job_id), map_index=3))
     assert {(row["key"], row["task_id"], row["map_index"]) for row in pushed} == {("progress", "generate", 3)}

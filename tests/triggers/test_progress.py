@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_scenario.polling.progress import BURST, RATE, push_progress
+from airflow_provider_scenario.polling.progress import PUSH_BURST, PUSHES_A_SECOND, push_progress
 from tests.virtual_time import run
 
 TASK = SimpleNamespace(dag_id="nightly", task_id="generate", run_id="run_1", map_index=None)
@@ -43,7 +43,7 @@ def test_a_thousand_tasks_hold_nothing_up(pushed: list[dict[str, Any]]) -> None:
             await asyncio.sleep(1)
 
     run(story())
-    assert 60 * RATE <= len(pushed) <= BURST + 60 * RATE
+    assert 60 * PUSHES_A_SECOND <= len(pushed) <= PUSH_BURST + 60 * PUSHES_A_SECOND
 
 
 def test_without_a_task_nothing_is_pushed(pushed: list[dict[str, Any]]) -> None:
