@@ -61,10 +61,12 @@ class EarlierTries:
         match = self._key.match(job.seed)
         return match is not None and match.is_sure
 
-    def record(self, wanted: Wanted, jobs: Sequence[Job]) -> Submitted | None:
+    def record(self, wanted: Wanted, jobs: Sequence[Job], *, run_started_at: float | None = None) -> Submitted | None:
         """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
+        # When the run had started before a clear, as a record knows it, proves the seeds of that time.
+        key = self._key if run_started_at is None else dataclasses.replace(self._key, recorded_start=run_started_at)
         return record_from_seeds(
-            self._key,
+            key,
             wanted,
             jobs,
             now=self._clock(),

@@ -176,17 +176,18 @@ class Generation:
             if isinstance(found, SubmittedJob):
                 return found
             self._show_earlier(found)
-            full: NoCapacity | None = None
             try:
                 bought = self._buy(submitter, found, wanted, request, client)
             except NoCapacity as error:
                 full = error
-            if full is not None:
-                bought = submitter.job_despite_refusal(wanted)
-                if bought is None:
-                    raise full
-            if bought is not None:
-                return bought
+            else:
+                if bought is not None:
+                    return bought
+                continue
+            # Outside of the handler: else its traceback would stand above that of an error of this search.
+            if (bought := submitter.job_despite_refusal(wanted)) is None:
+                raise full
+            return bought
 
     def _account_of(self, client: ScenarioClient) -> str:
         project = client.config.project_id or "of its key"

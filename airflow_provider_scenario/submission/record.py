@@ -65,6 +65,8 @@ class _Facts:
     :param seed: The seed that was sent, ours or the author's; ``None`` if none was.
     :param seed_is_ours: Whether the seed follows from the task: then a job with it is surely this one.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
+    :param run_started_at: When the DAG run had started, in seconds of the epoch; ``None`` if that is not known. The
+        clear of a finished run sets it anew, so that seeds of before are only known by it.
     """
 
     generation: int
@@ -73,6 +75,7 @@ class _Facts:
     seed_is_ours: bool = False
     max_tries: int
     earlier_jobs: tuple[str, ...] = ()
+    run_started_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +184,7 @@ _TYPES: Mapping[str, Any] = {
     "seed": int | None,
     "max_tries": int,
     "earlier_jobs": tuple,
+    "run_started_at": (int, float, type(None)),
     "model_id": str,
     "inputs": Mapping,
     "intended_at": (int, float),

@@ -145,6 +145,7 @@ def record_from_seeds(
         seed_is_ours=True,
         max_tries=key.max_tries if match.since_clear else -1,
         earlier_jobs=tuple(dict.fromkeys(one.id for one, _ in found if one.id != job.id)),
+        run_started_at=key.run_started_at,
         job_id=job.id,
         submitted_at=job.created_at.timestamp() if job.created_at else now,
         returned=not match.since_clear and regenerates,

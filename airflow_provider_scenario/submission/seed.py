@@ -51,6 +51,7 @@ class TaskKey:
     :param try_number: Which try this is, from 1. A clear does not set it back.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     :param was_cleared: Whether the task or its run was ever cleared.
+    :param recorded_start: When the run had started by the task's record, before a clear of the finished run.
     :param run_after: Before which the run can't have started, in seconds of the epoch. No clear changes it.
     """
 
@@ -63,6 +64,7 @@ class TaskKey:
     max_tries: int
     was_cleared: bool
     run_after: float | None = None
+    recorded_start: float | None = None
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> TaskKey:
@@ -112,7 +114,8 @@ class TaskKey:
             return None
         # The clear of a task in a run that goes on leaves the start, and only raises the count.
         lower = seed % 2**_EPOCH_BITS
-        is_sure = any(lower == self._lower(generation, tries) for tries in range(self.max_tries))
+        starts = {self.run_started_at, self.recorded_start}
+        is_sure = any(lower == self._lower(generation, tries, at) for at in starts for tries in range(self.max_tries))
         return SeedMatch(generation, since_clear=False, is_sure=is_sure)
 
     @functools.cached_property
@@ -133,12 +136,12 @@ class TaskKey:
 
     def _seed(self, generation: int, bits: int) -> int:
         upper = _hash(self.dag_id, self.run_id, self.task_id, self.index, generation) % 2 ** (bits - _EPOCH_BITS)
-        return (upper << _EPOCH_BITS | self._lower(generation, self.max_tries)) or 1
+        return (upper << _EPOCH_BITS | self._lower(generation, self.max_tries, self.run_started_at)) or 1
 
-    def _lower(self, generation: int, max_tries: int) -> int:
+    def _lower(self, generation: int, max_tries: int, run_started_at: float | None) -> int:
         """Return the part that a clear changes. All of the task is in it too: thousands of siblings share a run."""
         task = (self.dag_id, self.run_id, self.task_id, self.index, generation)
-        return _hash("since clear", *task, self.run_started_at, max_tries) % (1 << _EPOCH_BITS)
+        return _hash("since clear", *task, run_started_at, max_tries) % (1 << _EPOCH_BITS)
 
 
 @functools.lru_cache(maxsize=1024, typed=True)

@@ -211,7 +211,10 @@ class Submitter:
         charged = submitted.charged
         if charged is None and not job.has_ended_badly:
             charged = units_or_none(job.cost)
-        rejoined = dataclasses.replace(submitted, max_tries=self._key.max_tries, charged=charged)
+        key = self._key
+        rejoined = dataclasses.replace(
+            submitted, max_tries=key.max_tries, run_started_at=key.run_started_at, charged=charged
+        )
         if not is_same(rejoined, stored):
             self._purchase.save_over(stored, rejoined)
         return SubmittedJob(job, rejoined, is_new=same_try)
@@ -283,7 +286,8 @@ class Submitter:
         if not stored.seed_is_ours:
             return None
         jobs, _ = self._reader.list_jobs(start)
-        later = self._earlier.record(wanted, self._earlier.with_seeds(wanted, jobs))
+        whole = self._earlier.with_seeds(wanted, jobs)
+        later = self._earlier.record(wanted, whole, run_started_at=stored.run_started_at)
         if later is None or not later.is_proven:
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
@@ -356,6 +360,7 @@ class Submitter:
             seed_is_ours=is_ours,
             max_tries=self._key.max_tries,
             earlier_jobs=order.earlier_jobs,
+            run_started_at=self._key.run_started_at,
             job_id=job_id,
             submitted_at=self._clock(),
         )

@@ -474,6 +474,31 @@ def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_ret
     assert retry.record.job_id == "job_2"
 
 
+def test_a_job_that_a_frozen_worker_hid_is_found_after_the_run_has_ended_and_is_cleared() -> None:
+    """The clear sets the run's start anew: only the record knows that by which the hidden job's seed is proven."""
+    frozen = Worker(policy=SubmissionPolicy(on_clear=OnClear.REUSE))
+    retry = Worker(scenario=frozen.scenario, policy=SubmissionPolicy(on_clear=OnClear.REUSE))
+    retry.memory = frozen.memory
+    retry.tries = 1
+    fates = iter([(0.0, "failure", "queued")])
+    frozen.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+
+    def meanwhile() -> None:
+        retry.go()
+        frozen.clock.sleep(30.0)
+        assert retry.go().job.id == "job_2"
+
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("before saving intent", 1)
+    frozen.dies("after LIST")
+    retry.clear()
+    retry.run_started_at = retry.clock.now
+    twin = TaskKey("dag", "run", retry.task, "", START - 77.0, 1, 2, was_cleared=False)
+    retry.scenario.accept("twin", "model_1", {**INPUTS, "seed": twin.seed(2, LARGEST_SEED)})
+    assert retry.go().job.id == "job_2"
+    assert retry.paid == ["job_1", "job_2"]
+
+
 def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None:
     """Else its record would hide the job that the retry after it bought, and a clear would buy again."""
     frozen = Worker()
