@@ -22,7 +22,7 @@ from airflow_provider_scenario.submission.decision import (
 )
 from airflow_provider_scenario.submission.job_reader import JobReader
 from airflow_provider_scenario.submission.prepare import read_model
-from airflow_provider_scenario.submission.record import Intent, Submitted, Wanted
+from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.recovery import (
     SearchResult,
     find_equal,
@@ -61,17 +61,18 @@ class EarlierTries:
         match = self._key.match(job.seed)
         return match is not None and match.is_sure
 
-    def record(self, wanted: Wanted, jobs: Sequence[Job], *, run_started_at: float | None = None) -> Submitted | None:
-        """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
+    def record(self, wanted: Wanted, jobs: Sequence[Job], *, stored: Record | None = None) -> Submitted | None:
+        """Return the record that earlier tries would have left, or the one that ``stored`` was written over."""
         # When the run had started before a clear, as a record knows it, proves the seeds of that time.
-        key = self._key if run_started_at is None else dataclasses.replace(self._key, recorded_start=run_started_at)
+        key = self._key if stored is None else dataclasses.replace(self._key, recorded_start=stored.run_started_at)
         return record_from_seeds(
             key,
             wanted,
             jobs,
             now=self._clock(),
             changed_too=self._changed_too,
-            regenerates=self._regenerates,
+            # Whether a job was returned that another record was written over, nobody knows: it is not bought over.
+            regenerates=self._regenerates and stored is None,
         )
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:

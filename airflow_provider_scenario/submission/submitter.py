@@ -287,7 +287,7 @@ class Submitter:
             return None
         jobs, _ = self._reader.list_jobs(start)
         whole = self._earlier.with_seeds(wanted, jobs)
-        later = self._earlier.record(wanted, whole, run_started_at=stored.run_started_at)
+        later = self._earlier.record(wanted, whole, stored=stored)
         if later is None or not later.is_proven:
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):

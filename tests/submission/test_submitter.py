@@ -474,10 +474,15 @@ def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_ret
     assert retry.record.job_id == "job_2"
 
 
-def test_a_job_that_a_frozen_worker_hid_is_found_after_the_run_has_ended_and_is_cleared() -> None:
-    """The clear sets the run's start anew: only the record knows that by which the hidden job's seed is proven."""
-    frozen = Worker(policy=SubmissionPolicy(on_clear=OnClear.REUSE))
-    retry = Worker(scenario=frozen.scenario, policy=SubmissionPolicy(on_clear=OnClear.REUSE))
+@pytest.mark.parametrize("run_had_ended", [True, False])
+@pytest.mark.parametrize("on_clear", [None, *OnClear])
+def test_a_job_that_a_frozen_worker_hid_is_found_after_a_clear(on_clear: OnClear | None, run_had_ended: bool) -> None:
+    """Nobody knows whether it was returned. The clear of an ended run sets the run's start anew.
+
+    Then only the record knows the start by which the hidden job's seed is proven.
+    """
+    frozen = Worker(policy=SubmissionPolicy(on_clear=on_clear))
+    retry = Worker(scenario=frozen.scenario, policy=SubmissionPolicy(on_clear=on_clear))
     retry.memory = frozen.memory
     retry.tries = 1
     fates = iter([(0.0, "failure", "queued")])
@@ -492,7 +497,7 @@ def test_a_job_that_a_frozen_worker_hid_is_found_after_the_run_has_ended_and_is_
     frozen.steps.freeze_when = ("before saving intent", 1)
     frozen.dies("after LIST")
     retry.clear()
-    retry.run_started_at = retry.clock.now
+    retry.run_started_at = retry.clock.now if run_had_ended else retry.run_started_at
     twin = TaskKey("dag", "run", retry.task, "", START - 77.0, 1, 2, was_cleared=False)
     retry.scenario.accept("twin", "model_1", {**INPUTS, "seed": twin.seed(2, LARGEST_SEED)})
     assert retry.go().job.id == "job_2"
