@@ -379,7 +379,10 @@ def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tup
     """Return the jobs known to be of the generations up to now."""
     if record is None:
         return ()
-    jobs = [job.id for job in found.jobs] if isinstance(found, SearchResult) else []
+    jobs = []
+    if isinstance(found, SearchResult):
+        # Without a seed of ours a job may be a sibling's that looks alike: one that can still be used is left to it.
+        jobs = [job.id for job in found.jobs if record.seed_is_ours or job.has_ended_badly]
     return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
 
 

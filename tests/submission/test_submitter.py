@@ -34,7 +34,7 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
 )
 from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, SearchDeferred
-from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted
+from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.recovery import LIST_LAG_SECONDS, MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
@@ -341,6 +341,20 @@ def test_a_task_takes_no_siblings_job_for_a_post_that_was_sent_twice(has_store: 
     worker.others = lambda: (theirs,) if scenario.clock() >= told_at else ()
     assert worker.go().job.id != theirs
     assert (len(worker.paid), len(sibling.paid)) == (1, 1)
+
+
+def test_a_job_that_only_looks_like_its_own_is_not_kept_from_a_sibling_by_a_task_that_wants_another() -> None:
+    """Both lost a reply and asked for the same; one of the two was never accepted, and wants something else now."""
+    scenario = fake_scenario()
+    worker = Worker(scenario=scenario, largest_seed=0, inputs={**INPUTS, "seed": 42})
+    sibling = Worker(scenario=scenario, task="sibling", largest_seed=0, inputs={**INPUTS, "seed": 42})
+    sibling.others = lambda: all_jobs(worker.record)
+    worker.dies("before POST")
+    sibling.dies("after POST")
+    worker.inputs = {**worker.inputs, "prompt": "two dogs run on a beach"}
+    assert worker.go().job.id == "job_2"
+    assert sibling.go().job.id == "job_1"
+    assert (worker.paid, sibling.paid) == (["job_2"], ["job_1"])
 
 
 def test_a_task_takes_no_job_that_another_run_bought_after_it_was_refused() -> None:
