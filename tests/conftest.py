@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import tempfile
@@ -34,8 +35,17 @@ hypothesis.settings.load_profile("without_deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let an Airflow without a task state store warn of what is deprecated in itself: later ones have mended that."""
-    runs_no_tests = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    """End a run that hangs, and let an Airflow without a task state store warn of what is deprecated in itself.
+
+    `SESSION_SECONDS` is how long a run may take. After it each process shows where it stands and ends: a run that
+    hangs says nothing else.
+    """
+    is_worker = hasattr(config, "workerinput")
+    if seconds := float(os.environ.get("SESSION_SECONDS", "0")):
+        # Nothing is captured yet, so this is where pytest itself writes. Those with tests end before the one without.
+        faulthandler.dump_traceback_later(seconds + (0 if is_worker else 30), exit=True, file=os.dup(2))
+    # Later Airflows have mended what this one warns of.
+    runs_no_tests = config.getoption("dist", "no") != "no" and not is_worker
     if not runs_no_tests and not has_task_state_store():
         for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
             config.addinivalue_line("filterwarnings", rf"ignore::{kind}:(airflow|fsspec|upath)(\.|$)")

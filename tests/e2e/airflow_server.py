@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tests.e2e.process_group import ProcessGroup
 
 LOOK_SECONDS = 0.25
+LAST_WAITS_SECONDS = 10.0
+"""How long a wait may last on an Airflow where another one came to no end: twenty such waits would take hours."""
+
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 """In the order of their start: the triggerer is last, since the others need not wait for what it is given."""
 
@@ -75,6 +78,8 @@ class AirflowServer(AirflowApi):
         self._stop_timeout = stop_timeout
         self._environment: dict[str, str] = {}
         self._started_components: AirflowComponents | None = None
+        self._killed: set[str] = set()
+        self._wait_that_timed_out = ""
 
     @property
     def home(self) -> Path:
@@ -187,6 +192,7 @@ class AirflowServer(AirflowApi):
 
     def _launch(self, name: str, component: str, *arguments: str) -> None:
         self._commands[name] = (component, *arguments)
+        self._killed.discard(name)
         self.processes[name] = self.components.start(name, component, *arguments)
 
     def start(self, component: str) -> None:
@@ -222,6 +228,7 @@ class AirflowServer(AirflowApi):
     def kill(self, component: str, number: signal.Signals = signal.SIGKILL, *, with_children: bool = False) -> None:
         """Send a signal to a component; with its children, to every process it started too."""
         process = self.processes[component]
+        self._killed.add(component)
         children = psutil.Process(process.pid).children(recursive=True) if with_children else []
         process.signal(number)
         for child in children:
@@ -281,10 +288,13 @@ class AirflowServer(AirflowApi):
         On PostgreSQL without `on_change` the record has just its `state`.
         """
         if self._postgres is not None and on_change is None:
+            timeout = self._patience(timeout)
             deadline = time.monotonic() + timeout
             while (found := self.states(dag_id, run_id))[0] not in FINISHED:
+                self.fail_if_ended()
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"run {run_id} of {dag_id} is {found[0]} after {timeout:.0f} s: {found[1]}")
+                    what = f"run {run_id} of {dag_id} is {found[0]} after {timeout:.0f} s: {found[1]}"
+                    raise self._timed_out(what)
                 time.sleep(LOOK_SECONDS)
             return {"state": found[0]}
         return super().wait_for_run(dag_id, run_id, timeout, on_change)
@@ -294,13 +304,18 @@ class AirflowServer(AirflowApi):
     ) -> Record:
         """Wait until a task instance is in one of the states and return its record."""
         if self._postgres is not None:
+            timeout = self._patience(timeout)
             deadline = time.monotonic() + timeout
             sql = (
                 f"select state from {self._live_instances} where dag_id = %s and run_id = %s and task_id = %s "
                 f"and {self._index_column} = %s"
             )
             place = (dag_id, run_id, task_id, map_index)
-            while not {row[0] for row in self._select(sql, *place)} & set(states) and time.monotonic() < deadline:
+            while not (found := {row[0] for row in self._select(sql, *place)}) & set(states):
+                self.fail_if_ended()
+                if time.monotonic() > deadline:
+                    what = f"{task_id}[{map_index}] of {run_id} of {dag_id} is {found} after {timeout:.0f} s"
+                    raise self._timed_out(f"{what}, not {states}")
                 time.sleep(LOOK_SECONDS)
             timeout = 0.0
         return super().wait_for_state(dag_id, run_id, task_id, *states, map_index=map_index, timeout=timeout)
@@ -453,12 +468,29 @@ class AirflowServer(AirflowApi):
 
     # Being alive
 
+    def fail_if_ended(self) -> None:
+        """Raise `RuntimeError` when Airflow has been stopped, or a component has ended that nobody has killed."""
+        if not self.processes:
+            raise RuntimeError("Airflow has been stopped")
+        for name, process in list(self.processes.items()):
+            if process.exit_code is not None and name not in self._killed:
+                raise RuntimeError(f"{name} ended with {process.exit_code}:\n{last_lines(process.text())}")
+
+    def _patience(self, timeout: float) -> float:
+        """How long a wait may last."""
+        return min(timeout, LAST_WAITS_SECONDS) if self._wait_that_timed_out else timeout
+
+    def _timed_out(self, what: str) -> TimeoutError:
+        """Tell of a wait that came to no end, of one before it, and of what the components wrote last."""
+        before = f"\nBefore that: {self._wait_that_timed_out}" if self._wait_that_timed_out else ""
+        self._wait_that_timed_out = self._wait_that_timed_out or what
+        logs = (f"--- {name}:\n{last_lines(process.text())}" for name, process in list(self.processes.items()))
+        return TimeoutError("\n".join((what + before, *logs)))
+
     def _wait_until_alive(self, name: str, launched: datetime) -> None:
         deadline = time.monotonic() + self._startup_timeout
         while not self._is_alive(name, launched):
-            for each, process in self.processes.items():
-                if process.exit_code is not None:
-                    raise RuntimeError(f"{each} ended with {process.exit_code}:\n{last_lines(process.text())}")
+            self.fail_if_ended()
             if time.monotonic() > deadline:
                 log = last_lines(self.processes[name].text())
                 raise TimeoutError(f"{name} is not alive after {self._startup_timeout:.0f} s:\n{log}")

@@ -66,8 +66,7 @@ class Stage:
         """Wait for something to be so and return what the condition gave."""
         deadline = time.monotonic() + STEP_SECONDS
         while not (given := condition()):
-            if not self.airflow.processes:
-                raise RuntimeError(f"{what} will not happen: Airflow has been stopped.")
+            self.airflow.fail_if_ended()
             if time.monotonic() > deadline:
                 tries = range(1, self.task()["try_number"] + 1)
                 logs = "\n".join(self.log(number) for number in tries)
