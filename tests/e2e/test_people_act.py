@@ -68,11 +68,16 @@ class Stage:
         while not (given := condition()):
             self.airflow.fail_if_ended()
             if time.monotonic() > deadline:
-                tries = range(1, self.task()["try_number"] + 1)
-                logs = "\n".join(self.log(number) for number in tries)
-                raise TimeoutError(f"{what} did not happen in {STEP_SECONDS:.0f} s.\n{logs}")
+                raise TimeoutError(f"{what} did not happen in {STEP_SECONDS:.0f} s.\n{self.facts()}")
             time.sleep(0.5)
         return given
+
+    def facts(self) -> str:
+        """All that Airflow says of the task and its run."""
+        logs = [self.log(number) for number in range(1, self.task()["try_number"] + 1)]
+        told = self.airflow.component_log("scheduler").splitlines()
+        logs += [line for line in told if self.run_id in line]
+        return "\n".join((f"{self.task()} {self.airflow.states(self.dag_id, self.run_id)}", *logs))
 
     # What happens
 
