@@ -36,7 +36,8 @@ STEP_SECONDS = 240.0
 SCENE_SECONDS = 600.0
 TASK = "buy"
 WORKER_HAS_ENDED = "Received executor event with state success"
-"""How the scheduler's log begins to tell of it."""
+LOOKED_AT = "TaskInstance Finished"
+"""How the scheduler's log begins to tell of it, and of having looked at what became of the task."""
 
 
 @dataclass
@@ -144,15 +145,18 @@ class Stage:
         Sooner, on a busy machine, the scheduler may take the worker's end for that of the resumed task, and fail it.
         """
         self.reaches("deferred", try_number)
-        known = f"run_id='{self.run_id}', try_number={try_number}, "
         self.until(
-            lambda: any(
-                WORKER_HAS_ENDED in line and known in line
-                for line in self.airflow.component_log("scheduler").splitlines()
-            ),
-            f"The scheduler's knowing of the end of the worker of try {try_number}",
+            lambda: self.scheduler_knows_of(try_number), f"The scheduler's knowing of the worker of {try_number}"
         )
         self.end_job(job_id, status, **details)
+
+    def scheduler_knows_of(self, try_number: int) -> bool:
+        """Whether the scheduler has been told that the worker of a try has ended, and has looked at the task since."""
+        lines = iter(self.airflow.component_log("scheduler").splitlines())
+        worker = f"run_id='{self.run_id}', try_number={try_number}, "
+        is_told = any(WORKER_HAS_ENDED in line and worker in line for line in lines)
+        # Between its two lines it reads the task's state: only until then does it matter.
+        return is_told and any(LOOKED_AT in line and f"run_id={self.run_id}, " in line for line in lines)
 
 
 def clear_while_deferred(stage: Stage) -> None:
