@@ -80,6 +80,7 @@ class PurchaseSummary:
     :param max_cost: The most that the last one might cost, in creative units as decimal text; ``None`` without a limit.
     :param waits: Since and until when it waits for a free slot, in seconds of the epoch; ``None`` if it does not.
     :param is_searching: Whether it looks for a job that it may have bought.
+    :param unproven_jobs: Those of ``job_ids`` that only look like this task's: another task may take them.
     """
 
     task: str
@@ -90,11 +91,13 @@ class PurchaseSummary:
     max_cost: str | None = None
     waits: Mapping[str, float] | None = None
     is_searching: bool = False
+    unproven_jobs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON, with no key for a limit, a wait or a search that it has not."""
-        document = {**dataclasses.asdict(self), "job_ids": list(self.job_ids), "charged": dict(self.charged)}
-        return {key: value for key, value in document.items() if value not in (None, False) or key == "project_id"}
+        """Return it as JSON, with no key for what it has not: a limit, a wait, a search or unproven jobs."""
+        lists = {"job_ids": list(self.job_ids), "unproven_jobs": list(self.unproven_jobs)}
+        document = {**dataclasses.asdict(self), **lists, "charged": dict(self.charged)}
+        return {key: value for key, value in document.items() if value not in (None, False, []) or key in _ALWAYS}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PurchaseSummary:
@@ -108,7 +111,12 @@ class PurchaseSummary:
             max_cost=document.get("max_cost"),
             waits=document.get("waits"),
             is_searching=document.get("is_searching") is True,
+            unproven_jobs=tuple(document.get("unproven_jobs") or ()),
         )
+
+
+_ALWAYS = ("project_id", "job_ids")
+"""The keys of a summary that are there even where they hold nothing."""
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,14 @@ class Order:
 
     :param generation: Which one, from 1.
     :param stored: The record that was stored when it was decided.
+    :param unproven_jobs: Those of ``earlier_jobs`` that only look like this task's.
     """
 
     generation: int
     reason: str
     stored: Record | None
     earlier_jobs: tuple[str, ...] = ()
+    unproven_jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ def later_of(order: Order, again: SubmittedJob | Order) -> SubmittedJob | Order:
         return again
     generation = max(order.generation, again.generation)
     earlier = tuple(dict.fromkeys((*order.earlier_jobs, *again.earlier_jobs)))
-    return replace(order, generation=generation, earlier_jobs=earlier)
+    unproven = tuple(dict.fromkeys((*order.unproven_jobs, *again.unproven_jobs)))
+    return replace(order, generation=generation, earlier_jobs=earlier, unproven_jobs=unproven)
 
 
 def submitted_from(record: Intent, job: Job) -> Submitted:

@@ -63,16 +63,14 @@ class EarlierTries:
 
     def record(self, wanted: Wanted, jobs: Sequence[Job], *, stored: Record | None = None) -> Submitted | None:
         """Return the record that earlier tries would have left, or the one that ``stored`` was written over."""
-        # When the run had started before a clear, as a record knows it, proves the seeds of that time.
-        key = self._key if stored is None else dataclasses.replace(self._key, recorded_start=stored.run_started_at)
         return record_from_seeds(
-            key,
+            self._key,
             wanted,
             jobs,
             now=self._clock(),
             changed_too=self._changed_too,
-            # Whether a job was returned that another record was written over, nobody knows: it is not bought over.
-            regenerates=self._regenerates and stored is None,
+            regenerates=self._regenerates,
+            stored=stored,
         )
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:

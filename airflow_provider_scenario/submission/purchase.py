@@ -78,6 +78,7 @@ class Purchase:
             seed_is_ours=own_seed is not None,
             max_tries=self._key.max_tries,
             earlier_jobs=order.earlier_jobs,
+            unproven_jobs=order.unproven_jobs,
             run_started_at=self._key.run_started_at,
             model_id=model_id,
             inputs=dict(inputs),

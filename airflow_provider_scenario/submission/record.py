@@ -65,8 +65,9 @@ class _Facts:
     :param seed: The seed that was sent, ours or the author's; ``None`` if none was.
     :param seed_is_ours: Whether the seed follows from the task: then a job with it is surely this one.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
-    :param run_started_at: When the DAG run had started, in seconds of the epoch; ``None`` if that is not known. The
-        clear of a finished run sets it anew, so that seeds of before are only known by it.
+    :param unproven_jobs: Those of ``earlier_jobs`` that only look like this task's: another task may take them.
+    :param run_started_at: When the DAG run had started, in seconds of the epoch, when this was written; ``None`` if
+        that is not known. The clear of a finished run sets it anew, and a seed of before shows only with it.
     """
 
     generation: int
@@ -75,6 +76,7 @@ class _Facts:
     seed_is_ours: bool = False
     max_tries: int
     earlier_jobs: tuple[str, ...] = ()
+    unproven_jobs: tuple[str, ...] = ()
     run_started_at: float | None = None
 
 
@@ -184,6 +186,7 @@ _TYPES: Mapping[str, Any] = {
     "seed": int | None,
     "max_tries": int,
     "earlier_jobs": tuple,
+    "unproven_jobs": tuple,
     "run_started_at": (int, float, type(None)),
     "model_id": str,
     "inputs": Mapping,
@@ -205,10 +208,11 @@ def _read(document: object) -> Record:
         raise TypeError
     kind = _STATES[document["state"]]
     known = {one.name: document[one.name] for one in dataclasses.fields(kind) if one.name in document}
-    earlier = known.get("earlier_jobs") or ()
-    if not isinstance(earlier, list | tuple) or not all(isinstance(one, str) for one in earlier):
-        raise TypeError
-    known["earlier_jobs"] = tuple(earlier)
+    for name in ("earlier_jobs", "unproven_jobs"):
+        jobs = known.get(name) or ()
+        if not isinstance(jobs, list | tuple) or not all(isinstance(one, str) for one in jobs):
+            raise TypeError
+        known[name] = tuple(jobs)
     if isinstance(known.get("baseline"), Mapping):
         baseline = dict(known["baseline"])
         known["baseline"] = Baseline(tuple(baseline["job_ids"]), baseline.get("newest"), baseline.get("server_time"))

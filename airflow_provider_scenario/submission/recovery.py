@@ -14,7 +14,15 @@ from typing import Any
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.values import is_no_value
 from airflow_provider_scenario.submission.echo import Match, compare_inputs
-from airflow_provider_scenario.submission.record import THE_MODEL, Baseline, Intent, NotAccepted, Submitted, Wanted
+from airflow_provider_scenario.submission.record import (
+    THE_MODEL,
+    Baseline,
+    Intent,
+    NotAccepted,
+    Record,
+    Submitted,
+    Wanted,
+)
 from airflow_provider_scenario.submission.seed import SeedMatch, TaskKey
 
 LIST_LAG_SECONDS = 180.0
@@ -124,9 +132,12 @@ def record_from_seeds(
     now: float,  # Stands for the time of a job that shows none, in seconds of the epoch.
     changed_too: bool = False,  # Whether jobs count that ran with other inputs before a clear, if no others run.
     regenerates: bool = False,  # Whether a job that finished before a clear counts as returned.
+    stored: Record | None = None,  # What a frozen worker may have written over the record that is looked for.
 ) -> Submitted | None:
     """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
-    found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates)
+    # Nobody knows whether a hidden job was returned, so it is not bought again.
+    regenerates = regenerates and stored is None
+    found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates, stored=stored)
     if not found:
         return None
     job, match = found[-1]
@@ -154,12 +165,19 @@ def record_from_seeds(
 
 
 def _earlier(
-    key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, changed_too: bool, regenerates: bool
+    key: TaskKey,
+    wanted: Wanted,
+    jobs: Iterable[Job],
+    *,
+    changed_too: bool,
+    regenerates: bool,
+    stored: Record | None,
 ) -> list[tuple[Job, SeedMatch]]:
     """Return the jobs that earlier tries bought with what their seeds show; the last generation comes last."""
     sure, likely, changed = [], [], []
+    start, tries = (None, 0) if stored is None else (stored.run_started_at, stored.max_tries)
     for job in jobs:
-        match = key.match(job.seed)
+        match = key.match(job.seed, recorded_start=start, recorded_tries=tries)
         is_other_model = job.model_id not in (None, wanted.model_id)
         if match is None or (is_other_model and not match.is_sure):
             continue

@@ -51,7 +51,6 @@ class TaskKey:
     :param try_number: Which try this is, from 1. A clear does not set it back.
     :param max_tries: Airflow's count that a clear raises and a retry does not.
     :param was_cleared: Whether the task or its run was ever cleared.
-    :param recorded_start: When the run had started by the task's record, before a clear of the finished run.
     :param run_after: Before which the run can't have started, in seconds of the epoch. No clear changes it.
     """
 
@@ -64,7 +63,6 @@ class TaskKey:
     max_tries: int
     was_cleared: bool
     run_after: float | None = None
-    recorded_start: float | None = None
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> TaskKey:
@@ -103,8 +101,14 @@ class TaskKey:
         """Return a generation's seed, from 1 to the model's ``largest``, itself :data:`MIN_SEED_RANGE` or more."""
         return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))
 
-    def match(self, seed: int | None) -> SeedMatch | None:
-        """Return what a job's seed shows; ``None`` if the job is not of this task instance."""
+    def match(
+        self, seed: int | None, *, recorded_start: float | None = None, recorded_tries: int = 0
+    ) -> SeedMatch | None:
+        """Return what a job's seed shows; ``None`` if the job is not of this task instance.
+
+        :param recorded_start: The run's start in the task's record, which a clear of a finished run sets anew.
+        :param recorded_tries: The ``max_tries`` in it.
+        """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
         if (generation := self._whole_seeds.get(seed)) is not None:
@@ -112,10 +116,12 @@ class TaskKey:
         # A clear may have changed the lower part. Without one, another part means another Airflow.
         if not self.was_cleared or (generation := self._upper_parts.get(seed >> _EPOCH_BITS)) is None:
             return None
-        # The clear of a task in a run that goes on leaves the start, and only raises the count.
+        # The clear of a task in a run that goes on leaves the start. It raises the count, unless the DAG has got fewer
+        # retries meanwhile.
         lower = seed % 2**_EPOCH_BITS
-        starts = {self.run_started_at, self.recorded_start}
-        is_sure = any(lower == self._lower(generation, tries, at) for at in starts for tries in range(self.max_tries))
+        starts = {self.run_started_at, self.run_started_at if recorded_start is None else recorded_start}
+        counts = range(max(self.max_tries, recorded_tries + 1))
+        is_sure = any(lower == self._lower(generation, tries, at) for at in starts for tries in counts)
         return SeedMatch(generation, since_clear=False, is_sure=is_sure)
 
     @functools.cached_property

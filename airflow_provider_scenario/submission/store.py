@@ -53,7 +53,7 @@ class SubmissionStore:
             job_id
             for task_id in task_ids
             for key in ("job_id", PURCHASES_KEY)  # Earlier generations are in the purchases alone.
-            for job_id in _jobs_in(ti.xcom_pull(task_ids=task_id, key=key))
+            for job_id in _claimed_in(ti.xcom_pull(task_ids=task_id, key=key))
         }
 
     def claim(self, job_id: str | None) -> None:
@@ -65,6 +65,8 @@ class SubmissionStore:
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
+        if record is not None and record.unproven_jobs:
+            state["unproven_jobs"] = record.unproven_jobs
         job_ids = () if record is None else all_jobs(record)
         show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, **state)
 
@@ -86,11 +88,12 @@ def show_purchases(
     ti.xcom_push(key=PURCHASES_KEY, value=shown.to_json())
 
 
-def _jobs_in(pulled: object) -> list[str]:
+def _claimed_in(pulled: object) -> list[str]:
     """Return the ids in one XCom or in a list of them: each an id, or what :class:`PurchaseSummary` makes."""
     found = pulled if isinstance(pulled, list | tuple) else [pulled]
     jobs = [one for one in found if isinstance(one, str) and one]
     for one in found:
         if isinstance(one, Mapping) and isinstance(one.get("job_ids"), list | tuple):
-            jobs += [job_id for job_id in one["job_ids"] if isinstance(job_id, str)]
+            unproven = one.get("unproven_jobs") or ()
+            jobs += [job_id for job_id in one["job_ids"] if isinstance(job_id, str) and job_id not in unproven]
     return jobs

@@ -121,7 +121,9 @@ class Submitter:
         if isinstance(stored, NotAccepted) and stored.refused is not None:
             start = list_start_at(stored.refused.intended_at)
             return self._bought_next(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
-        if decided.generation == stored.generation:
+        key = self._key
+        is_since_clear = (stored.max_tries, stored.run_started_at) == (key.max_tries, key.run_started_at)
+        if decided.generation == stored.generation and is_since_clear:
             return decided
         return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
 
@@ -166,7 +168,7 @@ class Submitter:
             case Refuse(reason):
                 raise ScenarioSubmissionError(reason, job_id=record.job_id if isinstance(record, Submitted) else None)
             case Submit(generation, reason):
-                return Order(generation, reason, stored, _jobs_so_far(record, found))
+                return Order(generation, reason, stored, *_jobs_so_far(record, found))
             case Rejoin(submitted, job):
                 if isinstance(record, Intent) and not record.seed_is_ours:
                     self._claim(job)
@@ -294,7 +296,9 @@ class Submitter:
             return None
         earlier = (*order.earlier_jobs, *later.earlier_jobs)
         later = dataclasses.replace(
-            later, earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id))
+            later,
+            earlier_jobs=tuple(dict.fromkeys(one for one in earlier if one != later.job_id)),
+            unproven_jobs=order.unproven_jobs,
         )
         return self._decide(later, wanted, stored)
 
@@ -360,6 +364,7 @@ class Submitter:
             seed_is_ours=is_ours,
             max_tries=self._key.max_tries,
             earlier_jobs=order.earlier_jobs,
+            unproven_jobs=order.unproven_jobs,
             run_started_at=self._key.run_started_at,
             job_id=job_id,
             submitted_at=self._clock(),
@@ -375,15 +380,17 @@ class Submitter:
         return self._key.seed(order.generation, largest_seed)
 
 
-def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tuple[str, ...]:
-    """Return the jobs known to be of the generations up to now."""
+def _jobs_so_far(record: Record | None, found: Job | SearchResult | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the jobs of the generations up to now, and those of them that only look like this task's."""
     if record is None:
-        return ()
-    jobs = []
-    if isinstance(found, SearchResult):
-        # Without a seed of ours a job may be a sibling's that looks alike: one that can still be used is left to it.
-        jobs = [job.id for job in found.jobs if record.seed_is_ours or job.has_ended_badly]
-    return tuple(dict.fromkeys((*all_jobs(record), *jobs)))
+        return (), ()
+    jobs = found.jobs if isinstance(found, SearchResult) else ()
+    # One that looks alike may be a sibling's, which can use it unless it has failed.
+    alike = [job.id for job in jobs if not (record.seed_is_ours or job.has_ended_badly)]
+    return (
+        tuple(dict.fromkeys((*all_jobs(record), *(job.id for job in jobs)))),
+        tuple(dict.fromkeys((*record.unproven_jobs, *alike))),
+    )
 
 
 def _is_duplicate(later: Submitted, stored: Record, jobs: Sequence[Job]) -> bool:

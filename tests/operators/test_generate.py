@@ -23,7 +23,7 @@ from airflow_provider_scenario.operators.wan import (
 from airflow_provider_scenario.polling import wait
 from airflow_provider_scenario.retry_policy import ScenarioRetryPolicy
 from airflow_provider_scenario.submission import generation
-from airflow_provider_scenario.submission.charges import PURCHASES_KEY
+from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -589,6 +589,14 @@ def test_jobs_of_other_mapped_instances_are_claimed(monkeypatch: pytest.MonkeyPa
     assert SubmissionStore(third.context, durable=True).jobs_of_others() == {"job_zero"}
     shelf.clear()
     assert SubmissionStore(third.context, durable=True).jobs_of_others() == set()
+
+
+def test_a_job_that_only_looks_like_anothers_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bought = PurchaseSummary("generate[0]", "scenario_default", None, ("job_1", "job_2"), unproven_jobs=("job_1",))
+    shelf: dict[int, dict[str, Any]] = {0: {"job_id": "job_2", "scenario_purchases": bought.to_json()}}
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
+    second = TaskRun(map_index=1, shelf=shelf)
+    assert SubmissionStore(second.context, durable=True).jobs_of_others() == {"job_2"}
 
 
 def test_an_instance_that_is_not_mapped_has_no_siblings(monkeypatch: pytest.MonkeyPatch) -> None:

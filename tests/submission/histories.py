@@ -573,7 +573,13 @@ class Histories(RuleBasedStateMachine):
     def claims_of_others(self, ti: TaskInstance) -> list[str]:
         others = [other for other in self.tasks.values() if other is not ti]
         records = (other.memory.record for other in others)
-        stored = [job_id for record in records if record is not None for job_id in all_jobs(record)]
+        stored = [
+            job_id
+            for record in records
+            if record is not None
+            for job_id in all_jobs(record)
+            if job_id not in record.unproven_jobs
+        ]
         return [*stored, *(other.shown_job for other in others if other.shown_job is not None)]
 
     # What always holds.

@@ -56,6 +56,22 @@ def test_a_clear_tells_what_was_bought_before_it() -> None:
     assert (match.generation, match.since_clear) == (1, False)
 
 
+def test_what_a_record_says_of_before_a_clear_proves_a_seed() -> None:
+    cleared = dataclasses.replace(KEY, try_number=3, max_tries=2, run_started_at=1_790_009_999.0, was_cleared=True)
+    for before in (KEY, dataclasses.replace(KEY, max_tries=7)):
+        seed = before.seed(1, LARGEST)
+        known = {"recorded_start": before.run_started_at, "recorded_tries": before.max_tries}
+        matches = [cleared.match(seed), cleared.match(seed, **known)]  # type: ignore[arg-type]
+        assert [match and match.is_sure for match in matches] == [False, True]
+
+
+def test_a_start_that_nobody_knows_proves_no_seed() -> None:
+    cleared = dataclasses.replace(KEY, try_number=3, max_tries=4, was_cleared=True)
+    match = cleared.match(dataclasses.replace(KEY, run_started_at=None).seed(1, LARGEST))
+    assert match is not None
+    assert not match.is_sure
+
+
 def test_another_airflow_with_the_same_names_is_not_matched() -> None:
     other = dataclasses.replace(KEY, run_started_at=1_790_000_300.0)
     assert other.match(KEY.seed(1, LARGEST)) is None

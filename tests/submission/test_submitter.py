@@ -348,13 +348,27 @@ def test_a_job_that_only_looks_like_its_own_is_not_kept_from_a_sibling_by_a_task
     scenario = fake_scenario()
     worker = Worker(scenario=scenario, largest_seed=0, inputs={**INPUTS, "seed": 42})
     sibling = Worker(scenario=scenario, task="sibling", largest_seed=0, inputs={**INPUTS, "seed": 42})
-    sibling.others = lambda: all_jobs(worker.record)
+    sibling.others = lambda: set(all_jobs(worker.record)) - set(worker.record.unproven_jobs)
     worker.dies("before POST")
     sibling.dies("after POST")
     worker.inputs = {**worker.inputs, "prompt": "two dogs run on a beach"}
     assert worker.go().job.id == "job_2"
     assert sibling.go().job.id == "job_1"
     assert (worker.paid, sibling.paid) == (["job_2"], ["job_1"])
+
+
+@pytest.mark.parametrize("has_ended_badly", [False, True])
+def test_the_lost_job_of_other_inputs_stays_in_the_record(has_ended_badly: bool) -> None:
+    worker = Worker(largest_seed=0, inputs={**INPUTS, "seed": 42})
+    failed, running = (0.0, "failure", "queued"), (60.0, "success", "queued")
+    fates = iter([failed if has_ended_badly else running, failed])
+    worker.scenario.fate = lambda: next(fates, running)
+    worker.dies("after POST")
+    worker.inputs = {**worker.inputs, "prompt": "two dogs run on a beach"}
+    unproven = () if has_ended_badly else ("job_1",)
+    for jobs in (("job_1", "job_2"), ("job_1", "job_2", "job_3")):
+        record = worker.go().record
+        assert (all_jobs(record), record.unproven_jobs) == (jobs, unproven), "a report of costs counts all of them"
 
 
 def test_a_task_takes_no_job_that_another_run_bought_after_it_was_refused() -> None:
@@ -516,6 +530,53 @@ def test_a_job_that_a_frozen_worker_hid_is_found_after_a_clear(on_clear: OnClear
     retry.scenario.accept("twin", "model_1", {**INPUTS, "seed": twin.seed(2, LARGEST_SEED)})
     assert retry.go().job.id == "job_2"
     assert retry.paid == ["job_1", "job_2"]
+
+
+@pytest.mark.parametrize("run_had_ended", [True, False])
+@pytest.mark.parametrize(("before", "now"), [(4, 1), (5, 1), (4, 0)])
+def test_a_hidden_job_is_found_after_a_clear_with_fewer_retries(before: int, now: int, run_had_ended: bool) -> None:
+    """Airflow's count is then what it was, or lower: only the record knows the one by which the seed is proven."""
+    frozen = Worker()
+    retry = Worker(scenario=frozen.scenario)
+    frozen.max_tries = retry.max_tries = before
+    retry.memory = frozen.memory
+    retry.tries = 1
+    fates = iter([(0.0, "failure", "queued")])
+    frozen.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+
+    def meanwhile() -> None:
+        retry.go()
+        frozen.clock.sleep(30.0)
+        assert retry.go().job.id == "job_2"
+
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("before saving intent", 1)
+    frozen.dies("after LIST")
+    retry.max_tries, retry.was_cleared = retry.tries + now, True
+    retry.run_started_at = retry.clock.now if run_had_ended else retry.run_started_at
+    assert retry.go().job.id == "job_2"
+    assert retry.paid == ["job_1", "job_2"]
+
+
+@pytest.mark.parametrize("run_had_ended", [True, False])
+def test_an_intent_of_before_a_clear_hides_no_job_of_since(run_had_ended: bool) -> None:
+    """A worker that was frozen over the clear writes its intent over the record of the cleared try, and dies."""
+    frozen = Worker()
+    cleared = Worker(scenario=frozen.scenario)
+    cleared.memory = frozen.memory
+    cleared.tries = 1
+
+    def meanwhile() -> None:
+        cleared.clear()
+        cleared.run_started_at = cleared.clock.now if run_had_ended else cleared.run_started_at
+        assert cleared.go().job.id == "job_1"
+        frozen.clock.sleep(30.0)
+
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("before saving intent", 1)
+    frozen.dies("after saving intent")
+    assert cleared.go().job.id == "job_1"
+    assert cleared.paid == ["job_1"]
 
 
 def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None:
