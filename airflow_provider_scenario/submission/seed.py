@@ -116,12 +116,12 @@ class TaskKey:
         # A clear may have changed the lower part. Without one, another part means another Airflow.
         if not self.was_cleared or (generation := self._upper_parts.get(seed >> _EPOCH_BITS)) is None:
             return None
-        # The clear of a task in a run that goes on leaves the start. It raises the count, unless the DAG has got fewer
-        # retries meanwhile.
-        lower = seed % 2**_EPOCH_BITS
-        starts = {self.run_started_at, self.run_started_at if recorded_start is None else recorded_start}
-        counts = range(max(self.max_tries, recorded_tries + 1))
-        is_sure = any(lower == self._lower(generation, tries, at) for at in starts for tries in counts)
+        # The clear of a task in a run that goes on leaves the start, and raises the count, unless the DAG has got fewer
+        # retries meanwhile. Each pair more is a chance that another Airflow's job is taken for this task's.
+        before = [(tries, self.run_started_at) for tries in range(self.max_tries)]
+        if recorded_start is not None:
+            before.append((recorded_tries, recorded_start))
+        is_sure = any(seed % 2**_EPOCH_BITS == self._lower(generation, tries, start) for tries, start in before)
         return SeedMatch(generation, since_clear=False, is_sure=is_sure)
 
     @functools.cached_property

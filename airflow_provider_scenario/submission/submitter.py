@@ -121,11 +121,12 @@ class Submitter:
         if isinstance(stored, NotAccepted) and stored.refused is not None:
             start = list_start_at(stored.refused.intended_at)
             return self._bought_next(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
-        key = self._key
-        is_since_clear = (stored.max_tries, stored.run_started_at) == (key.max_tries, key.run_started_at)
-        if decided.generation == stored.generation and is_since_clear:
+        if decided.generation > stored.generation:
+            return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
+        if (stored.max_tries, stored.run_started_at) == (self._key.max_tries, self._key.run_started_at):
             return decided
-        return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
+        # A worker that was frozen over a clear may have written it over the record of a try since.
+        return self._bought_next(stored, decided, wanted, list_start_of_task(self._key), since_clear=True) or decided
 
     def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
         """Return the job of a POST that a gateway sent twice, and of which the second was refused."""
@@ -280,7 +281,13 @@ class Submitter:
         return self._decide(self._earlier.record(wanted, jobs), wanted, None)
 
     def _bought_next(
-        self, stored: Record, order: Order, wanted: Wanted, start: datetime.datetime | None
+        self,
+        stored: Record,
+        order: Order,
+        wanted: Wanted,
+        start: datetime.datetime | None,
+        *,
+        since_clear: bool = False,  # Whether only a job since the last clear counts: its whole seed proves it.
     ) -> SubmittedJob | Order | None:
         """Return what follows from a job that the record does not show, if there is one."""
         # A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused
@@ -290,7 +297,7 @@ class Submitter:
         jobs, _ = self._reader.list_jobs(start)
         whole = self._earlier.with_seeds(wanted, jobs)
         later = self._earlier.record(wanted, whole, stored=stored)
-        if later is None or not later.is_proven:
+        if later is None or not later.is_proven or (since_clear and later.max_tries != self._key.max_tries):
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
             return None

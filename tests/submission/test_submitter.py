@@ -579,6 +579,17 @@ def test_an_intent_of_before_a_clear_hides_no_job_of_since(run_had_ended: bool) 
     assert cleared.paid == ["job_1"]
 
 
+def test_a_twins_job_of_before_a_clear_is_not_taken_where_nothing_was_bought() -> None:
+    """The twelve bits that a clear changes may agree by chance."""
+    worker = Worker(ends=["refused connection"])
+    with pytest.raises(ScenarioError):
+        worker.go()
+    worker.clear()
+    twin = TaskKey("dag", "run", worker.task, "", worker.run_started_at, 1, 1, was_cleared=False)
+    worker.scenario.accept("twin", "model_1", {**INPUTS, "seed": twin.seed(1, LARGEST_SEED)})
+    assert worker.go().job.id == "job_2"
+
+
 def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None:
     """Else its record would hide the job that the retry after it bought, and a clear would buy again."""
     frozen = Worker()
