@@ -40,12 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
     `SESSION_SECONDS` is how long a run may take. After it each process shows where it stands and ends: a run that
     hangs says nothing else.
     """
-    is_worker = hasattr(config, "workerinput")
+    runs_no_tests = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
     if seconds := float(os.environ.get("SESSION_SECONDS", "0")):
         # Nothing is captured yet, so this is where pytest itself writes. Those with tests end before the one without.
-        faulthandler.dump_traceback_later(seconds + (0 if is_worker else 30), exit=True, file=os.dup(2))
+        faulthandler.dump_traceback_later(seconds + (30 if runs_no_tests else 0), exit=True, file=os.dup(2))
     # Later Airflows have mended what this one warns of.
-    runs_no_tests = config.getoption("dist", "no") != "no" and not is_worker
     if not runs_no_tests and not has_task_state_store():
         for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
             config.addinivalue_line("filterwarnings", rf"ignore::{kind}:(airflow|fsspec|upath)(\.|$)")

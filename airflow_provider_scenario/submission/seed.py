@@ -106,7 +106,8 @@ class TaskKey:
     ) -> SeedMatch | None:
         """Return what a job's seed shows; ``None`` if the job is not of this task instance.
 
-        :param recorded_start: The run's start in the task's record, which a clear of a finished run sets anew.
+        :param recorded_start: When the run had started by the task's record. A clear of a finished run has set the
+            run's own start anew since. ``None`` if that is not known.
         :param recorded_tries: The ``max_tries`` in it.
         """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
@@ -120,7 +121,8 @@ class TaskKey:
         # retries meanwhile. Each pair more is a chance that another Airflow's job is taken for this task's.
         before = [(tries, self.run_started_at) for tries in range(self.max_tries)]
         if recorded_start is not None:
-            before.append((recorded_tries, recorded_start))
+            since = range(recorded_tries, max(self.max_tries, recorded_tries + 1))
+            before += [(tries, recorded_start) for tries in since]
         is_sure = any(seed % 2**_EPOCH_BITS == self._lower(generation, tries, start) for tries, start in before)
         return SeedMatch(generation, since_clear=False, is_sure=is_sure)
 

@@ -21,7 +21,6 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
     decide,
     later_of,
-    submitted_from,
 )
 from airflow_provider_scenario.submission.earlier_tries import EarlierTries
 from airflow_provider_scenario.submission.job_reader import JobReader
@@ -318,8 +317,7 @@ class Submitter:
         if job is None:
             return None
         self._log.warning("Scenario refused the submission, but may have got it twice: job %s is taken for it.", job.id)
-        self._claim(job)
-        return self._decide(submitted_from(stored.refused, job), wanted, stored)
+        return self._decide(stored.refused, wanted, stored, found=SearchResult((job,), is_final=True))
 
     # Buying
 

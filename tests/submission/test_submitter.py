@@ -357,6 +357,21 @@ def test_a_job_that_only_looks_like_its_own_is_not_kept_from_a_sibling_by_a_task
     assert (worker.paid, sibling.paid) == (["job_2"], ["job_1"])
 
 
+def test_a_siblings_job_that_looks_like_a_refused_one_is_not_kept_from_it_by_a_task_that_wants_another() -> None:
+    scenario = fake_scenario(list_lag=10.0)
+    inputs = {**INPUTS, "seed": 42}
+    sibling = Worker(scenario=scenario, task="sibling", largest_seed=0, inputs=inputs)
+    worker = Worker(scenario=scenario, largest_seed=0, inputs=inputs, ends=["429"])
+    sibling.others = lambda: set(all_jobs(worker.record)) - set(worker.record.unproven_jobs)
+    sibling.dies("after POST")
+    with pytest.raises(ScenarioError):
+        worker.go()
+    scenario.clock.sleep(20.0)
+    worker.inputs = {**worker.inputs, "prompt": "two dogs run on a beach"}
+    assert worker.go().job.id == "job_2"
+    assert sibling.go().job.id == "job_1"
+
+
 @pytest.mark.parametrize("has_ended_badly", [False, True])
 def test_the_lost_job_of_other_inputs_stays_in_the_record(has_ended_badly: bool) -> None:
     worker = Worker(largest_seed=0, inputs={**INPUTS, "seed": 42})
@@ -577,6 +592,31 @@ def test_an_intent_of_before_a_clear_hides_no_job_of_since(run_had_ended: bool) 
     frozen.dies("after saving intent")
     assert cleared.go().job.id == "job_1"
     assert cleared.paid == ["job_1"]
+
+
+@pytest.mark.parametrize("run_had_ended", [True, False])
+def test_a_hidden_job_of_the_first_clear_is_found_after_the_second(run_had_ended: bool) -> None:
+    """The frozen worker writes its own failed job over the record, so that the record knows the count before both."""
+    policy = SubmissionPolicy(on_clear=OnClear.REUSE)
+    frozen = Worker(policy=policy)
+    cleared = Worker(scenario=frozen.scenario, policy=policy)
+    cleared.memory = frozen.memory
+    cleared.tries = 1
+    fates = iter([(0.0, "failure", "queued")])
+    frozen.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+
+    def meanwhile() -> None:
+        frozen.clock.sleep(400.0)
+        cleared.clear()
+        assert cleared.go().job.id == "job_2"
+
+    frozen.steps = frozen.client.steps = Steps(meanwhile)
+    frozen.steps.freeze_when = ("before saving job", 1)
+    frozen.go()
+    cleared.clear()
+    cleared.run_started_at = cleared.clock.now if run_had_ended else cleared.run_started_at
+    assert cleared.go().job.id == "job_2"
+    assert cleared.paid == ["job_1", "job_2"]
 
 
 def test_a_twins_job_of_before_a_clear_is_not_taken_where_nothing_was_bought() -> None:
