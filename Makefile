@@ -35,16 +35,16 @@ demo: .venv/installed
 	@$(python) -m demo.run
 
 test: .venv/installed-for-tests
-	@$(python) -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(slow))
+	@$(python) -m pytest -n 3 --dist loadfile --max-worker-restart 0 $(addprefix --ignore=,$(slow))
 
 slow: .venv/installed-for-scale
-	@$(python) -m pytest -n 2 --dist loadfile $(slow)
+	@$(python) -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(slow)
 
 ui: .venv/installed-for-tests
 	@$(python) -m pytest tests/e2e/test_ui.py
 
 load: .venv/installed-for-tests
-	@FULL_LOAD=1 $(python) -m pytest -n 2 --dist loadfile tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py \
+	@FULL_LOAD=1 $(python) -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/e2e/test_many_tasks.py tests/e2e/test_one_poll.py \
 		$(drawn_at_random)
 
 chaos: .venv/installed-for-scale

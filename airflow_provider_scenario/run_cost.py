@@ -60,4 +60,5 @@ def _shown(context: Mapping[str, Any] | Context) -> list[PurchaseSummary]:
 def _charges(bought: PurchaseSummary) -> Iterator[JobCost]:
     with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
         for job_id in bought.job_ids:
-            yield JobCost.of(bought.task, job_id, find_job(client, job_id), bought.charged.get(job_id))
+            job, charged = find_job(client, job_id), bought.charged.get(job_id)
+            yield JobCost.of(bought.task, job_id, job, charged, is_proven=job_id not in bought.unproven_jobs)

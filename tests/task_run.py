@@ -44,20 +44,20 @@ NOT_GIVEN = object()
 
 
 class TaskInstance:
-    """Pulls XComs as Airflow's own task instance does, from a shelf that all instances of the task share."""
+    """Pulls XComs as Airflow's own task instance does, from a table that all instances of the task share."""
 
     dag_id, run_id = "nightly", "run_1"
 
-    def __init__(self, task_id: str, map_index: int, max_tries: int, shelf: dict[int, dict[str, Any]]) -> None:
+    def __init__(self, task_id: str, map_index: int, max_tries: int, table: dict[int, dict[str, Any]]) -> None:
         self.task_id, self.map_index, self.max_tries, self.try_number = task_id, map_index, max_tries, 1
         self.first_reschedule: datetime.datetime | None = None
-        self.shelf = shelf
+        self.table = table
         self.pushed: list[str] = []
         self.refused: set[str] = set()
 
     @property
     def xcoms(self) -> dict[str, Any]:
-        return self.shelf.setdefault(self.map_index, {})
+        return self.table.setdefault(self.map_index, {})
 
     def xcom_pull(
         self,
@@ -115,7 +115,7 @@ class TaskRun:
         task_id: str = "generate",
         retries: int = 2,
         map_index: int = -1,
-        shelf: dict[int, dict[str, Any]] | None = None,
+        table: dict[int, dict[str, Any]] | None = None,
         has_store: bool | None = None,
     ) -> None:
         self.retries = retries
@@ -123,7 +123,7 @@ class TaskRun:
         self.store = StateStore()
         self.started_at = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC)
         self.clears = 0
-        self.ti = TaskInstance(task_id, map_index, retries, {} if shelf is None else shelf)
+        self.ti = TaskInstance(task_id, map_index, retries, {} if table is None else table)
 
     @property
     def context(self) -> Any:
@@ -160,16 +160,16 @@ class TaskRun:
 
 
 class XComDouble:
-    """What Airflow's task instance pulls from, over the shelf of one task instance."""
+    """What Airflow's task instance pulls from, over the table of one task's instances."""
 
-    def __init__(self, shelf: dict[int, dict[str, Any]]) -> None:
-        self.shelf = shelf
+    def __init__(self, table: dict[int, dict[str, Any]]) -> None:
+        self.table = table
 
     def get_all(self, *, key: str, **_: Any) -> list[Any] | None:
-        return [row[key] for _, row in sorted(self.shelf.items()) if key in row] or None
+        return [row[key] for _, row in sorted(self.table.items()) if key in row] or None
 
     def get_one(self, *, key: str, map_index: int | None = None, **_: Any) -> Any:
-        return self.shelf.get(-1 if map_index is None else map_index, {}).get(key)
+        return self.table.get(-1 if map_index is None else map_index, {}).get(key)
 
 
 def deferral(operator: BaseOperator, context: Any) -> TaskDeferred:

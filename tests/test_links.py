@@ -18,7 +18,7 @@ OPERATOR = ScenarioGenerateOperator(task_id="generate", model_id="model_x")
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, Any]]:
+def table(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, Any]]:
     """What the instances of a mapped task have pushed."""
     rows: dict[int, dict[str, Any]] = {}
     monkeypatch.setattr(XCom, "get_one", XComDouble(rows).get_one)
@@ -30,8 +30,8 @@ def link(kind: type[ScenarioJobLink | ScenarioAssetLink], map_index: int = -1) -
     return kind().get_link(OPERATOR, ti_key=task_instance)
 
 
-def test_lead_to_job_and_asset(shelf: dict[int, dict[str, Any]]) -> None:
-    shelf[-1] = {"job_id": "job_1", "asset_id": "asset_1"}
+def test_lead_to_job_and_asset(table: dict[int, dict[str, Any]]) -> None:
+    table[-1] = {"job_id": "job_1", "asset_id": "asset_1"}
     assert link(ScenarioJobLink) == job_page("job_1")
     assert link(ScenarioAssetLink) == asset_page("asset_1")
     for page, its_id in ((job_page("job_1"), "job_1"), (asset_page("asset_1"), "asset_1")):
@@ -41,15 +41,15 @@ def test_lead_to_job_and_asset(shelf: dict[int, dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("kind", [ScenarioJobLink, ScenarioAssetLink])
 def test_are_empty_before_there_is_anything(
-    shelf: dict[int, dict[str, Any]], kind: type[ScenarioJobLink | ScenarioAssetLink]
+    table: dict[int, dict[str, Any]], kind: type[ScenarioJobLink | ScenarioAssetLink]
 ) -> None:
     assert link(kind) == ""
-    shelf[-1] = {"job_id": None, "asset_id": None}
+    table[-1] = {"job_id": None, "asset_id": None}
     assert link(kind) == ""
 
 
-def test_each_mapped_instance_has_its_own(shelf: dict[int, dict[str, Any]]) -> None:
-    shelf.update({0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}})
+def test_each_mapped_instance_has_its_own(table: dict[int, dict[str, Any]]) -> None:
+    table.update({0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}})
     assert link(ScenarioJobLink, 1) == job_page("job_one")
     assert link(ScenarioJobLink, 0) == job_page("job_zero")
     assert link(ScenarioJobLink, 2) == ""

@@ -18,12 +18,13 @@ def test_never_ends():
 """
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "1")], ids=["one process", "a worker of its own"])
-def test_a_run_that_hangs_tells_where_and_ends(processes: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["", "-n 1 --max-worker-restart 0"])
+def test_a_run_that_hangs_tells_where_and_ends(processes: str, tmp_path: Path) -> None:
     hangs = tmp_path / "test_hangs.py"
     hangs.write_text(HANGS)
+    plugins = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", *processes, str(hangs)],
+        [sys.executable, "-m", "pytest", *plugins, *processes.split(), str(hangs)],
         cwd=REPOSITORY,
         env={**os.environ, "SESSION_SECONDS": "4"},
         stdin=subprocess.DEVNULL,

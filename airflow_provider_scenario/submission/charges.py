@@ -128,15 +128,19 @@ class JobCost:
     :param status: What became of its money.
     :param cost: What it was charged in creative units; ``None`` where that is unknown. A job of unknown status has one
         if the task had noted it.
+    :param is_proven: Whether the job is surely this task's. Else it counts for another task that names it.
     """
 
     task: str
     job_id: str
     status: ChargeStatus
     cost: Decimal | None = None
+    is_proven: bool = True
 
     @classmethod
-    def of(cls, task: str, job_id: str, job: Job | None, charged: str | None = None) -> JobCost:
+    def of(
+        cls, task: str, job_id: str, job: Job | None, charged: str | None = None, *, is_proven: bool = True
+    ) -> JobCost:
         """Return the charge of a job.
 
         :param task: The task that bought it.
@@ -144,11 +148,12 @@ class JobCost:
         :param job: The job as it was read; ``None`` if Scenario does not show it: then nobody knows whether it was
             refunded, so its status stays unknown even where its charge is known.
         :param charged: What the task noted that it was charged, in creative units as decimal text.
+        :param is_proven: Whether the job is surely this task's.
         """
         if job is None:
-            return cls(task, job_id, ChargeStatus.UNKNOWN, None if charged is None else Decimal(charged))
+            return cls(task, job_id, ChargeStatus.UNKNOWN, None if charged is None else Decimal(charged), is_proven)
         known = with_charge(job, charged)
-        return cls(task, job_id, charge_status_of(known), known.cost)
+        return cls(task, job_id, charge_status_of(known), known.cost, is_proven)
 
 
 @dataclass(frozen=True)
@@ -221,8 +226,9 @@ class RunCost:
 
 
 def run_cost_of(charges: Sequence[JobCost]) -> RunCost:
-    """Return what jobs cost together; a job that two tasks name counts once."""
-    by_job = {charge.job_id: charge for charge in reversed(charges)}
+    """Return what jobs cost together; a job that two tasks name counts once, for the one whose it surely is."""
+    surely_first = sorted(charges, key=lambda charge: not charge.is_proven)
+    by_job = {charge.job_id: charge for charge in reversed(surely_first)}
     return RunCost(tuple(reversed(by_job.values())))
 
 

@@ -229,8 +229,7 @@ def later_of(order: Order, again: SubmittedJob | Order) -> SubmittedJob | Order:
         return again
     generation = max(order.generation, again.generation)
     earlier = tuple(dict.fromkeys((*order.earlier_jobs, *again.earlier_jobs)))
-    unproven = tuple(dict.fromkeys((*order.unproven_jobs, *again.unproven_jobs)))
-    return replace(order, generation=generation, earlier_jobs=earlier, unproven_jobs=unproven)
+    return replace(order, generation=generation, earlier_jobs=earlier)
 
 
 def submitted_from(record: Intent, job: Job) -> Submitted:

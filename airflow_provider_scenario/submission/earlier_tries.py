@@ -61,7 +61,9 @@ class EarlierTries:
         match = self._key.match(job.seed)
         return match is not None and match.is_sure
 
-    def record(self, wanted: Wanted, jobs: Sequence[Job], *, stored: Record | None = None) -> Submitted | None:
+    def record(
+        self, wanted: Wanted, jobs: Sequence[Job], *, stored: Record | None = None, since_clear: bool = False
+    ) -> Submitted | None:
         """Return the record that earlier tries would have left, or the one that ``stored`` was written over."""
         return record_from_seeds(
             self._key,
@@ -71,6 +73,7 @@ class EarlierTries:
             changed_too=self._changed_too,
             regenerates=self._regenerates,
             stored=stored,
+            since_clear=since_clear,
         )
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:

@@ -113,8 +113,7 @@ class Generation:
     def _show_earlier(self, order: Order) -> None:
         """Show the jobs of earlier generations, where there was no record when this try began."""
         if not self._store.is_durable and order.earlier_jobs:
-            where = (self._context, self._scenario_conn_id, self._project_id)
-            show_purchases(*where, order.earlier_jobs, unproven_jobs=order.unproven_jobs)
+            show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
 
     def show_waiting(self, since: float, until: float) -> None:
         """Show since and until when (seconds of the epoch) the task waits for a free slot: its page shows its place."""

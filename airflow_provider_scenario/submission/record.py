@@ -213,6 +213,8 @@ def _read(document: object) -> Record:
         if not isinstance(jobs, list | tuple) or not all(isinstance(one, str) for one in jobs):
             raise TypeError
         known[name] = tuple(jobs)
+        if kind is Submitted:  # A person may have written that one of them is the job.
+            known[name] = tuple(one for one in jobs if one != document["job_id"])
     if isinstance(known.get("baseline"), Mapping):
         baseline = dict(known["baseline"])
         known["baseline"] = Baseline(tuple(baseline["job_ids"]), baseline.get("newest"), baseline.get("server_time"))

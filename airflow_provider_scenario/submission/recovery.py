@@ -7,7 +7,7 @@ shows it. The list lags, echoes inputs loosely, may lack fields, and holds other
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,11 +133,13 @@ def record_from_seeds(
     changed_too: bool = False,  # Whether jobs count that ran with other inputs before a clear, if no others run.
     regenerates: bool = False,  # Whether a job that finished before a clear counts as returned.
     stored: Record | None = None,  # What a frozen worker may have written over the record that is looked for.
+    since_clear: bool = False,  # Whether only jobs count that were bought since the last clear, in the same run.
 ) -> Submitted | None:
     """Return the record that earlier tries would have left, as far as the seeds of their jobs show."""
     # Nobody knows whether a hidden job was returned, so it is not bought again.
     regenerates = regenerates and stored is None
-    found = _earlier(key, wanted, jobs, changed_too=changed_too, regenerates=regenerates, stored=stored)
+    matched = _matched(key, wanted, jobs, stored=stored, since_clear=since_clear)
+    found = _earlier(wanted, matched, changed_too=changed_too, regenerates=regenerates)
     if not found:
         return None
     job, match = found[-1]
@@ -164,23 +166,27 @@ def record_from_seeds(
     )
 
 
+def _matched(
+    key: TaskKey, wanted: Wanted, jobs: Iterable[Job], *, stored: Record | None, since_clear: bool
+) -> Iterator[tuple[Job, SeedMatch]]:
+    """Yield the jobs whose seeds show that they may be this task's, with what they show."""
+    recorded = None
+    if stored is not None and stored.run_started_at is not None:
+        recorded = (stored.run_started_at, stored.max_tries)
+    for job in jobs:
+        match = key.match(job.seed, recorded)
+        if match is None or (since_clear and not match.since_clear):
+            continue
+        if match.is_sure or job.model_id in (None, wanted.model_id):
+            yield job, match
+
+
 def _earlier(
-    key: TaskKey,
-    wanted: Wanted,
-    jobs: Iterable[Job],
-    *,
-    changed_too: bool,
-    regenerates: bool,
-    stored: Record | None,
+    wanted: Wanted, matched: Iterable[tuple[Job, SeedMatch]], *, changed_too: bool, regenerates: bool
 ) -> list[tuple[Job, SeedMatch]]:
     """Return the jobs that earlier tries bought with what their seeds show; the last generation comes last."""
     sure, likely, changed = [], [], []
-    start, tries = (None, 0) if stored is None else (stored.run_started_at, stored.max_tries)
-    for job in jobs:
-        match = key.match(job.seed, recorded_start=start, recorded_tries=tries)
-        is_other_model = job.model_id not in (None, wanted.model_id)
-        if match is None or (is_other_model and not match.is_sure):
-            continue
+    for job, match in matched:
         # The upper part alone is no proof: another's seed may share it by chance.
         if match.is_sure:
             sure.append((job, match))

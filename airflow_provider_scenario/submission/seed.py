@@ -101,14 +101,10 @@ class TaskKey:
         """Return a generation's seed, from 1 to the model's ``largest``, itself :data:`MIN_SEED_RANGE` or more."""
         return self._seed(generation, min(_MAX_BITS, (largest + 1).bit_length() - 1))
 
-    def match(
-        self, seed: int | None, *, recorded_start: float | None = None, recorded_tries: int = 0
-    ) -> SeedMatch | None:
+    def match(self, seed: int | None, recorded: tuple[float, int] | None = None) -> SeedMatch | None:
         """Return what a job's seed shows; ``None`` if the job is not of this task instance.
 
-        :param recorded_start: When the run had started by the task's record. A clear of a finished run has set the
-            run's own start anew since. ``None`` if that is not known.
-        :param recorded_tries: The ``max_tries`` in it.
+        :param recorded: The start of the run and ``max_tries`` in the task's record, from before a clear.
         """
         if seed is None or not 0 < seed < 2**_MAX_BITS:
             return None
@@ -120,9 +116,9 @@ class TaskKey:
         # The clear of a task in a run that goes on leaves the start, and raises the count, unless the DAG has got fewer
         # retries meanwhile. Each pair more is a chance that another Airflow's job is taken for this task's.
         before = [(tries, self.run_started_at) for tries in range(self.max_tries)]
-        if recorded_start is not None:
-            since = range(recorded_tries, max(self.max_tries, recorded_tries + 1))
-            before += [(tries, recorded_start) for tries in since]
+        if recorded is not None:
+            start, count = recorded
+            before += [(tries, start) for tries in range(count, max(self.max_tries, count + 1))]
         is_sure = any(seed % 2**_EPOCH_BITS == self._lower(generation, tries, start) for tries, start in before)
         return SeedMatch(generation, since_clear=False, is_sure=is_sure)
 

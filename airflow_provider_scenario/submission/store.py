@@ -65,10 +65,8 @@ class SubmissionStore:
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
-        if record is not None and record.unproven_jobs:
-            state["unproven_jobs"] = record.unproven_jobs
-        job_ids = () if record is None else all_jobs(record)
-        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, **state)
+        job_ids, unproven = ((), ()) if record is None else (all_jobs(record), record.unproven_jobs)
+        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, unproven_jobs=unproven, **state)
 
 
 def show_purchases(

@@ -117,15 +117,16 @@ class Submitter:
         is_unproven = isinstance(stored, Submitted) and not stored.is_proven
         if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
             return later_of(decided, self._decide_without_record(wanted, stored))
+        start = list_start_of_task(self._key)
         if isinstance(stored, NotAccepted) and stored.refused is not None:
             start = list_start_at(stored.refused.intended_at)
-            return self._bought_next(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
+            return self._hidden_job(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
         if decided.generation > stored.generation:
-            return self._bought_next(stored, decided, wanted, list_start_of_task(self._key)) or decided
-        if (stored.max_tries, stored.run_started_at) == (self._key.max_tries, self._key.run_started_at):
-            return decided
-        # A worker that was frozen over a clear may have written it over the record of a try since.
-        return self._bought_next(stored, decided, wanted, list_start_of_task(self._key), since_clear=True) or decided
+            return self._hidden_job(stored, decided, wanted, start) or decided
+        is_since_clear = (stored.max_tries, stored.run_started_at) == (self._key.max_tries, self._key.run_started_at)
+        if isinstance(stored, Intent) and is_since_clear:
+            return decided  # The search for it has just looked.
+        return self._hidden_job(stored, decided, wanted, start, since_clear=True) or decided
 
     def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
         """Return the job of a POST that a gateway sent twice, and of which the second was refused."""
@@ -279,14 +280,14 @@ class Submitter:
         jobs, _ = self._reader.list_jobs(list_start_of_task(self._key))
         return self._decide(self._earlier.record(wanted, jobs), wanted, None)
 
-    def _bought_next(
+    def _hidden_job(
         self,
         stored: Record,
         order: Order,
         wanted: Wanted,
         start: datetime.datetime | None,
         *,
-        since_clear: bool = False,  # Whether only a job since the last clear counts: its whole seed proves it.
+        since_clear: bool = False,  # Whether only a job since the last clear counts. Twelve bits may agree by chance.
     ) -> SubmittedJob | Order | None:
         """Return what follows from a job that the record does not show, if there is one."""
         # A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused
@@ -295,8 +296,8 @@ class Submitter:
             return None
         jobs, _ = self._reader.list_jobs(start)
         whole = self._earlier.with_seeds(wanted, jobs)
-        later = self._earlier.record(wanted, whole, stored=stored)
-        if later is None or not later.is_proven or (since_clear and later.max_tries != self._key.max_tries):
+        later = self._earlier.record(wanted, whole, stored=stored, since_clear=since_clear)
+        if later is None or not later.is_proven:
             return None
         if later.generation < order.generation and not _is_duplicate(later, stored, jobs):
             return None

@@ -219,9 +219,9 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
             unread += not is_seen
             job = seen[access].jobs.get(job_id)
             facts = _short(access, source, job_id, job)
-            rows.append(
-                (instance, source, job_id, facts, JobCost.of(_name(instance), job_id, job, source.charged.get(job_id)))
-            )
+            is_proven = job_id not in source.unproven_jobs
+            cost = JobCost.of(_name(instance), job_id, job, source.charged.get(job_id), is_proven=is_proven)
+            rows.append((instance, source, job_id, facts, cost))
     budget, estimate = pages.budget_of(instances)
     return pages.run_page(rows, budget, estimate) | {"problem": " ".join(problems), "unread": unread}
 

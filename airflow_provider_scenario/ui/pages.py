@@ -66,6 +66,7 @@ class Source:
     :param waits: Since and until when it waits for a free slot; empty if it does not.
     :param is_searching: Whether it looks for a job that it may have bought.
     :param has_bought: Whether it has bought the jobs. Else it only looks at them.
+    :param unproven_jobs: Those of the jobs that only look like its own: another task may have them.
     """
 
     scenario_conn_id: str
@@ -76,6 +77,7 @@ class Source:
     waits: Mapping[str, float] = field(default_factory=dict)
     is_searching: bool = False
     has_bought: bool = True
+    unproven_jobs: tuple[str, ...] = ()
 
 
 def value_of(stored: Any) -> Any:
@@ -105,6 +107,7 @@ def source_of(instance: Instance) -> Source | None:
             waits if "since" in waits else {},
             is_searching=said.get("is_searching") is True,
             has_bought=key == PURCHASES_KEY,
+            unproven_jobs=tuple(one for one in said.get("unproven_jobs") or () if isinstance(one, str)),
         )
     return None
 
@@ -205,7 +208,7 @@ def buyer_of(source: Source, others: Iterable[Instance]) -> dict[str, Any] | Non
     wanted = set(source.job_ids)
     for other in others:
         found = source_of(other)
-        if found is not None and found.has_bought and wanted.intersection(found.job_ids):
+        if found is not None and found.has_bought and wanted.intersection(found.job_ids) - {*found.unproven_jobs}:
             return place_of(other)
     return None
 
@@ -247,7 +250,7 @@ def run_page(
     for instance, source, job_id, facts, cost in rows:
         if source.has_bought:
             costs.append(cost)
-        if source.has_bought or job_id not in shown:
+        if (source.has_bought and cost.is_proven) or job_id not in shown:
             is_last = job_id == source.job_ids[-1]
             shown[job_id] = {**place_of(instance), "task_state": instance.state, "is_last": is_last, **facts}
     spent = run_cost_of(costs)

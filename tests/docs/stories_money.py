@@ -81,10 +81,10 @@ def run_cost(stage: Stage) -> str:
     xcoms = XComs()
     stage.patch.setattr(task_runner, "XCom", xcoms)
     for number, prompt in enumerate(("A fox", "A kite [fail]")):
-        task = TaskRun(map_index=number, shelf=xcoms.shelves.setdefault(("run_1", "generate"), {}))
+        task = TaskRun(map_index=number, table=xcoms.tables.setdefault(("run_1", "generate"), {}))
         with contextlib.suppress(ScenarioJobFailedError):
             generating(prompt=prompt).execute(task.context)
-    report = {"ti": TaskRun(shelf={}).ti, "dag": SimpleNamespace(task_ids={"generate"})}
+    report = {"ti": TaskRun(table={}).ti, "dag": SimpleNamespace(task_ids={"generate"})}
     spent = get_run_cost(report)
     return f"{spent}\n{json.dumps(spent.to_json(), indent=2)}"
 

@@ -228,7 +228,8 @@ class AirflowServer(AirflowApi):
     def kill(self, component: str, number: signal.Signals = signal.SIGKILL, *, with_children: bool = False) -> None:
         """Send a signal to a component; with its children, to every process it started too."""
         process = self.processes[component]
-        self._killed.add(component)
+        if number is signal.SIGKILL:
+            self._killed.add(component)
         children = psutil.Process(process.pid).children(recursive=True) if with_children else []
         process.signal(number)
         for child in children:

@@ -201,7 +201,7 @@ def try_release(version: str, uv: Path, *, quick: bool, processes: int) -> list[
     except (UnavailableError, subprocess.TimeoutExpired) as error:
         print(f"--- Airflow {version} on Python {release.python}: {error}", flush=True)
         return [f"Airflow {version} on Python {release.python}: {error}"]
-    spread = ("-n", str(processes), "--dist", "loadfile")
+    spread = ("-n", str(processes), "--dist", "loadfile", "--max-worker-restart", "0")
     if quick:
         return tests(release, *ON_AN_AIRFLOW, *spread, "-k", QUICK)
     return tests(release, *WITHOUT_AIRFLOW, *spread) + tests(release, *ON_AN_AIRFLOW, *spread, "-k", WHOLE)

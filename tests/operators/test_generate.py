@@ -581,21 +581,21 @@ def test_a_lost_submission_is_found_again(scenario: SandboxServer) -> None:
 
 
 def test_jobs_of_other_mapped_instances_are_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf: dict[int, dict[str, Any]] = {0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}}
-    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
-    third = TaskRun(map_index=2, shelf=shelf)
+    table: dict[int, dict[str, Any]] = {0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}}
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(table))
+    third = TaskRun(map_index=2, table=table)
     assert sorted(SubmissionStore(third.context, durable=True).jobs_of_others()) == ["job_one", "job_zero"]
-    del shelf[1]
+    del table[1]
     assert SubmissionStore(third.context, durable=True).jobs_of_others() == {"job_zero"}
-    shelf.clear()
+    table.clear()
     assert SubmissionStore(third.context, durable=True).jobs_of_others() == set()
 
 
 def test_a_job_that_only_looks_like_anothers_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     bought = PurchaseSummary("generate[0]", "scenario_default", None, ("job_1", "job_2"), unproven_jobs=("job_1",))
-    shelf: dict[int, dict[str, Any]] = {0: {"job_id": "job_2", "scenario_purchases": bought.to_json()}}
-    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
-    second = TaskRun(map_index=1, shelf=shelf)
+    table: dict[int, dict[str, Any]] = {0: {"job_id": "job_2", "scenario_purchases": bought.to_json()}}
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(table))
+    second = TaskRun(map_index=1, table=table)
     assert SubmissionStore(second.context, durable=True).jobs_of_others() == {"job_2"}
 
 
@@ -606,13 +606,13 @@ def test_an_instance_that_is_not_mapped_has_no_siblings(monkeypatch: pytest.Monk
 
 def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a seed of our own only the claims of the others tell two equal jobs apart."""
-    shelf: dict[int, dict[str, Any]] = {}
-    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(shelf))
+    table: dict[int, dict[str, Any]] = {}
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(table))
     monkeypatch.setattr("airflow_provider_scenario.submission.job_reader.LIST_LAG_SECONDS", 0.2)
     equal = {"prompt": "A boat", "seed": 7}
-    first = generating(inputs=equal).execute(TaskRun(map_index=0, shelf=shelf).context)
+    first = generating(inputs=equal).execute(TaskRun(map_index=0, table=table).context)
     scenario.add_fault("drop_before", method="POST", path="/generate/")
-    second = generating(inputs=equal).execute(TaskRun(map_index=1, shelf=shelf).context)
+    second = generating(inputs=equal).execute(TaskRun(map_index=1, table=table).context)
     assert second["job_id"] != first["job_id"]
     assert paid_jobs(scenario) == 2
 

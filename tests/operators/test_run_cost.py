@@ -39,11 +39,11 @@ class XComs:
     """The XComs of many runs, as Airflow's task instance pulls them: by run, task and key."""
 
     def __init__(self) -> None:
-        self.shelves: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        self.tables: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
 
     def get_all(self, *, run_id: str, task_id: str, key: str, **_: Any) -> list[Any] | None:
-        shelf = self.shelves.get((run_id, task_id), {})
-        return [row[key] for _, row in sorted(shelf.items()) if key in row] or None
+        table = self.tables.get((run_id, task_id), {})
+        return [row[key] for _, row in sorted(table.items()) if key in row] or None
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ class Run:
         self.xcoms, self.run_id = xcoms, run_id
 
     def task(self, task_id: str = "generate", *, map_index: int = -1) -> TaskRun:
-        shelf = self.xcoms.shelves.setdefault((self.run_id, task_id), {})
-        task = TaskRun(map_index=map_index, shelf=shelf)
+        table = self.xcoms.tables.setdefault((self.run_id, task_id), {})
+        task = TaskRun(map_index=map_index, table=table)
         task.ti.run_id = self.run_id
         task.ti.run_id, task.ti.task_id = self.run_id, task_id
         return task
 
     def spending(self) -> RunCost:
-        task_ids = {task_id for run_id, task_id in self.xcoms.shelves if run_id == self.run_id}
+        task_ids = {task_id for run_id, task_id in self.xcoms.tables if run_id == self.run_id}
         return get_run_cost({"ti": self.task("report").ti, "dag": SimpleNamespace(task_ids={*task_ids, "idle"})})
 
 

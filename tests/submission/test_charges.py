@@ -145,6 +145,16 @@ def test_an_unknown_job_is_told_with_what_was_noted() -> None:
     )
 
 
+@pytest.mark.parametrize("names", [("left", "took"), ("took", "left")])
+def test_a_job_counts_for_the_task_whose_it_surely_is(names: tuple[str, str]) -> None:
+    charges = [
+        JobCost.of(name, "job_1", None, "11" if name == "took" else None, is_proven=name == "took") for name in names
+    ]
+    spent = run_cost_of(charges)
+    assert [charge.task for charge in spent.charges] == ["took"]
+    assert spent.unknown == 11
+
+
 def test_what_a_task_shows_is_read_back_from_json() -> None:
     bought = PurchaseSummary("generate[3]", "scenario_default", None, ("job_1", "job_2"), {"job_2": "7.25"})
     for one in (bought, dataclasses.replace(bought, unproven_jobs=("job_1",))):

@@ -60,8 +60,7 @@ def test_what_a_record_says_of_before_a_clear_proves_a_seed() -> None:
     cleared = dataclasses.replace(KEY, try_number=3, max_tries=2, run_started_at=1_790_009_999.0, was_cleared=True)
     for before in (KEY, dataclasses.replace(KEY, max_tries=7)):
         seed = before.seed(1, LARGEST)
-        known = {"recorded_start": before.run_started_at, "recorded_tries": before.max_tries}
-        matches = [cleared.match(seed), cleared.match(seed, **known)]  # type: ignore[arg-type]
+        matches = [cleared.match(seed), cleared.match(seed, (before.run_started_at, before.max_tries))]
         assert [match and match.is_sure for match in matches] == [False, True]
 
 

@@ -258,6 +258,22 @@ def test_a_run_sums_as_get_run_cost_does() -> None:
     assert [one["is_last"] for one in page["jobs"]] == [False, True, True]
 
 
+def test_a_job_that_only_looks_like_a_tasks_is_the_ones_that_took_it() -> None:
+    summary = PurchaseSummary("left", "scenario_default", None, ("job_1",), unproven_jobs=("job_1",))
+    left = instance(task_id="left", scenario_purchases=summary.to_json())
+    took = instance(task_id="took", scenario_purchases={**summary.to_json(), "unproven_jobs": []})
+    sources = [source_of(one) for one in (took, left)]
+    assert [source and source.unproven_jobs for source in sources] == [(), ("job_1",)]
+    looks = Source("scenario_default", None, ("job_1",), has_bought=False)
+    assert buyer_of(looks, [left, took]) == {"task_id": "took", "map_index": -1, "name": None}
+    rows = [
+        (one, source, "job_1", {}, JobCost.of(one.task_id, "job_1", None, is_proven=not source.unproven_jobs))
+        for one, source in zip((took, left), sources, strict=True)
+        if source is not None
+    ]
+    assert [job["task_id"] for job in run_page(rows, None, None)["jobs"]] == ["took"]
+
+
 def test_the_budget_is_what_the_estimates_allowed() -> None:
     estimates = [
         instance(**{PAGE_KEY: {"max_total_cost": "60"}, "total": "15.75"}),
