@@ -406,6 +406,7 @@ def test_an_airflow_assets_page_shows_what_the_tasks_of_its_events_made(world: W
 
 
 def test_who_waits_for_a_slot_is_told_his_place_and_the_fleet_shows_both(world: World) -> None:
+    world.airflow.wait_for_state("ui_pages", world.runs["failed"], "generate", "failed")  # Its job had a slot.
     world.sandbox.configure(job_seconds=600, parallel_jobs=1)
     first = world.airflow.trigger("ui_pages", {"prompt": "The first"})
     world.airflow.wait_for_state("ui_pages", first, "generate", "deferred")
