@@ -24,11 +24,12 @@ What nobody can help, and so is left out:
 - without a store, one that wakes less than three minutes after its retry has bought;
 - the job of another Airflow's task with the same names and inputs may be taken for one that was bought before a clear,
   if the clear took the record away and began the run anew. Once it fails, this task's own is looked for again;
+- so may one whose seed is, by a chance of twelve bits, one that the task may have sent before a clear;
 - without a seed of ours, so may the only job of a sibling or stranger that ran with the same inputs;
 - an earlier job of the task may be taken for the last one, if the record is gone, the last one is not listed yet, and
   Scenario's echo does not show that the inputs changed in between.
 
-In the two cases before the last nothing can tell whose a job is. Each that was taken counts apart, as ``untold``, and
+In the three cases before the last nothing can tell whose a job is. Each that was taken counts apart, as ``untold``, and
 is printed.
 
 ``python -m tests.submission.histories --histories 50000 --seed 1`` tries many, on two processes.
@@ -211,6 +212,7 @@ class TaskInstance:
     let_go: set[str] = field(default_factory=set)
     cleared_jobs: set[str] = field(default_factory=set)
     unlisted: set[str] = field(default_factory=set)
+    starts: list[float] = field(default_factory=lambda: [START - 60.0])
 
     @property
     def key(self) -> TaskKey:
@@ -568,6 +570,7 @@ class Histories(RuleBasedStateMachine):
         ti.was_cleared = True
         if run_had_ended:
             ti.run_started_at = self.clock.now
+            ti.starts.append(ti.run_started_at)
         ti.succeeded, ti.waits_for = False, None
 
     def claims_of_others(self, ti: TaskInstance) -> list[str]:
@@ -606,8 +609,17 @@ class Histories(RuleBasedStateMachine):
         return has_record or (self.echo_as != "asset" and not job.lacks)
 
     def is_indistinct(self, ti: TaskInstance, job: FakeJob) -> bool:
-        """Whether nothing tells the job of a twin from one that was bought before a clear that took the record away."""
-        return job.payer == "twin" and ti.was_cleared and ti.recalled
+        """Whether nothing tells the job of a twin from one that was bought before a clear."""
+        return job.payer == "twin" and ti.was_cleared and (ti.recalled or self.has_its_seed_by_chance(ti, job))
+
+    def has_its_seed_by_chance(self, ti: TaskInstance, job: FakeJob) -> bool:
+        """Whether a task may have sent the seed of a twin's job itself: twelve bits may agree by chance."""
+        keys = itertools.product(ti.starts, range(ti.max_tries + 1), range(1, ti.tries + 1))
+        return any(
+            job.inputs.get("seed")
+            == dataclasses.replace(ti.key, run_started_at=start, max_tries=tries).seed(generation, self.largest_seed)
+            for start, tries, generation in keys
+        )
 
     def end_jobs(self) -> None:
         for job in self.scenario.jobs.values():
