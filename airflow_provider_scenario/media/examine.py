@@ -53,6 +53,7 @@ _HEIF = {b"mif1", b"mif2", b"msf1", b"miaf"}
 _WINDOWS_MEDIA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _WINDOWS_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
 
+_LEAST_SOUND_BITS = 400
 _LEAST_BITS = 8
 """Bits a second that any video has: also one of a still picture."""
 
@@ -94,7 +95,7 @@ def _plausible(media: Media | None, size: int) -> Media | None:
     # FLAC may be silence of hardly any bytes: its length is judged by its frames.
     if media is None or media.duration is None or media.content_type == "audio/flac":
         return media
-    least = sound.LEAST_BITS if media.kind == "audio" else _LEAST_BITS
+    least = _LEAST_SOUND_BITS if media.kind == "audio" else _LEAST_BITS
     return media if media.duration * least <= size * 8 else dataclasses.replace(media, duration=None)
 
 
@@ -141,7 +142,7 @@ def _of_chunks(file: BinaryIO, size: int, head: bytes) -> Media | None:
     if head[:4] == b"RIFF" and form == b"WEBP" and head[12:15] == b"VP8":
         return _media("image/webp")
     if head[:4] == b"RIFF" and form == b"AVI ":
-        kinds = {kind for _, kind in riff.avi_streams(file, size)}
+        kinds = {header[:4] for header in riff.avi_streams(file, size)}
         return _media("video/x-msvideo", riff.avi_duration(file, size)) if b"vids" in kinds else None
     if form in (b"AIFF", b"AIFC") and any(chunk.name == b"COMM" for chunk in riff.chunks(file, 12, size, ">")):
         return _media("audio/aiff", riff.aiff_duration(file, size))
@@ -154,7 +155,7 @@ def _of_sound(file: BinaryIO, size: int, head: bytes) -> Media | None:
         return _media("audio/flac", sound.flac_duration(file, size, start))
     if not start and head[:1] != b"\xff":
         return None
-    found = sound.find_frames(file, size)
+    found = sound.find_frames(file, size, start)
     if found is None:
         return None
     place, first = found

@@ -86,24 +86,24 @@ def aiff_duration(file: BinaryIO, size: int) -> float | None:
 def avi_duration(file: BinaryIO, size: int) -> float | None:
     """Return the seconds the longest stream of an AVI file plays."""
     longest = 0.0
-    for stream, _ in avi_streams(file, size):
+    for stream in avi_streams(file, size):
         scale, rate, _, length = struct.unpack("<IIII", stream[20:36])
         if not scale or not rate:
             return None
         longest = max(longest, length * scale / rate)
     # A file of more than 1 GiB goes on after its first list, whose counts are those of that list only.
     goes_on = 8 + int.from_bytes(read_at(file, 4, 4), "little") + 12 < size
-    return longest if 0 < longest <= size and not goes_on else None
+    return longest if longest and not goes_on else None
 
 
-def avi_streams(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
+def avi_streams(file: BinaryIO, size: int) -> Iterator[bytes]:
     """Yield the header and the kind of each stream of an AVI file, such as ``vids`` and ``auds``."""
     for header in _lists(file, 12, size, b"hdrl"):
         for stream in _lists(file, header.start + 4, header.start + header.length, b"strl"):
             for chunk in chunks(file, stream.start + 4, stream.start + stream.length):
                 content = read_at(file, chunk.start, 48)
                 if chunk.name == b"strh" and len(content) == 48:
-                    yield content, content[:4]
+                    yield content
 
 
 def _lists(file: BinaryIO, start: int, end: int, name: bytes) -> Iterator[Chunk]:

@@ -11,9 +11,6 @@ _BLOCK = 1 << 20
 _SEARCHED = 1 << 16
 """Bytes in which a first frame or a last page is searched for."""
 
-LEAST_BITS = 400
-"""Bits a second that any sound has: a length that leaves fewer is not true."""
-
 _MOST_TAGS = 100
 
 _MOST_FRAMES = 2_000_000
@@ -75,9 +72,8 @@ def tag_end(file: BinaryIO) -> int:
     return place
 
 
-def find_frames(file: BinaryIO, size: int) -> tuple[int, Frame] | None:
-    """Return where the frames of a sound file begin, and the first of them."""
-    start = tag_end(file)
+def find_frames(file: BinaryIO, size: int, start: int) -> tuple[int, Frame] | None:
+    """Return where the frames of a sound file begin, and the first of them; its tags end at ``start``."""
     head = read_at(file, start, _SEARCHED)
     start += len(head) - len(head.lstrip(b"\0")) if start else 0
     first = read_frame(read_at(file, start, 8))
@@ -166,7 +162,7 @@ def ogg_duration(file: BinaryIO, size: int) -> float | None:
     if not rate or begins > 10 * rate or len(set(_serials(first))) > 1:
         return None  # cut out of a longer stream, or several streams: where it begins is not known
     seconds = (ends - skipped) / rate
-    return seconds if 0 < seconds <= size * 8 / LEAST_BITS else None
+    return seconds if seconds > 0 else None
 
 
 def _pages(content: bytes) -> list[int]:
