@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PROBE = ".scenario-probe"
+
 BLOCK = 1 << 20
 """Bytes that are written or read at once."""
 
@@ -48,9 +50,6 @@ class Folder(Protocol):
     """Where files are saved. Names are relative to it and may have folders of their own."""
 
     # What can't be done raises ScenarioFileError if that stays so, ScenarioTransferError if it may pass.
-
-    def prepare(self) -> None:
-        """Make the folder if need be."""
 
     def check(self) -> None:
         """Make sure that files can be saved here, before anything is fetched."""
@@ -72,29 +71,29 @@ class Folder(Protocol):
 
 
 def folder_at(path: ObjectStoragePath, within: ObjectStoragePath | None = None) -> Folder:
-    """Return the folder at ``path``, which must not lead out of ``within`` by a symbolic link."""
+    """Return the folder at ``path``, made if need be; no symbolic link of it may lead out of ``within``."""
     if not is_local(path):
         return RemoteFolder(path, within)
-    return LocalFolder(Path(path.path), within=None if within is None else Path(within.path))
+    folder = LocalFolder(Path(path.path), None if within is None else Path(within.path))
+    folder.make()
+    return folder
 
 
 class LocalFolder:
     """A folder of this machine's file system."""
 
-    def __init__(self, root: Path, *, is_lasting: bool = True, within: Path | None = None) -> None:
+    def __init__(self, root: Path, within: Path | None = None) -> None:
         self.root = root
-        # Whether a saved file has to outlive a loss of power, as a manifest that names it may.
-        self._is_lasting = is_lasting
         self._within = within  # no symbolic link may lead out of it
 
-    def prepare(self) -> None:
+    def make(self) -> None:
         """Make the folder if need be."""
         self._make(self.root)
 
     def check(self) -> None:
         """Make the folder, and rename a file in it as every saved file will be."""
-        target = self.root / ".scenario-probe"
-        self._make(self.root)
+        target = self.root / _PROBE
+        self.make()
         remove_leftovers(target)
         try:
             part, file = new_part(target)
@@ -160,15 +159,13 @@ class LocalFolder:
                 with file:
                     result = fill(file)
                     file.flush()
-                    if self._is_lasting:
-                        os.fsync(file.fileno())
+                    os.fsync(file.fileno())
                     # While the lock is held: nobody may take the part for left behind.
                     rename(part, target)
             finally:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
-            if self._is_lasting:
-                secure_names(target.parent)
+            secure_names(target.parent)
         except OSError as error:
             raise writing_error(error, str(target.parent)) from error
         return result
@@ -209,15 +206,12 @@ class RemoteFolder:
         self._may_be_half = not self._renames and not _WHOLE_OBJECTS & self._protocols
         self._left: dict[PurePosixPath, list[str]] = {}
 
-    def prepare(self) -> None:
-        """Do nothing, as :meth:`check`."""
-
     def check(self) -> None:
         """Where files are renamed, try that with an empty one; object storages have no folders and rename nothing."""
         if not self._renames:
             return
-        self._refuse_what_stands_in_the_way("check")
-        path = PurePosixPath(self._path("check"))
+        self._refuse_what_stands_in_the_way(_PROBE)
+        path = PurePosixPath(self._path(_PROBE))
         parts = [part_name(path), part_name(path)]
         try:
             self._storage.makedirs(str(path.parent), exist_ok=True)
@@ -273,9 +267,13 @@ class RemoteFolder:
         if self._renames:
             self._refuse_what_stands_in_the_way(name)
         with staging_folder() as staging:
-            stage = LocalFolder(staging, is_lasting=False)
-            result = stage.store("file", fill)
-            self._put(staging / "file", name, content_type)
+            staged = staging / "file"
+            try:
+                with staged.open("x+b") as file:
+                    result = fill(file)
+            except OSError as error:
+                raise writing_error(error, str(staging)) from error
+            self._put(staged, name, content_type)
         return result
 
     def _put(self, staged: Path, name: str, content_type: str) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.api.asset import Asset
     from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
     from airflow_provider_scenario.api.job import Job
-    from airflow_provider_scenario.api.transport import RetryConfig
+    from airflow_provider_scenario.api.retry import RetryConfig
 
 API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
 API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a variable
@@ -209,7 +209,6 @@ class ScenarioHook(BaseHook):
 
         base, template = split_destination(str(destination))
         folder = folder_at(object_path(base, "destination"))
-        folder.prepare()
         no_manifest = ManifestFile(folder, None, self.log)
         with self.get_conn() as client:
             downloader = AssetDownloader(client, folder, no_manifest, template, self.log, asset_timeout=asset_timeout)

@@ -131,7 +131,6 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         name = manifest_name(self.manifest, template, context["ti"].map_index)
         path = object_path(base, "destination")
         folder = folder_at(path, within)
-        folder.prepare()
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             job = None if self.job_id is None else _finished_job(client, str(self.job_id))
             facts = {"job_id": job.id, "model_id": job.model_id} if job else {}

@@ -54,7 +54,7 @@ def _save_often(folder: str, mark: int, times: int) -> collections.Counter[str]:
     found: collections.Counter[str] = collections.Counter()
     for _ in range(times):
         try:
-            LocalFolder(Path(folder), is_lasting=False).store("clip.mp4", write(bytes([mark]) * SIZE))
+            LocalFolder(Path(folder)).store("clip.mp4", write(bytes([mark]) * SIZE))
             found["saved"] += 1
         except ScenarioError as error:
             found[type(error).__name__] += 1
