@@ -76,6 +76,8 @@ class ScenarioError(Exception):
         Default: the careful assumption that it may have.
     """
 
+    is_refusal = False
+
     def __init__(
         self,
         message: str,
@@ -83,14 +85,12 @@ class ScenarioError(Exception):
         details: ErrorDetails | None = None,
         job_id: str | None = None,
         retry_after: float | None = None,
-        is_refusal: bool = False,
         sent: bool = True,
     ) -> None:
         super().__init__(redact(message))
         self.details = details or ErrorDetails()
         self.job_id = job_id
         self.retry_after = retry_after
-        self.is_refusal = is_refusal
         self.sent = sent
 
 

@@ -18,7 +18,6 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.model import Model
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.api.validation import check_file, check_inputs
 from airflow_provider_scenario.exceptions import ScenarioError
 
@@ -147,7 +146,7 @@ def look(call: Call[Any], reply: Response) -> bool:
     :raises Exception: what is no error of ours.
     """
     try:
-        value = read_reply(call, reply)
+        value = call.read_reply(reply)
         repr(value)
         if isinstance(value, Model):
             _ = value.largest_seed

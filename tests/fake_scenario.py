@@ -20,7 +20,6 @@ from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.job import time_of
 from airflow_provider_scenario.api.model import LARGEST_SEED
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioConnectionError
 
 Clock = TypeVar("Clock", bound=Callable[[], float])
@@ -332,4 +331,4 @@ class AsyncClient:
         fault = scenario.fault("job", job_id) if job_id else scenario.fault("list")
         if fault is not None and fault.kind == "hang":
             await asyncio.sleep(3600)
-        return read_reply(call, scenario.answer(call, self._key))
+        return call.read_reply(scenario.answer(call, self._key))

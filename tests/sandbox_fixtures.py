@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_scenario.api import calls, client
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.sandbox.clip import draw_image
 from airflow_provider_scenario.triggers import capacity, job
 

@@ -16,7 +16,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.hooks.scenario import ScenarioHook

@@ -6,7 +6,9 @@ API reference and its official client, scenario-sdk 2.4.0.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,7 +18,7 @@ from urllib.parse import quote
 from airflow_provider_scenario.api.asset import Asset, Upload
 from airflow_provider_scenario.api.job import Job, JobPage, Submission, price_of
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.api.response import Response
+from airflow_provider_scenario.api.response import Response, error_of
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioDryRunError,
@@ -32,6 +34,9 @@ LARGEST_PAGE = 100
 
 MAX_PAGES = 200
 """Pages of the job list to read at most."""
+
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a document fails with that is not as it should be."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,33 @@ class Call(Generic[T]):
     repeatable: bool
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def content(self) -> bytes | None:
+        """Return the body as it goes over the wire: as JSON, which has neither dates nor infinity."""
+        if self.body is None:
+            return None
+        try:
+            return json.dumps(self.body, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as unwritable:
+            trouble = str(unwritable)
+        raise ScenarioInputError(
+            f"What is to be sent to {self.action} is not JSON: {trouble}. Nothing was sent.", sent=False
+        )
+
+    def read_reply(self, reply: Response) -> T:
+        """Return what the reply says, else raise the error it stands for."""
+        now = datetime.datetime.now(datetime.UTC)
+        error = error_of(reply, self.action, now=now, is_purchase=not self.repeatable)
+        if error is not None:
+            raise error
+        try:
+            return self.read(reply)
+        except _UNREADABLE as unreadable:
+            missing = f"{type(unreadable).__name__}: {unreadable}"
+        raise ScenarioServerError(
+            f"Scenario's reply to '{self.action}' (HTTP {reply.status}) lacks what it should hold ({missing}).",
+            details=ErrorDetails(status=reply.status),
+        )
 
 
 def submit(model_id: str, inputs: Mapping[str, Any]) -> Call[Submission]:
@@ -138,7 +170,7 @@ def list_jobs(
         document = reply.json()
         # A reply without its rows is no empty list: a job that is looked for there would be bought again.
         rows = _rows(reply, "jobs")
-        jobs = [job for job in map(_job_of_row, rows) if job is not None]
+        jobs = _readable(Job.read, rows)
         token = document.get("nextPaginationToken") or None
         if token is not None and not isinstance(token, str):
             raise TypeError("nextPaginationToken is no text")
@@ -158,15 +190,15 @@ def get_model(model_id: str) -> Call[Model]:
     )
 
 
-def list_models(*, page_size: int = 1) -> Call[tuple[Model, ...]]:
+def list_models() -> Call[tuple[Mapping[str, Any], ...]]:
     """List the project's own models: the cheapest call that needs a good key."""
     return Call(
         "list models",
         "GET",
         "/models",
-        lambda reply: tuple(map(Model.read, _objects(_rows(reply, "models")))),
+        lambda reply: tuple(_objects(_rows(reply, "models"))),
         repeatable=True,
-        query={"pageSize": str(page_size)},
+        query={"pageSize": "1"},
     )
 
 
@@ -189,14 +221,15 @@ def get_asset(asset_id: str, *, original: bool = False) -> Call[Asset]:
     :param asset_id: The asset.
     :param original: Whether the URL shall lead to the file before Scenario optimised it. Default: no.
     """
-    return Call(
-        f"read asset {asset_id}",
-        "GET",
-        f"/assets/{_id(asset_id)}",
-        lambda reply: Asset.read(reply.json()["asset"]),
-        repeatable=True,
-        query={"originalAssets": "true"} if original else {},
-    )
+
+    def read(reply: Response) -> Asset:
+        asset = Asset.read(reply.json()["asset"])
+        if asset.id != asset_id:
+            raise KeyError(asset_id)
+        return asset
+
+    query = {"originalAssets": "true"} if original else {}
+    return Call(f"read asset {asset_id}", "GET", f"/assets/{_id(asset_id)}", read, repeatable=True, query=query)
 
 
 def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
@@ -204,8 +237,7 @@ def get_assets(asset_ids: Sequence[str]) -> Call[Mapping[str, Asset]]:
 
     def read(reply: Response) -> Mapping[str, Asset]:
         rows = _rows(reply, "assets")
-        # Each row by itself: an odd one must not hide the others.
-        assets = [asset for asset in map(_asset_of_row, rows) if asset is not None]
+        assets = _readable(Asset.read, rows)
         found = {asset.id: asset for asset in assets if asset.id in asset_ids}
         if len(assets) < len(rows) and not found.keys() >= set(asset_ids):
             raise TypeError("rows of it can't be read: one may be an asset that was asked for")
@@ -287,20 +319,13 @@ def _objects(rows: object) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
-def _asset_of_row(row: object) -> Asset | None:
-    """Return the asset of a row; ``None`` if it can't be read."""
-    try:
-        return Asset.read(row) if isinstance(row, Mapping) else None
-    except (KeyError, TypeError):
-        return None
-
-
-def _job_of_row(row: object) -> Job | None:
-    """Return the job of a row; ``None`` if it can't be read: one odd row must not hide the others."""
-    try:
-        return Job.read(row) if isinstance(row, Mapping) else None
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return None
+def _readable(read: Callable[[Mapping[str, Any]], T], rows: list[object]) -> list[T]:
+    """Return the rows that can be read: one odd row must not hide the others."""
+    found = []
+    for row in _objects(rows):
+        with contextlib.suppress(*_UNREADABLE):
+            found.append(read(row))
+    return found
 
 
 def _id(text: str) -> str:

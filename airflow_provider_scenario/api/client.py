@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,6 @@ from typing import Any, TypeVar
 
 import requests
 import requests.auth
-import tenacity
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_scenario.api.calls import Call
@@ -26,17 +27,14 @@ from airflow_provider_scenario.api.network import (
     RequestBody,
     fault_of,
 )
-from airflow_provider_scenario.api.response import Response, SlowBodyError, UnreadableBodyError, read_body
-from airflow_provider_scenario.api.transport import (
-    USER_AGENT,
-    RetryConfig,
-    content_of,
-    headers_of,
-    keep_secrets_from_log,
-    query_of,
-    read_reply,
-    tenacity_arguments,
+from airflow_provider_scenario.api.response import (
+    ACCEPTED_ENCODING,
+    Response,
+    SlowBodyError,
+    UnreadableBodyError,
+    read_body,
 )
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ErrorDetails,
     ScenarioConfigurationError,
@@ -44,6 +42,7 @@ from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioFileError,
     ScenarioServerError,
+    redact,
 )
 
 T = TypeVar("T")
@@ -58,11 +57,23 @@ _SLOWEST_LINE = 16 << 10
 """Bytes a second that a connection with such a buffer sends at least."""
 
 
+class _WithoutSecrets(logging.Filter):
+    """Keeps signed URLs out of a library's log, which tells of odd headers, and at level DEBUG of each request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # A traceback of its own would quote the headers, of which one is the address that a redirect leads to.
+        record.msg, record.args, record.exc_info = redact(record.getMessage()), (), None
+        return True
+
+
+_WITHOUT_SECRETS = _WithoutSecrets()
+
+
 class _Session(requests.Session):
-    """Looks at no redirect: requests would read its body without end, and fail at an address that is none."""
+    """Follows no redirect. requests would read its whole body, and fails if ``Location`` holds no address."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return where a reply leads to: nowhere."""
+        """Return ``None``: no redirect is followed."""
 
 
 class _OurHeadersOnly(requests.auth.AuthBase):
@@ -73,7 +84,10 @@ class _OurHeadersOnly(requests.auth.AuthBase):
 
 
 class _Hidden(str):
-    """A text that the frames of requests and urllib3 hold while they wait, and that none of them shows."""
+    """A secret text whose repr is ``'***'``: error reporters send the repr of each frame's locals.
+
+    requests makes a plain text of a URL: see ``retry_policy.clear_locals``.
+    """
 
     __slots__ = ()
 
@@ -109,14 +123,15 @@ class FileStream:
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield at most ``size`` bytes at a time as they come, so that all that came before a cut has been yielded."""
         while True:
+            self.reply_timeout.extend()
             try:
                 chunk: bytes = self.response.raw.read1(size, decode_content=False)
-            except (requests.RequestException, HTTPError, OSError) as error:
+            except (HTTPError, OSError) as error:
                 trouble = type(error).__name__  # the connection broke, or was silent for the time-out
                 break
             if not chunk:
                 return
-            self.reply_timeout.extend()
+            self.reply_timeout.pause()
             yield chunk
         raise ScenarioConnectionError(f"The connection to Scenario's CDN broke ({trouble}).", sent=True)
 
@@ -131,13 +146,14 @@ class ScenarioClient:
     def __init__(self, config: ClientConfig, retry_config: RetryConfig | None = None) -> None:
         self.config = config
         self._retry_config = retry_config or RetryConfig()
-        keep_secrets_from_log("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
+        for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
+            logging.getLogger(name).addFilter(_WITHOUT_SECRETS)  # Adding it twice changes nothing.
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, ReplyTimeoutAdapter())
         self._session.auth = _OurHeadersOnly()
         self._api_key = _ApiKey(config)
-        self._session.headers.update({"User-Agent": USER_AGENT})
+        self._session.headers.update({"User-Agent": "airflow-provider-scenario"})
 
     def send(self, call: Call[T]) -> T:
         """Send a call and return what its reply says.
@@ -145,20 +161,29 @@ class ScenarioClient:
         :param call: A value of :mod:`airflow_provider_scenario.api.calls`.
         :raises ScenarioError: the error that the reply, or the lack of one, stands for.
         """
-        loop = tenacity.Retrying(**tenacity_arguments(call.repeatable, self._retry_config))
-        result: T = loop(self._send_once, call)
-        return result
+        attempt = 1
+        while True:
+            try:
+                return self._send_once(call)
+            except ScenarioError as error:
+                wait = self._retry_config.wait_after(error, attempt, repeatable=call.repeatable)
+                if wait is None:
+                    raise
+            time.sleep(wait)
+            attempt += 1
 
     def _send_once(self, call: Call[T]) -> T:
-        config, content = self.config, content_of(call)
+        config, content = self.config, call.content()
+        project = {"projectId": config.project_id} if config.project_id else {}
+        json_type = {} if content is None else {"Content-Type": "application/json"}
         with ReplyTimeout(2 * config.timeout):  # at most one until the reply begins, and one until its end
             response = self._request(
                 call.action,
                 call.method,
                 config.url(call.path),
-                params=query_of(config, call),
+                params={**call.query, **project},
                 data=None if content is None else RequestBody(content),
-                headers=headers_of(call),
+                headers={"Accept": "application/json", "Accept-Encoding": ACCEPTED_ENCODING, **json_type},
                 auth=self._api_key,
                 stream=True,
                 timeout=(CONNECT_TIMEOUT, config.timeout),
@@ -168,7 +193,7 @@ class ScenarioClient:
                 reply = Response(
                     response.status_code, _lowered(response.headers), config.redact(self._read(call, response))
                 )
-        return read_reply(call, reply)
+        return call.read_reply(reply)
 
     def _read(self, call: Call[T], response: requests.Response) -> bytes:
         """Return the body of a reply. Whatever goes wrong with it, the request has arrived."""
@@ -316,8 +341,16 @@ class ClientThread:
         :raises ScenarioError: the error that the reply, or the lack of one, stands for.
         """
         # The waits between two attempts are the loop's: a thread that sleeps can't be cancelled.
-        loop = tenacity.AsyncRetrying(**tenacity_arguments(call.repeatable, self._retry_config))
-        return await loop(self._send_once, call)
+        attempt = 1
+        while True:
+            try:
+                return await self._send_once(call)
+            except ScenarioError as error:
+                wait = self._retry_config.wait_after(error, attempt, repeatable=call.repeatable)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            attempt += 1
 
     async def _send_once(self, call: Call[T]) -> T:
         if self._open is None:

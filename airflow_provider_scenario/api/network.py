@@ -39,7 +39,7 @@ from urllib3.util import parse_url
 
 from airflow_provider_scenario.exceptions import ScenarioConnectionError, redact
 
-FAULTS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
+FAULTS = (HTTPError, http.client.HTTPException, OSError, ValueError)
 """All that a request may fail with. Not all of it is a RequestException: a missing certificate file is none."""
 
 _NEVER_SENT = (
@@ -305,6 +305,10 @@ class ReplyTimeout:
     def extend(self) -> None:
         """Count from now, since the reply has come further."""
         self._until = time.monotonic() + self._seconds
+
+    def pause(self) -> None:
+        """Count nothing until the next :meth:`extend`: who takes the bytes may take his time."""
+        self._until = math.inf
 
     def _end_in_time(self) -> None:
         while not self._is_over.wait(min(_LOOK_SECONDS, self._seconds / 4)):

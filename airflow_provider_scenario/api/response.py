@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import enum
+import functools
 import json
 import math
 import re
@@ -144,7 +145,7 @@ class Response:
 
     def json(self) -> dict[str, Any]:
         """Return the body as a JSON object; ``ScenarioServerError`` for a cut reply, or a gateway's HTML."""
-        document = self._document()
+        document = self._document
         if document is None:
             raise ScenarioServerError(
                 f"Scenario's reply (HTTP {self.status}) is not the JSON object it should be: it was cut, or it comes "
@@ -160,11 +161,11 @@ class Response:
         return self.status in _REFUSALS and self._is_in_scenarios_form() and not self._names_job()
 
     def _names_job(self) -> bool:
-        document = self._document() or {}
+        document = self._document or {}
         return bool(document.get("jobId")) or (isinstance(document.get("job"), dict) and bool(document["job"]))
 
     def _is_in_scenarios_form(self) -> bool:
-        document = self._document() or {}
+        document = self._document or {}
         return (
             any(isinstance(document.get(key), str) and document[key].strip() for key in _REASON_KEYS)
             or isinstance(document.get("details"), dict)
@@ -181,11 +182,11 @@ class Response:
         date = _http_date(asked)
         if date is not None:
             return max(0.0, (date - now).total_seconds())
-        return _seconds((self._document() or {}).get("remainingSeconds"))
+        return _seconds((self._document or {}).get("remainingSeconds"))
 
     def details(self) -> ErrorDetails:
         """Return what the body says of an error."""
-        document = self._document() or {}
+        document = self._document or {}
         reasons = (document.get(key) for key in _REASON_KEYS)
         reason = next((text for text in reasons if isinstance(text, str) and text), None)
         trace_id = document.get("trace_id") or document.get("traceId")
@@ -195,6 +196,7 @@ class Response:
             trace_id=redact(trace_id) if trace_id else None,
         )
 
+    @functools.cached_property
     def _document(self) -> dict[str, Any] | None:
         if self.body.count(b",") > _MOST_VALUES:
             return None
@@ -224,7 +226,7 @@ def _error_for(reply: Response, action: str, now: datetime.datetime, is_purchase
     if reply.status in _REFUSALS and not reply.is_refusal:
         free = " This is not how Scenario refuses: it may come from a proxy or gateway on the way."
     start = f"Scenario refused to {action}: {words.rstrip('.')}{trace}."
-    document = reply._document() or {}
+    document = reply._document or {}
     refusal_reason = refusal_reason_of(reply.status, words)
     if refusal_reason is not None and (is_purchase or refusal_reason is not RefusalReason.MODERATION):
         return _refusal_of(refusal_reason, f"{start}{free}", details, document)

@@ -233,11 +233,10 @@ def _item(one: ModelInput, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Return a value of which only this is known: that it has to travel as JSON."""
     try:
-        _check_text(json.dumps(value, allow_nan=False, ensure_ascii=False))
-    except _FaultError:
-        raise
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         raise _FaultError(f"must be JSON, got {_shown(value)}.") from None
+    _check_text(text)
     return value
 
 
@@ -296,14 +295,9 @@ def _number(one: ModelInput, value: Any) -> int | float:
 
 def _exact(value: Any) -> int | float | None:
     """Return a number, or the number a text spells, as an int if it is whole; ``None`` for anything else."""
-    try:
-        whole = whole_number(value)
-    except ValueError:
-        return None
-    if whole is not None:
+    whole = whole_number(value)
+    if whole is not None or not isinstance(value, float | str):
         return whole
-    if isinstance(value, bool) or not isinstance(value, float | str):
-        return None
     try:
         number = float(value)
     except ValueError:

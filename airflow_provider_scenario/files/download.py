@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.mime_types import canonical_type
-from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioFileError,
-    ScenarioServerError,
     ScenarioTransferError,
     ScenarioTransientError,
+    redact,
 )
 from airflow_provider_scenario.files.file_download import (
     FileDownload,
@@ -52,7 +52,7 @@ PARALLEL = 4
 CHUNK = 1 << 20
 """Bytes asked of the connection at once."""
 
-RETRY_CONFIG = RetryConfig(attempts=6, first_wait=0.5, longest_wait=30.0)
+RETRY_CONFIG = RetryConfig(attempts=6)
 """How long to keep at a file that doesn't come further. A cut that brought new bytes starts the count anew."""
 
 MOST_ATTEMPTS = 200
@@ -131,8 +131,6 @@ class AssetDownloader:
         pause = FIRST_POLL
         while True:
             asset = self._client.send(calls.get_asset(asset_id, original=self._original))
-            if asset.id != asset_id:
-                raise ScenarioServerError(f"Scenario was asked for asset {asset_id}, but answered with {asset.id}.")
             if asset.status is AssetStatus.ERROR:
                 raise ScenarioFileError(
                     f"Scenario has no file for asset {asset_id}: its status is error. Other files of the job are not "
@@ -259,7 +257,7 @@ class AssetDownloader:
         self, trouble: ScenarioTransientError, asset: Asset, fruitless: int, download: FileDownload
     ) -> Asset:
         """Wait after an attempt that failed, and return the asset for the next one."""
-        wait = wait_before_repeating(trouble, attempt=fruitless, repeatable=True, retry_config=RETRY_CONFIG)
+        wait = RETRY_CONFIG.wait_after(trouble, fruitless)
         if self._stop.is_set():
             raise _stopped(asset)
         if wait is None:
@@ -277,8 +275,8 @@ class AssetDownloader:
         worst = ordered[0]
         if count > 1:
             for asset_id, error in errors.items():
-                self._log.warning("Asset %s could not be saved: %s", asset_id[:100], error)
-            named = ", ".join(asset_id[:100] for asset_id in errors)
+                self._log.warning("Asset %s could not be saved: %s", redact(asset_id)[:100], error)
+            named = ", ".join(redact(asset_id)[:100] for asset_id in errors)
             worst.add_note(f"{len(errors)} of {count} files could not be saved; the others are saved. Missing: {named}")
         raise worst
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import AssetStatus, Upload, UploadPart
 from airflow_provider_scenario.api.response import is_transient
-from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioError,
     ScenarioFileError,
@@ -46,7 +46,7 @@ MANY_PARTS = 1000
 PARALLEL = 4
 """Parts that are sent at once."""
 
-RETRY_CONFIG = RetryConfig(attempts=6, first_wait=0.5, longest_wait=30.0)
+RETRY_CONFIG = RetryConfig(attempts=6)
 """How long to keep at one part."""
 
 CACHE_KEY = "scenario_uploads"
@@ -172,7 +172,7 @@ class Uploader:
             error = self._put(part, content, source)
             if error is None:
                 break
-            wait = wait_before_repeating(error, attempt=attempt, repeatable=True, retry_config=RETRY_CONFIG)
+            wait = RETRY_CONFIG.wait_after(error, attempt)
             if wait is None or self._stop.wait(wait):
                 raise error
         return len(content)

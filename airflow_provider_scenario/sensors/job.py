@@ -234,7 +234,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         """Ask once how long such jobs usually take, which a job does not tell; the wait does without."""
         from airflow_provider_scenario.api import calls
         from airflow_provider_scenario.api.client import ScenarioClient
-        from airflow_provider_scenario.api.transport import RetryConfig
+        from airflow_provider_scenario.api.retry import RetryConfig
 
         model_id = state.unknown_model
         if model_id is None or self._has_asked_usual:

@@ -17,7 +17,7 @@ from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.model import Model
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.client import ClientThread, ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.sandbox.server import SandboxServer
 
 T = TypeVar("T")

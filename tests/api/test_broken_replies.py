@@ -11,7 +11,6 @@ import pytest
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioServerError
 from tests.broken_replies import GOOD, ODD, broken_reply, look
 from tests.figures import figure
@@ -37,20 +36,20 @@ def test_an_odd_row_costs_no_other(odd: Any) -> None:
         {"id": "asset_1", "size": odd, "kind": "video"},
         {"id": "asset_2"},
     ]
-    assets = read_reply(
-        calls.get_assets(["asset_1", "asset_2"]), Response(200, {}, json.dumps({"assets": rows}).encode())
+    assets = calls.get_assets(["asset_1", "asset_2"]).read_reply(
+        Response(200, {}, json.dumps({"assets": rows}).encode())
     )
     assert [asset.kind for asset in assets.values()] == ["video", ""]
     models = [{"id": "model_1"}] if isinstance(odd, dict) else [odd, {"id": "model_1"}]
-    found = read_reply(calls.list_models(), Response(200, {}, json.dumps({"models": models}).encode()))
-    assert [model.id for model in found] == ["model_1"]
+    found = calls.list_models().read_reply(Response(200, {}, json.dumps({"models": models}).encode()))
+    assert [model["id"] for model in found] == ["model_1"]
     jobs = [odd, {"jobId": [odd], "status": "success"}, {"jobId": "job_1", "status": "success"}]
-    page = read_reply(calls.list_jobs(), Response(200, {}, json.dumps({"jobs": jobs}).encode()))
+    page = calls.list_jobs().read_reply(Response(200, {}, json.dumps({"jobs": jobs}).encode()))
     assert ([job.id for job in page.jobs], page.unreadable) == (["job_1"], 2)
 
 
 def test_an_asset_whose_row_may_be_the_odd_one_is_not_said_to_be_missing() -> None:
     content = json.dumps({"assets": [{"id": None}, {"id": "asset_2"}]}).encode()
     with pytest.raises(ScenarioServerError, match="can't be read"):
-        read_reply(calls.get_assets(["asset_1", "asset_2"]), Response(200, {}, content))
-    assert list(read_reply(calls.get_assets(["asset_2"]), Response(200, {}, content))) == ["asset_2"]
+        calls.get_assets(["asset_1", "asset_2"]).read_reply(Response(200, {}, content))
+    assert list(calls.get_assets(["asset_2"]).read_reply(Response(200, {}, content))) == ["asset_2"]

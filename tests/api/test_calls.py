@@ -19,7 +19,6 @@ from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.job import JobStatus
 from airflow_provider_scenario.api.model import packaged_model
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import (
     ScenarioAuthenticationError,
     ScenarioConcurrencyLimitError,
@@ -250,7 +249,7 @@ def test_the_reply_about_another_job_is_none() -> None:
     """As of a cache on the way: what became of the other one says nothing."""
     body = b'{"job": {"jobId": "job_2", "status": "failure"}}'
     with pytest.raises(ScenarioServerError):
-        read_reply(calls.get_job("job_1"), Response(200, {}, body))
+        calls.get_job("job_1").read_reply(Response(200, {}, body))
 
 
 def test_wrong_inputs_are_refused_with_scenarios_reason(
@@ -361,14 +360,14 @@ def test_an_estimate_without_a_cost_is_no_cost_of_nothing(body: bytes) -> None:
 @pytest.mark.parametrize("call", [calls.list_jobs(), calls.list_models(), calls.get_assets(["asset_1"])])
 def test_a_list_without_its_rows_is_no_empty_list(call: calls.Call[Any], body: bytes) -> None:
     with pytest.raises(ScenarioServerError, match="lacks what it should hold"):
-        read_reply(call, _reply(body))
+        call.read_reply(_reply(body))
 
 
 @pytest.mark.parametrize("number", [b"1e999", b'"one"', b"null", b"[]"])
 def test_a_part_without_a_number_is_the_servers_failure(number: bytes) -> None:
     body = b'{"upload": {"id": "upload_1", "parts": [{"number": ' + number + b', "url": ""}]}}'
     with pytest.raises(ScenarioServerError, match="lacks what it should hold"):
-        read_reply(calls.get_upload("upload_1"), _reply(body))
+        calls.get_upload("upload_1").read_reply(_reply(body))
 
 
 def test_only_what_buys_is_not_repeatable() -> None:

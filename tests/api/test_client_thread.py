@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ClientThread
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from tests.api.scripted_server import Answer, Request, ScriptedServer, in_turn, scripted
 
 ONCE = RetryConfig(attempts=1)

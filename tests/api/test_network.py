@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ClientThread, ScenarioClient, check_file_address
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioFileError
 from tests.api.conftest import QUICK, Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, in_turn, scripted, seconds_taken

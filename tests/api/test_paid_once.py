@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConcurrencyLimitError,
     ScenarioConnectionError,

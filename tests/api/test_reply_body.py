@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioConnectionError, ScenarioError, ScenarioServerError
 from tests.api.conftest import Carrier
 from tests.api.proxies import listening, read_request

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_scenario import exceptions
-from airflow_provider_scenario.api.transport import RetryConfig, wait_before_repeating
+from airflow_provider_scenario.api.retry import RetryConfig
 
 RETRY_CONFIG = RetryConfig(attempts=4, first_wait=1.0, longest_wait=10.0)
 
@@ -75,9 +75,7 @@ _jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 def test_table(error: BaseException, attempt: int, repeatable: bool, jitter: float, expected: float | None) -> None:
-    wait = wait_before_repeating(
-        error, attempt=attempt, repeatable=repeatable, retry_config=RETRY_CONFIG, jitter=lambda: jitter
-    )
+    wait = RETRY_CONFIG.wait_after(error, attempt, repeatable=repeatable, jitter=lambda: jitter)
     assert wait == expected
 
 
@@ -85,9 +83,7 @@ def test_table(error: BaseException, attempt: int, repeatable: bool, jitter: flo
 def test_what_may_buy_something_is_never_repeated(
     error: BaseException, attempt: int, retry_config: RetryConfig, jitter: float
 ) -> None:
-    wait = wait_before_repeating(
-        error, attempt=attempt, repeatable=False, retry_config=retry_config, jitter=lambda: jitter
-    )
+    wait = retry_config.wait_after(error, attempt, repeatable=False, jitter=lambda: jitter)
     assert wait is None
 
 
@@ -95,9 +91,7 @@ def test_what_may_buy_something_is_never_repeated(
 def test_a_wait_is_a_time_one_can_sleep_and_never_the_last_word_of_a_permanent_error(
     error: BaseException, attempt: int, retry_config: RetryConfig, jitter: float
 ) -> None:
-    wait = wait_before_repeating(
-        error, attempt=attempt, repeatable=True, retry_config=retry_config, jitter=lambda: jitter
-    )
+    wait = retry_config.wait_after(error, attempt, jitter=lambda: jitter)
     if wait is not None:
         assert 0 <= wait <= retry_config.longest_wait
         assert isinstance(error, exceptions.ScenarioTransientError)
@@ -109,7 +103,7 @@ def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
     retry_after: float, retry_config: RetryConfig, jitter: float
 ) -> None:
     error = exceptions.ScenarioRateLimitError("no", retry_after=retry_after)
-    wait = wait_before_repeating(error, attempt=1, repeatable=True, retry_config=retry_config, jitter=lambda: jitter)
+    wait = retry_config.wait_after(error, 1, jitter=lambda: jitter)
     if wait is not None:
         assert retry_after <= wait <= retry_after + 1
     else:
@@ -120,9 +114,7 @@ def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
 def test_jitter_takes_away_half_at_most(attempt: int, jitter: float) -> None:
     retry_config = RetryConfig(attempts=math.inf, first_wait=0.5, longest_wait=30)  # type: ignore[arg-type]
     error = exceptions.ScenarioServerError("no")
-    wait = wait_before_repeating(
-        error, attempt=attempt, repeatable=True, retry_config=retry_config, jitter=lambda: jitter
-    )
+    wait = retry_config.wait_after(error, attempt, jitter=lambda: jitter)
     whole = min(30, 0.5 * 2 ** (attempt - 1))
     assert wait is not None
     assert whole / 2 <= wait <= whole

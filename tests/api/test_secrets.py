@@ -20,7 +20,7 @@ import pytest
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from tests.api.conftest import Carrier
 from tests.api.scripted_server import Answer, Request, closed_port, scripted

@@ -8,7 +8,6 @@ import random
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.asset import Upload
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioError
 from tests.broken_replies import UPLOAD, mutated
 from tests.figures import figure
@@ -26,7 +25,7 @@ def test_a_broken_reply_ends_in_our_own_error_or_in_right_types() -> None:
         if chance.random() < 0.1:
             content = content[: chance.randrange(len(content))]
         try:
-            upload = read_reply(call, Response(200, {"content-type": "application/json"}, content))
+            upload = call.read_reply(Response(200, {"content-type": "application/json"}, content))
         except ScenarioError:
             continue
         read += 1

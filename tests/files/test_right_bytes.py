@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_scenario.api.client import ScenarioClient
 from airflow_provider_scenario.api.config import ClientConfig
 from airflow_provider_scenario.api.mime_types import _TABLE, extension_of
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,

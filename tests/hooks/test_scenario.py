@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, ClientConfig
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioServerError,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_scenario.api import client
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioInputError
 from airflow_provider_scenario.files import upload
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator

@@ -10,7 +10,6 @@ from typing import Any
 
 from airflow_provider_scenario.api.calls import Call
 from airflow_provider_scenario.api.response import Response
-from airflow_provider_scenario.api.transport import read_reply
 from airflow_provider_scenario.exceptions import ScenarioConnectionError
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, from_dict, to_dict
 from tests.fake_scenario import FakeScenario
@@ -207,14 +206,14 @@ class FaultyClient:
             self.steps(f"before {what}")
             reply = self._fault(self.faults.pop(0)) if what == "GET" and self.faults else self.scenario.answer(call)
             self.steps(f"after {what}")
-            return read_reply(call, reply)
+            return call.read_reply(reply)
         assert call.path.startswith("/generate/custom/"), call.path
         assert not call.repeatable
         self.steps("before POST")
         self.bodies.append(dict(call.body or {}))
         reply = self._post(call, self.ends.pop(0) if self.ends else End())
         self.steps("after POST")
-        return read_reply(call, reply)
+        return call.read_reply(reply)
 
     def _fault(self, status: int) -> Response:
         if status == 0:

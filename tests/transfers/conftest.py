@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.files import download, upload
 from airflow_provider_scenario.sandbox.server import SandboxServer
 from tests.this_airflow import has_task_state_store

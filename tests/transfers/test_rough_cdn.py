@@ -21,7 +21,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_scenario.api import calls
-from airflow_provider_scenario.api.transport import RetryConfig
+from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioTransferError
 from airflow_provider_scenario.files import download
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
