@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
+from airflow.sdk.bases.xcom import BaseXCom
 
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.retry import RetryConfig
@@ -388,6 +390,16 @@ def test_representations(scenario: SandboxServer, video_id: str) -> None:
         shown += [repr(one) + str(one) for one in (hook, client, client.config, asset, calls.get_asset(video_id))]
         shown.append(repr(vars(client)))
     check([("repr", text) for text in shown])
+
+
+def test_what_a_task_may_return(scenario: SandboxServer, video_id: str) -> None:
+    hook = ScenarioHook()
+    asset = hook.get_asset(video_id)
+    job = hook.submit("model_wan-2-1-1-3b", {"prompt": "A paper boat", "frameNum": 17})
+    check([("XCom", str(BaseXCom.serialize_value(dataclasses.replace(job, inputs={"image": SIGNED}))))])
+    for secret in (asset, hook.get_client_config(), [asset]):
+        with pytest.raises(TypeError, match="no result of a task"):
+            BaseXCom.serialize_value(secret)
 
 
 @pytest.mark.parametrize(

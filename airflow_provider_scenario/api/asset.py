@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow_provider_scenario.api.mime_types import UNKNOWN_TYPE, extension_of
 from airflow_provider_scenario.exceptions import redact
@@ -66,6 +66,10 @@ class Asset:
     def extension(self) -> str:
         """The file's ending with its dot, from the MIME type; ``.bin`` for an unknown one."""
         return extension_of(self.mime_type)
+
+    def serialize(self) -> NoReturn:
+        """Refuse to become an XCom, as which Airflow would keep the signed URLs: it asks for a method of this name."""
+        raise TypeError("An asset is no result of a task: its URL is secret, and ends. Return its id instead.")
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Asset:

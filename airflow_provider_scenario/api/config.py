@@ -8,6 +8,7 @@ import ipaddress
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NoReturn
 from urllib.parse import quote
 
 DEFAULT_BASE_URL = "https://api.cloud.scenario.com/v1"
@@ -39,6 +40,10 @@ class ClientConfig:
     base_url: str = DEFAULT_BASE_URL
     project_id: str | None = None
     timeout: float = DEFAULT_TIMEOUT
+
+    def serialize(self) -> NoReturn:
+        """Refuse to become an XCom, as which Airflow would keep the secret: it asks for a method of this name."""
+        raise TypeError("A client's configuration holds the API secret, so it is no result of a task.")
 
     def authorization(self) -> str:
         """Return the value of the Authorization header."""

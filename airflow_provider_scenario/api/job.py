@@ -183,6 +183,10 @@ class Job:
             inputs=inputs,
         )
 
+    def serialize(self) -> dict[str, Any]:
+        """Return what Airflow keeps where a task returns a job: not the inputs, which may hold signed URLs."""
+        return self.to_dict()
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a waiting task must know of the job, as JSON: for trigger events. No inputs, no URL."""
         return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, TypeVar
 
@@ -26,9 +26,10 @@ from airflow.configuration import conf
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from airflow_provider_scenario.api.asset import AssetStatus
+from airflow_provider_scenario.api.asset import Asset, AssetStatus
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioNotFoundError
+from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import PAGE_KEY
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, JobCost, run_cost_of
 from airflow_provider_scenario.ui import database, fleet, media, pages
@@ -52,6 +53,7 @@ MAY_SEE_CONNECTION = [Depends(requires_access_connection("GET"))]
 Id = Annotated[str, Path(max_length=250)]
 MapIndex = Annotated[int, Path(ge=-1, le=2**31 - 1)]
 AirflowAssetId = Annotated[int, Path(ge=0, le=2**31 - 1)]
+Place = tuple[str, str, str, int]
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
@@ -92,15 +94,14 @@ async def asset(
     poster: Annotated[bool, Query()] = False,
 ) -> Response:
     """Give a file, if it is one that this task's jobs made."""
-    source = await _in_thread(database.source_at, dag_id, run_id, task_id, map_index)
-    return await _in_thread(_file, source, asset_id, request.headers.get("range"), download, poster)
+    place = (dag_id, run_id, task_id, map_index)
+    return await _in_thread(_file, place, asset_id, request.headers.get("range"), download, poster)
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/poster", dependencies=MAY_SEE_TASKS)
 async def poster(dag_id: Id, run_id: Id, task_id: Id, map_index: MapIndex) -> Response:
     """Give a small picture of the task's first file: an approval's question can't know the file's id."""
-    source = await _in_thread(database.source_at, dag_id, run_id, task_id, map_index)
-    return await _in_thread(_poster, source)
+    return await _in_thread(_poster, (dag_id, run_id, task_id, map_index))
 
 
 @app.get("/assets/{asset_id}", dependencies=MAY_SEE_ASSET)
@@ -150,7 +151,7 @@ def _task_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[s
     facts: list[dict[str, Any]] = []
     problem = ""
     if source is not None and source.job_ids:
-        access = Access(source.scenario_conn_id, source.project_id)
+        access = _access(source)
         seen = reads.jobs(access, source.job_ids)
         problem = seen.problem
         facts = _facts(access, source, seen)
@@ -203,17 +204,12 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
     keys = (PURCHASES_KEY, PAGE_KEY, pages.TOTAL_KEY)
     instances = database.instances_of_run(dag_id, run_id, keys)
     sources = [(one, source) for one in instances if (source := pages.source_of(one)) is not None]
-    wanted: dict[Access, list[str]] = {}
-    for _, source in sources:
-        wanted.setdefault(Access(source.scenario_conn_id, source.project_id), []).extend(source.job_ids)
-    rows, problems, unread = [], [], 0
-    seen: dict[Access, ReadJobs] = {}
-    for access, job_ids in wanted.items():
-        seen[access] = reads.jobs(access, job_ids, started)
-        problems += [seen[access].problem] if seen[access].problem else []
-        reads.assets(access, [one for job in seen[access].jobs.values() if job for one in job.asset_ids[:1]])
+    seen = _read_all([source for _, source in sources], started)
+    for access, read in seen.items():
+        reads.assets(access, [one for job in read.jobs.values() if job for one in job.asset_ids[:1]])
+    rows, unread = [], 0
     for instance, source in sources:
-        access = Access(source.scenario_conn_id, source.project_id)
+        access = _access(source)
         for job_id in source.job_ids:
             is_seen = job_id in seen[access].jobs
             unread += not is_seen
@@ -223,7 +219,7 @@ def _run_page(dag_id: str, run_id: str) -> dict[str, Any]:
             cost = JobCost.of(_name(instance), job_id, job, source.charged.get(job_id), is_proven=is_proven)
             rows.append((instance, source, job_id, facts, cost))
     budget, estimate = pages.budget_of(instances)
-    return pages.run_page(rows, budget, estimate) | {"problem": " ".join(problems), "unread": unread}
+    return pages.run_page(rows, budget, estimate) | {"problem": _problems(seen), "unread": unread}
 
 
 def _asset_page(events: list[tuple[Instance, str, set[str]]], readable: set[str]) -> dict[str, Any]:
@@ -232,22 +228,26 @@ def _asset_page(events: list[tuple[Instance, str, set[str]]], readable: set[str]
         for one, at, named in events
         if one.dag_id in readable and (source := pages.source_of(one)) is not None
     ]
-    wanted: dict[Access, dict[str, None]] = {}
-    for _, source, _, _ in shown:
-        wanted.setdefault(Access(source.scenario_conn_id, source.project_id), {}).update(dict.fromkeys(source.job_ids))
-    seen = {access: reads.jobs(access, list(job_ids)) for access, job_ids in wanted.items()}
+    seen = _read_all([source for _, source, _, _ in shown])
     for access, read in seen.items():
         reads.assets(access, [one for job in read.jobs.values() if job for one in job.asset_ids])
     rows = [
         (one, at, _short(access, source, job_id, seen[access].jobs[job_id]), named)
         for one, source, at, named in shown
-        for access in [Access(source.scenario_conn_id, source.project_id)]
+        for access in [_access(source)]
         for job_id in source.job_ids
         if job_id in seen[access].jobs
     ]
     return pages.events_page(rows) | {
-        "problem": " ".join(read.problem for read in seen.values() if read.problem),
-        "unread": sum(len(job_ids) - len(seen[access].jobs) for access, job_ids in wanted.items()),
+        "problem": _problems(seen),
+        "unread": len(
+            {
+                (_access(source), job_id)
+                for _, source, _, _ in shown
+                for job_id in source.job_ids
+                if job_id not in seen[_access(source)].jobs
+            }
+        ),
         "hidden": sum(one.dag_id not in readable for one, _, _ in events),
     }
 
@@ -257,8 +257,23 @@ def _short(access: Access, source: Source, job_id: str, job: Job | None) -> dict
     made = job.asset_ids if job else ()
     model = reads.model(access, job.model_id) if job and job.model_id else None
     facts = pages.job_facts(job_id, job, source, model=model, assets=reads.known_assets(access, made))
-    facts.pop("inputs", None)
-    return facts
+    return {key: value for key, value in facts.items() if key not in ("inputs", "python")}
+
+
+def _access(source: Source) -> Access:
+    return Access(source.scenario_conn_id, source.project_id)
+
+
+def _read_all(sources: Iterable[Source], since: datetime.datetime | None = None) -> dict[Access, ReadJobs]:
+    """Return the jobs of many task instances, read together where they are of one project."""
+    wanted: dict[Access, dict[str, None]] = {}
+    for source in sources:
+        wanted.setdefault(_access(source), {}).update(dict.fromkeys(source.job_ids))
+    return {access: reads.jobs(access, list(job_ids), since) for access, job_ids in wanted.items()}
+
+
+def _problems(seen: Mapping[Access, ReadJobs]) -> str:
+    return " ".join(read.problem for read in seen.values() if read.problem)
 
 
 def _name(instance: Instance) -> str:
@@ -267,6 +282,9 @@ def _name(instance: Instance) -> str:
 
 def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
     waiting = [(one, source) for one, source in database.waiting() if source.scenario_conn_id == connection_id]
+    if not waiting and connection_id != ScenarioHook.default_conn_name:
+        # It may be one of another service, whose login and password Scenario must not get.
+        raise HTTPException(404, "No task waits on this connection.", headers=media.PRIVATE)
     midnight = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     jobs: list[Job] = []
     is_all, problem = True, ""
@@ -279,8 +297,9 @@ def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
     return {**page, "today": spent.to_json(), "is_all": is_all, "problem": problem, "connection": connection_id}
 
 
-def _file(source: Source, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:
-    access = Access(source.scenario_conn_id, source.project_id)
+def _file(place: Place, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:
+    source = database.source_at(*place)
+    access = _access(source)
     seen = reads.jobs(access, source.job_ids)
     if not pages.is_output(asset_id, source, seen.jobs):
         # The same words whether there is such a file or not.
@@ -295,8 +314,9 @@ def _file(source: Source, asset_id: str, byte_range: str | None, download: bool,
     return media.redirect(found, access.config().base_url)
 
 
-def _poster(source: Source) -> Response:
-    access = Access(source.scenario_conn_id, source.project_id)
+def _poster(place: Place) -> Response:
+    source = database.source_at(*place)
+    access = _access(source)
     jobs = reads.jobs(access, source.job_ids).jobs
     for job_id in reversed(source.job_ids):
         job = jobs.get(job_id)
@@ -305,7 +325,7 @@ def _poster(source: Source) -> Response:
     raise HTTPException(404, "This task has made no file yet.", headers=media.PRIVATE)
 
 
-def _picture(access: Access, found: Any) -> Response:
+def _picture(access: Access, found: Asset) -> Response:
     if not found.thumbnail_url:
         raise HTTPException(404, "Scenario has no picture of this file.", headers=media.PRIVATE)
     return media.poster(access, found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -162,6 +162,7 @@ def job_facts(
         "prompt": _plain(prompt) if prompt else None,
         "seed": None if job.seed is None else str(job.seed),
         "inputs": sorted(inputs, key=lambda one: not one["given"]),
+        "python": _python(job, {one["name"] for one in inputs if one["given"]}),
         "queued_seconds": job.queued_seconds,
         "running_seconds": job.running_seconds,
         "usual_running_seconds": usual.running if usual else None,
@@ -345,6 +346,16 @@ def _input(name: str, value: Any, model: Model | None) -> dict[str, Any]:
     return {"name": name[:100], "value": _plain(value), "given": given}
 
 
+def _python(job: Job, given: Collection[str]) -> str | None:
+    """Return an operator that asks for the same, as Python; ``None`` where what the page shows is not all of it."""
+    inputs = {name: _number(value) for name, value in job.inputs.items() if name in given or name == "prompt"}
+    # Scenario's echo of a long prompt is the id of a text asset.
+    is_whole = all(_plain(value) == _text(value) for value in inputs.values())
+    if job.model_id is None or not is_whole or str(inputs.get("prompt")).startswith("asset_"):
+        return None
+    return f"ScenarioGenerateOperator(task_id='again', model_id={job.model_id!r}, inputs={inputs!r})"
+
+
 def _asset(asset_id: str, asset: Asset | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"id": asset_id, "page": asset_page(asset_id), "kind": "", "type": ""}
     if asset is None:
@@ -355,13 +366,20 @@ def _asset(asset_id: str, asset: Asset | None) -> dict[str, Any]:
 
 def _plain(value: Any) -> str:
     """Return a value as short text, without what a signed address in it would give away."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # Scenario's echo of a whole number may come with a point.
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = _text(value)
     if text.startswith("data:"):
         return "data:…"
     text = redact(text)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(_number(value), ensure_ascii=False, default=str)
+
+
+def _number(value: Any) -> Any:
+    """Return a whole number as an int: Scenario's echo of one may come with a point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -116,6 +116,7 @@ def world(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     with SandboxServer(job_seconds=JOB_SECONDS) as sandbox:
         environment = {
             "AIRFLOW_CONN_SCENARIO_DEFAULT": sandbox.connection_json(),
+            "AIRFLOW_CONN_FOREIGN": sandbox.connection_json(),
             "SCENARIO_VIDEOS": folder.as_uri(),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
@@ -202,6 +203,12 @@ def test_airflows_roles_decide(world: World, role: str, fleet: int) -> None:
     with world.client(role) as client:
         assert [client.get(url).status_code for url in data_urls(world)] == [200, 200, 307]
         assert {client.get(f"/scenario/{url}").status_code for url in ("fleet", "fleet/scenario_default")} == {fleet}
+
+
+def test_a_connection_that_no_task_waits_on_is_not_used(world: World) -> None:
+    """It may be another service's: then Scenario would get its login and password."""
+    with world.client("admin") as client:
+        assert client.get("/scenario/fleet/foreign").status_code == 404
 
 
 def test_only_what_the_tasks_own_jobs_made_is_given(world: World) -> None:

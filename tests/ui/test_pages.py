@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import datetime
 import json
@@ -52,6 +53,28 @@ def job(status: str, **facts: Any) -> Job:
 
 
 SOURCE = Source("scenario_default", None, ("job_1", "job_2"), {"job_2": "5.25"}, "6")
+
+
+def test_a_job_is_copied_as_python_that_asks_for_the_same() -> None:
+    inputs = {"prompt": 'A "fox"', "enhance": True, "frameNum": 33.0, "negative": None, "seed": 7, "modelId": "model_1"}
+    python = job_facts("job_2", job("success", model_id="model_1", inputs=inputs), SOURCE)["python"]
+    copied = {keyword.arg: ast.literal_eval(keyword.value) for keyword in ast.parse(python).body[0].value.keywords}
+    assert copied["model_id"] == "model_1"
+    assert copied["inputs"] == {"prompt": 'A "fox"', "enhance": True, "frameNum": 33, "negative": None}
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"prompt": "a" * 1000},
+        {"prompt": "asset_a1"},
+        {"image": "https://cdn.x/a.png?Signature=s"},
+        {"image": "data:,a"},
+    ],
+    ids=["cut", "a text asset", "a signed URL", "a file"],
+)
+def test_what_the_page_does_not_show_whole_is_not_copied(inputs: dict[str, Any]) -> None:
+    assert job_facts("job_2", job("success", model_id="model_1", inputs=inputs), SOURCE)["python"] is None
 
 
 @pytest.mark.parametrize("stored", [BOUGHT, json.dumps(BOUGHT)], ids=["pushed by a task", "by the REST API"])

@@ -3,7 +3,7 @@
 // Airflow imports this file and looks for a component under globalThis.Scenario. React is Airflow's own, which it puts
 // on globalThis, so nothing is built and nothing is bundled. Colours are Airflow's, so the dark mode follows by itself.
 
-const { createElement: h, useCallback, useEffect, useRef, useState } = globalThis.React;
+const { createElement: h, useEffect, useRef, useState } = globalThis.React;
 
 // Where Airflow is mounted: it may stand below a path of its own.
 const BASE = new URL(document.querySelector("head > base")?.href ?? "/", location.origin).pathname.replace(/\/$/, "");
@@ -230,12 +230,6 @@ function Files({ files }) {
   return h(Fact, { label: files.length === 1 ? "Saved file" : "Saved files" }, ...files.map((file, place) => h("div", { key: place }, row(file))));
 }
 
-function pythonOf(job) {
-  const values = Object.fromEntries((job.inputs ?? []).filter((one) => one.given).map((one) => [one.name, one.value]));
-  const all = { ...(job.prompt ? { prompt: job.prompt } : {}), ...values };
-  return `ScenarioGenerateOperator(task_id="again", model_id="${job.model_id}", inputs=${JSON.stringify(all)})`;
-}
-
 function Progress({ job, page }) {
   const tone = job.state === "failed" ? BAD : job.state === "unknown" ? WARM : undefined;
   if (job.state !== "running" && job.state !== "queued") return h(Notice, { title: job.title, tone }, lines(job.words));
@@ -256,7 +250,7 @@ function Job({ job, page, here, file }) {
   const buttons = first && [
     h("a", { key: "d", href: `${address(first)}?download=true`, download: "", style: BUTTON }, "Download original"),
     h(Copy, { key: "a", text: first.id }, "Copy asset id"),
-    h(Copy, { key: "p", text: pythonOf(job) }, "Copy as Python"),
+    job.python && h(Copy, { key: "p", text: job.python }, "Copy as Python"),
   ];
   return box(
     { display: "flex", gap: 28, flexWrap: "wrap", padding: "8px 0 20px" },
@@ -322,7 +316,7 @@ function Siblings({ rows, dagId, runId }) {
   if (!rows?.length) return null;
   const row = (one) =>
     box(
-      { key: one.map_index, padding: "3px 0" },
+      { padding: "3px 0" },
       h("a", { href: taskPage(dagId, runId, one), style: { color: LINK } }, one.name ?? one.prompt ?? nameOf(one)),
       one.name && one.prompt && one.prompt !== one.name ? ` ${one.prompt}` : null,
       " ",
@@ -343,7 +337,7 @@ function Task({ dagId, runId, taskId, mapIndex }) {
   const shown = last && !page.waits && !page.is_searching;
   return box(
     { color: INK, padding: "10px 4px" },
-    problem || page.problem ? box({ marginBottom: 12 }, h(Notice, { title: "Scenario can't be asked just now", tone: WARM }, lines([problem, page.problem]))) : null,
+    h(Trouble, { words: [problem, page.problem] }),
     page.waits && h(Waiting, { page }),
     page.is_searching && h(Searching),
     shown ? h(Job, { job: last, page, here, file: page.files[0] }) : page.waits || page.is_searching ? null : h(Nothing, { page }),
@@ -354,6 +348,11 @@ function Task({ dagId, runId, taskId, mapIndex }) {
     h(Earlier, { jobs: shown ? earlier : page.jobs, here }),
     box({ marginTop: 12, fontSize: 13 }, h("a", { href: runPage(dagId, runId), style: { color: LINK } }, "All videos of this run")),
   );
+}
+
+function Trouble({ title = "Scenario can't be asked just now", words }) {
+  if (!present(words).length) return null;
+  return box({ marginBottom: 12 }, h(Notice, { title, tone: WARM }, lines(words)));
 }
 
 const Empty = ({ problem }) => h("p", { style: { color: DIM, padding: 16 } }, problem ?? "Loading …");
@@ -414,7 +413,7 @@ function Run({ dagId, runId }) {
   const { data: page, problem } = useLook(here, runIsOver);
   const [filter, choose] = useState("All");
   const [shown, show] = useState(GALLERY_STEP);
-  const more = useCallback(() => show((count) => count + GALLERY_STEP), []);
+  const more = () => show((count) => count + GALLERY_STEP);
   if (!page) return h(Empty, { problem });
   if (!page.jobs.length) return h(Empty, { problem: problem ?? "This run has made nothing at Scenario so far." });
   const jobs = page.jobs.filter(FILTERS[filter]);
@@ -423,7 +422,7 @@ function Run({ dagId, runId }) {
     h("button", { key: name, type: "button", "aria-pressed": filter === name, style: { ...BUTTON, fontWeight: filter === name ? 700 : 400, borderColor: filter === name ? ACCENT : LINE }, onClick: () => choose(name) }, `${name} ${count(name)}`);
   return box(
     { color: INK, padding: "10px 4px" },
-    problem || page.problem || page.unread ? box({ marginBottom: 12 }, h(Notice, { title: "Not all is known", tone: WARM }, lines([problem, page.problem, page.unread && `${page.unread} jobs are not read yet: the sum may grow.`]))) : null,
+    h(Trouble, { title: "Not all is known", words: [problem, page.problem, page.unread ? `${page.unread} jobs are not read yet: the sum may grow.` : ""] }),
     h(Budget, { page }),
     box({ display: "flex", gap: 8, margin: "14px 0", flexWrap: "wrap" }, ...Object.keys(FILTERS).map(button)),
     box({ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(230px, 1fr))", gap: 14 }, ...jobs.slice(0, shown).map((job) => h(Card, { key: job.id, job, dagId, runId, here }))),
@@ -441,7 +440,7 @@ function AirflowAsset({ assetId }) {
   const card = (job) => h(Card, { key: `${job.id} ${job.assets[0].id}`, job, dagId: job.dag_id, runId: job.run_id, here: `${API}/dags/${path(job.dag_id)}/runs/${path(job.run_id)}` });
   return box(
     { color: INK, padding: "10px 12px" },
-    problem || page.problem || page.unread ? box({ marginBottom: 12 }, h(Notice, { title: "Not all is known", tone: WARM }, lines([problem, page.problem, page.unread && `${page.unread} jobs are not read yet.`]))) : null,
+    h(Trouble, { title: "Not all is known", words: [problem, page.problem, page.unread ? `${page.unread} jobs are not read yet.` : ""] }),
     page.jobs.length ? null : h(Empty, { problem: "The last events of this asset tell of nothing made at Scenario." }),
     box({ display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(230px, 1fr))", gap: 14 }, ...page.jobs.map(card)),
     page.hidden ? box({ padding: 12, color: DIM }, `${page.hidden} more of DAGs that you may not read.`) : null,
@@ -475,7 +474,7 @@ function Connection({ connection }) {
   const more = page.is_all ? "" : " or more";
   return box(
     {},
-    problem || page.problem ? h(Notice, { title: "Scenario can't be asked just now", tone: WARM }, lines([problem, page.problem])) : null,
+    h(Trouble, { words: [problem, page.problem] }),
     facts(
       h(Fact, { label: "Slots in use" }, `${page.running}`, h(Bar, { label: "slots", height: 8, parts: [[(100 * page.running_ours) / whole, ACCENT, "by Airflow"], [(100 * others) / whole, WARM, "by others"]] }), dim(`${page.running_ours} by Airflow, ${others} by others`)),
       h(Fact, { label: "Wait for a slot" }, page.waiting_for_slot),
