@@ -66,11 +66,9 @@ def page_path(ti: Any) -> str:
 
     :param ti: The task instance, or its key.
     """
-    from airflow.providers.common.compat.sdk import conf
-
-    if not conf.getboolean("scenario", "pages", fallback=True):
+    base = _base_of_pages()
+    if base is None:
         return ""
-    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
     dag_id, run_id, task_id = (quote(part, safe="") for part in (ti.dag_id, ti.run_id, ti.task_id))
     mapped = f"/mapped/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
     return f"{base}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/scenario"
@@ -80,16 +78,25 @@ def watch_markdown(task_id: str) -> str:
     """Return a template that shows a task's video in Markdown, such as an ``ApprovalOperator``'s ``body``.
 
     It is a small picture, where Scenario has one, and a link to the task's page. Both are behind Airflow's own login,
-    and hold no address of the file.
+    and hold no address of the file. Empty where pages are switched off.
 
     :param task_id: The task that made it, of the same DAG run and not mapped.
     """
-    from airflow.providers.common.compat.sdk import conf
-
-    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
+    base = _base_of_pages()
+    if base is None:
+        return ""
     run = "{{ dag.dag_id }}/runs/{{ run_id | urlencode }}/tasks/" + quote(task_id, safe="")
     page = f"{base}/dags/{run}/plugin/scenario"
     return f"[![Watch it]({base}/scenario/dags/{run}/-1/poster)]({page})\n\n[Watch it]({page})"
+
+
+def _base_of_pages() -> str | None:
+    """Return the path that Airflow is mounted at; ``None`` where pages are switched off."""
+    from airflow.providers.common.compat.sdk import conf
+
+    if not conf.getboolean("scenario", "pages", fallback=True):
+        return None
+    return str(urlsplit(conf.get("api", "base_url", fallback="/")).path).rstrip("/")
 
 
 def show_page(
@@ -97,7 +104,7 @@ def show_page(
     scenario_conn_id: str,
     project_id: str | None,
     job_ids: Sequence[str] = (),
-    **facts: Any,
+    max_total_cost: str | None = None,
 ) -> None:
     """Push what the page of a task that buys nothing needs, as one small XCom.
 
@@ -105,16 +112,18 @@ def show_page(
     :param scenario_conn_id: The connection it looks with.
     :param project_id: The project it asserts.
     :param job_ids: The jobs whose files it shows.
-    :param facts: More that the page shows.
+    :param max_total_cost: The limit of what the run may cost, in creative units as decimal text, if it has one.
     """
     project_id = name_or_none(project_id)
-    shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids), **facts}
+    shown = {"scenario_conn_id": scenario_conn_id, "project_id": project_id, "job_ids": list(job_ids)}
+    if max_total_cost is not None:
+        shown["max_total_cost"] = max_total_cost
     context["ti"].xcom_push(key=PAGE_KEY, value=shown)
 
 
 @contextlib.contextmanager
 def showing_errors(context: Mapping[str, Any] | Context) -> Iterator[None]:
-    """Tell the task's page of an error of ours, in the words of the log; it goes on its way all the same.
+    """Push an error of ours as an XCom for the task's page, and raise it again.
 
     :param context: Airflow's task context.
     """

@@ -9,7 +9,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_scenario.api.asset import asset_page
 from airflow_provider_scenario.api.job import job_page
-from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink
+from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink, ScenarioPageLink, watch_markdown
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.sensors.job import ScenarioJobSensor
 from tests.task_run import TaskInstance, XComDouble
@@ -53,6 +53,13 @@ def test_each_mapped_instance_has_its_own(table: dict[int, dict[str, Any]]) -> N
     assert link(ScenarioJobLink, 1) == job_page("job_one")
     assert link(ScenarioJobLink, 0) == job_page("job_zero")
     assert link(ScenarioJobLink, 2) == ""
+
+
+@pytest.mark.parametrize("pages", ["True", "False"])
+def test_a_video_is_shown_only_where_there_are_pages(monkeypatch: pytest.MonkeyPatch, pages: str) -> None:
+    monkeypatch.setenv("AIRFLOW__SCENARIO__PAGES", pages)
+    assert ("/plugin/scenario" in watch_markdown("generate")) is (pages == "True")
+    assert ("[" in watch_markdown("generate")) is (pages == "True")
 
 
 @pytest.mark.parametrize("task", [OPERATOR, ScenarioJobSensor(task_id="wait", job_id="job_x")])

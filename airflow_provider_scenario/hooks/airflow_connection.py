@@ -45,13 +45,11 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Ma
     """Return what :func:`read_connection` does, for use on an event loop."""
     from asgiref.sync import sync_to_async
 
+    if not _masks_on_a_loop() or _runs_without_a_supervisor():
+        return await sync_to_async(read_connection)(hook, conn_id)
     try:
-        if not _masks_on_a_loop() or _runs_without_a_supervisor():
-            connection = await sync_to_async(hook.get_connection)(conn_id)
-            extra = await sync_to_async(lambda: connection.extra_dejson)()
-        else:
-            connection = await hook.aget_connection(conn_id)
-            extra = await connection.aextra_dejson()
+        connection = await hook.aget_connection(conn_id)
+        extra = await connection.aextra_dejson()
     except AirflowNotFoundException:
         fault = await sync_to_async(_fault_of_backends)(conn_id) or await _afault_of_supervisor(conn_id)
     except Exception as error:  # noqa: BLE001 - a backend may raise whatever it likes
@@ -133,16 +131,8 @@ def _fault_of_supervisor(conn_id: str) -> ScenarioError | None:
 
 async def _afault_of_supervisor(conn_id: str) -> ScenarioError | None:
     """Do what :func:`_fault_of_supervisor` does, for use on an event loop."""
-    from asgiref.sync import sync_to_async
-
-    supervisor = _supervisor()
-    if supervisor is None:
-        return None
     try:
-        if not _masks_on_a_loop() or _runs_without_a_supervisor():
-            answer = await sync_to_async(supervisor.send)(_question(conn_id))
-        else:
-            answer = await supervisor.asend(_question(conn_id))
+        answer = await _supervisor().asend(_question(conn_id))
     except Exception as error:  # noqa: BLE001 - as above
         answer = getattr(error, "error", None)
     return _fault_of_answer(conn_id, answer)

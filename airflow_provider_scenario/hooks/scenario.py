@@ -14,7 +14,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig, is_loopback
 from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
-from airflow_provider_scenario.arguments import seconds_of
+from airflow_provider_scenario.arguments import MAX_INTERVAL, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioConnectionError,
@@ -177,7 +177,10 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.polling.blocking import wait_for_job
 
         calls.get_job(job_id)  # An id that is none is refused here, and not after a minute.
-        poll_interval, timeout = seconds_of("poll_interval", poll_interval), seconds_of("timeout", timeout)
+        poll_interval, timeout = (
+            seconds_of("poll_interval", poll_interval, most=MAX_INTERVAL),
+            seconds_of("timeout", timeout),
+        )
         with self.get_conn() as client:
             return wait_for_job(job_id, client, poll_interval=poll_interval, timeout=timeout, log=self.log)
 
@@ -207,6 +210,7 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.files.naming import split_destination
         from airflow_provider_scenario.files.storage import folder_at
 
+        asset_timeout = seconds_of("asset_timeout", asset_timeout, or_zero=True)
         base, template = split_destination(str(destination))
         folder = folder_at(object_path(base, "destination"))
         no_manifest = ManifestFile(folder, None, self.log)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_scenario.api.values import format_units, parse_literal
-from airflow_provider_scenario.arguments import GivenInputs, stringify_paths
+from airflow_provider_scenario.api.values import format_units, name_or_none, parse_literal
+from airflow_provider_scenario.arguments import GivenInputs, plain_inputs
 from airflow_provider_scenario.exceptions import ScenarioDryRunError, ScenarioInputError
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import show_page, showing_errors
@@ -90,7 +90,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         sets = self._sets()
         self._refuse_after_an_alarm(context)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            model = read_model(client, self.model_id, self.log)
+            model = read_model(client, name_or_none(self.model_id) or "", self.log)
             try:
                 found = estimate(client, model, checked_sets(model, sets), self.log)
             except ScenarioDryRunError as alarm:
@@ -113,7 +113,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
             raise ScenarioInputError(
                 f"inputs must be a mapping of input names to values, or a list of them: {given!r}."
             )
-        sets = [stringify_paths(parse_literal(one) if isinstance(one, str) else one) for one in one_or_more]
+        sets = [plain_inputs(parse_literal(one) if isinstance(one, str) else one) for one in one_or_more]
         for i, one in enumerate(sets):
             if not isinstance(one, Mapping):
                 raise ScenarioInputError(f"inputs[{i}] must be a mapping of input names to values, not {one!r}.")

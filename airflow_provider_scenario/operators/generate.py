@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.api.values import name_or_none, parse_literal
-from airflow_provider_scenario.arguments import GivenInputs, seconds_of, stringify_paths
+from airflow_provider_scenario.arguments import MAX_INTERVAL, GivenInputs, plain_inputs, seconds_of
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
     ScenarioConcurrencyLimitError,
@@ -50,10 +50,10 @@ class ScenarioGenerateOperator(BaseOperator):
     while it is waited for. If the job fails, ``cost`` holds what it cost in the end: nothing if it was refunded.
 
     :param model_id: The model, such as ``model_wan-2-2-t2v``. Templated.
-    :param inputs: Its inputs by the API's names, such as ``{"prompt": "...", "numFrames": 81}``. Templated; values
-        that templating turns into text are turned back. An input that takes files takes the id of a Scenario asset, or
-        an ``ObjectStoragePath``, an absolute path or a URI such as ``s3://connection@bucket/still.png``: such a file is
-        uploaded before anything is paid, once in a DAG run.
+    :param inputs: Its inputs by the API's names, such as ``{"prompt": "...", "numFrames": 81}``. Templated; text that a
+        template rendered is parsed as JSON or as a Python literal. An input that takes files takes the id of a Scenario
+        asset, or an ``ObjectStoragePath``, an absolute path or a URI such as ``s3://connection@bucket/still.png``: such
+        a file is uploaded before anything is paid, once in a DAG run.
     :param scenario_conn_id: The Airflow connection. Default ``scenario_default``. Templated.
     :param project_id: The Scenario project to name in each request. Default: the connection's, else the API key's own.
         Templated.
@@ -119,10 +119,10 @@ class ScenarioGenerateOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.max_cost = max_cost
-        self.is_limited = max_cost is not None
+        self._is_limited = max_cost is not None
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = seconds_of("poll_interval", poll_interval)
+        self.poll_interval = seconds_of("poll_interval", poll_interval, most=MAX_INTERVAL)
         self.timeout = seconds_of("timeout", timeout)
         self.capacity_timeout = seconds_of("capacity_timeout", capacity_timeout)
         self.durable = durable
@@ -167,10 +167,10 @@ class ScenarioGenerateOperator(BaseOperator):
     @task_errors()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Finish after the wait in the triggerer."""
-        run = self._run(context)
-        if (record := run.other_job(event)) is not None:
-            self._defer_until_done(run, record, since=None)
         with showing_errors(context):
+            run = self._run(context)
+            if (record := run.other_job(event)) is not None:
+                self._defer_until_done(run, record, since=None)
             return run.finish(run.resume(event))
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class ScenarioGenerateOperator(BaseOperator):
         """Return this process's part in the task. It is imported here so that parsing a DAG file stays fast."""
         from airflow_provider_scenario.submission.generation import Generation
 
-        self.project_id = name_or_none(self.project_id)  # What a template left undefined is no JSON.
+        self.project_id = name_or_none(self.project_id)  # A template's Undefined can't be stored as JSON.
         self._generation = Generation(
             context,
             self.log,
@@ -235,16 +235,16 @@ class ScenarioGenerateOperator(BaseOperator):
         """Submit, and wait for capacity for as long as the plan runs no more jobs."""
         from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
         from airflow_provider_scenario.submission.job_reader import SearchDeferred
-        from airflow_provider_scenario.submission.price_check import limit_of
 
         if not self._is_wait_shown:  # After a wait for a slot the XComs are still there, with the wait in them.
             run.show_bought()
         try:
             request = GenerationRequest(
-                inputs=GivenInputs(stringify_paths(self.api_inputs())),
+                inputs=GivenInputs(plain_inputs(self.api_inputs())),
                 argument_name=self.argument_name,
                 policy=_policy_of(self.on_lost_submission, self.on_changed_inputs, self.on_clear),
-                limit=lambda: limit_of("max_cost", self.max_cost, was_given=self.is_limited),
+                max_cost=self.max_cost,
+                has_limit=self._is_limited,
             )
         except ScenarioError as error:
             raise run.about_paid_job(error) from None

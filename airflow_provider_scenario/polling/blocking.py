@@ -11,11 +11,12 @@ from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.calls import Client, find_in_list
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
+from airflow_provider_scenario.polling.progress import log_updates
 from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, WaitResult, WaitState
 
 
 def poll_until_done(
-    state: WaitState, client: Client, poll_interval: float, report: Callable[[WaitState], None]
+    state: WaitState, client: Client, poll_interval: float, report: Callable[[WaitState], object]
 ) -> WaitResult:
     """Wait until the job, which was read once, has ended or the deadline has passed."""
     result = None
@@ -31,12 +32,10 @@ def wait_for_job(job_id: str, client: Client, *, poll_interval: float, timeout: 
     """Wait for a job that succeeds, and return it; raise what became of it otherwise."""
     state = WaitState(job_id, time.time() + timeout)
 
-    def report(state: WaitState) -> None:
-        for line in state.pop_updates()[0]:
-            log.info(line)
-
-    result = read_job(state, client) or poll_until_done(state, client, poll_interval, report)
-    report(state)
+    result = read_job(state, client) or poll_until_done(
+        state, client, poll_interval, lambda state: log_updates(state, log)
+    )
+    log_updates(state, log)
     return result.job_or_raise(timeout, then="Wait for it again")
 
 

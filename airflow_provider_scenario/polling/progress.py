@@ -116,11 +116,17 @@ async def push_progress(task_instance: Any, progress: dict[str, Any]) -> None:
         logging.getLogger(__name__).debug("The progress could not be pushed: %s", type(error).__name__)
 
 
-def report_progress(wait: WaitState, task_instance: Any, log: Logger) -> None:
-    """Log what is new of a wait in a task, and show its progress: that too is never worth failing for."""
+def log_updates(wait: WaitState, log: Logger) -> dict[str, Any] | None:
+    """Log what is new of a wait, and return its progress if that is new too."""
     lines, progress = wait.pop_updates()
     for line in lines:
         log.info(line)
+    return progress
+
+
+def report_progress(wait: WaitState, task_instance: Any, log: Logger) -> None:
+    """Log what is new of a wait in a task, and show its progress: that too is never worth failing for."""
+    progress = log_updates(wait, log)
     if progress is None:
         return
     # Airflow refuses the XCom while an earlier try, marked as failed but not dead yet, pushes its own.

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_scenario.api.values import name_or_none
-from airflow_provider_scenario.arguments import seconds_of
+from airflow_provider_scenario.arguments import MAX_INTERVAL, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
     ScenarioError,
@@ -96,7 +96,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            poke_interval=seconds_of("poke_interval", poke_interval),
+            poke_interval=seconds_of("poke_interval", poke_interval, most=MAX_INTERVAL),
             timeout=seconds_of("timeout", timeout, or_zero=True),
             **kwargs,
         )
@@ -210,6 +210,7 @@ class ScenarioJobSensor(BaseSensorOperator):
                 f"job_id must be the id of one job, not {self.job_id!r}. To wait for the jobs of a mapped task, map "
                 "the sensor over them."
             )
+        self.job_id = self.job_id.strip()
 
     def _look(self, context: Context) -> WaitResult | None:
         """Look once, and report what is new. Having nothing to look with is a look that failed."""

@@ -7,7 +7,8 @@ here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_scenario.api.calls import Client
@@ -28,9 +29,23 @@ from airflow_provider_scenario.submission.recovery import (
     find_equal,
     hides_seed,
     lacking_seeds,
+    list_start_of_task,
     record_from_seeds,
 )
 from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one read of the job list shows.
+
+    :param record: The record that earlier tries would have left, as far as seeds of ours show it.
+    :param unreadable: How many rows could not be read.
+    """
+
+    record: Submitted | None
+    jobs: Sequence[Job]
+    unreadable: int
 
 
 class EarlierTries:
@@ -56,10 +71,29 @@ class EarlierTries:
         # Whether a job that ran with other inputs stands in the way of buying.
         self._changed_too = policy.on_changed_inputs is OnChangedInputs.FAIL
 
-    def is_ours(self, job: Job) -> bool:
+    def _is_ours(self, job: Job) -> bool:
         """Return whether a job's seed proves that it is this task's."""
         match = self._key.match(job.seed)
         return match is not None and match.is_sure
+
+    def listings(self, wanted: Wanted, polls: Iterable[bool], *, a_day_further: bool) -> Iterator[Listing]:
+        """Yield what the list shows at each poll; at the last, which is true, rows without a seed are read singly."""
+        start = list_start_of_task(self._key)
+        has_read_singly = False
+        for is_final in polls:
+            rows, unreadable = self._reader.list_jobs(start)
+            jobs = self._as_known(rows)
+            record = self.record(wanted, jobs)
+            # A later job whose row lacks its seed must not be passed over for one that was found.
+            if is_final or (record is not None and not has_read_singly):
+                has_read_singly = True
+                jobs = self.with_seeds(wanted, jobs)
+                if is_final and a_day_further:
+                    known = {job.id for job in jobs}
+                    far = self._reader.list_a_day_further(start, self._is_ours)
+                    jobs += [job for job in far if job.id not in known]
+                record = self.record(wanted, jobs)
+            yield Listing(record, jobs, unreadable)
 
     def record(
         self, wanted: Wanted, jobs: Sequence[Job], *, stored: Record | None = None, since_clear: bool = False
@@ -78,12 +112,12 @@ class EarlierTries:
 
     def with_seeds(self, wanted: Wanted, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs, of which those that lack their seeds are read singly."""
-        jobs = self.as_known(jobs)
+        jobs = self._as_known(jobs)
         whole = self._reader.read_singly(self._lacking_seeds(wanted, jobs))
         self._whole.update((job.id, job) for job in whole.values() if not hides_seed(job))
         return [whole.get(job.id, job) for job in jobs]
 
-    def as_known(self, jobs: Sequence[Job]) -> list[Job]:
+    def _as_known(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs with what was read singly before, so that no look passes over one of them."""
         return [_filled(job, self._whole[job.id]) if hides_seed(job) and job.id in self._whole else job for job in jobs]
 

@@ -29,7 +29,7 @@ from airflow_provider_scenario.polling.wait import WaitResult, WaitState, deadli
 from airflow_provider_scenario.submission.charges import PURCHASES_KEY, PurchaseSummary, spent_on, with_charge
 from airflow_provider_scenario.submission.decision import Order, SubmissionPolicy, SubmittedJob
 from airflow_provider_scenario.submission.prepare import Clip, check_assets, log_lengths, read_model, refuse
-from airflow_provider_scenario.submission.price_check import check_price, warn_if_dearer
+from airflow_provider_scenario.submission.price_check import check_price, limit_of, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore, show_purchases
@@ -49,13 +49,20 @@ class GenerationRequest:
 
     :param inputs: The model's inputs by the API's names, as plain JSON.
     :param argument_name: Returns what the author calls an input of the API.
-    :param limit: Returns the most creative units to pay, or ``None``. It is asked only before something is bought.
+    :param max_cost: As the author gave it, and templates rendered it. It is read only before something is bought.
+    :param has_limit: Whether the author gave one.
     """
 
     inputs: Mapping[str, Any]
     argument_name: Callable[[str], str]
     policy: SubmissionPolicy
-    limit: Callable[[], Decimal | None]
+    max_cost: object
+    has_limit: bool
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The most creative units to pay; ``ScenarioConfigurationError`` if ``max_cost`` is no such number."""
+        return limit_of("max_cost", self.max_cost, was_given=self.has_limit)
 
 
 class NoCapacity(Exception):  # noqa: N818 - the task waits, which is no error
@@ -160,7 +167,7 @@ class Generation:
                 log=self._log,
             )
         submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
-        limit = request.limit() if submitted.is_new else None
+        limit = request.limit if submitted.is_new else None
         if limit is not None:
             warn_if_dearer(submitted.record.charged, limit, self._log)
         # Before the wait: the job must be known most if the wait goes wrong.
@@ -176,18 +183,17 @@ class Generation:
             if isinstance(found, SubmittedJob):
                 return found
             self._show_earlier(found)
+            full = None
             try:
                 bought = self._buy(submitter, found, wanted, request, client)
             except NoCapacity as error:
                 full = error
-            else:
-                if bought is not None:
-                    return bought
-                continue
-            # Outside of the handler: else its traceback would stand above that of an error of this search.
-            if (bought := submitter.job_despite_refusal(wanted)) is None:
-                raise full
-            return bought
+            if full is not None:  # Not in the handler: its traceback would stand above that of an error of this search.
+                bought = submitter.job_despite_refusal(wanted)
+                if bought is None:
+                    raise full
+            if bought is not None:
+                return bought
 
     def _account_of(self, client: ScenarioClient) -> str:
         project = client.config.project_id or "of its key"
@@ -199,7 +205,7 @@ class Generation:
         self, submitter: Submitter, order: Order, wanted: Wanted, request: GenerationRequest, client: ScenarioClient
     ) -> SubmittedJob | None:
         """Prepare what is to be sent, check its price, and buy it; ``None`` if another try bought meanwhile."""
-        limit = request.limit()
+        limit = request.limit
         model = read_model(client, self._model_id, self._log)
         self._usual = model.usual
         checked = check_inputs(model, wanted.inputs)

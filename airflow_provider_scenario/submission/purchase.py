@@ -92,24 +92,27 @@ class Purchase:
         # Uploads take minutes, and a worker may be frozen: its retry may have searched, and bought. What this one wrote
         # over is found again by a search, for which the baseline must be older than the look at the record.
         checked_at = self._monotonic()
-        if not is_same(self._store.load(), order.stored) or checked_at - baseline_at >= RETRY_SECONDS:
+        if not is_same(self._store.load(), order.stored):
             return None
-        self._store.save(intent)
-        is_ours_still = is_same(self._store.load(), intent)
-        if is_ours_still and self._monotonic() - checked_at < MAX_INTENT_AGE:
-            return intent, baseline_at
+        if checked_at - baseline_at < RETRY_SECONDS:
+            self._store.save(intent)
+            is_ours_still = is_same(self._store.load(), intent)
+            if is_ours_still and self._monotonic() - checked_at < MAX_INTENT_AGE:
+                return intent, baseline_at
         self._log.warning("This try was held up, or another one is at work: it looks again before it buys.")
         self.came_to_nothing += 1
         if self.came_to_nothing >= MAX_SUBMISSIONS:
             raise ScenarioTransientError(
-                f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy.\n"
+                f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy, or "
+                f"Scenario more than {RETRY_SECONDS:.0f} s to list its jobs.\n"
                 f"{self.came_to_nothing} submissions of this try came to nothing, so it gives up. A retry looks for a "
                 "job before it buys."
             )
         return None
 
-    def send(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob:
-        """Send the paid POST, once. If nothing is sent, what was refused before may still show a job."""
+    def send(self, intent: Intent, began: float, before: Record | None) -> SubmittedJob | None:
+        """Send the paid POST, once; ``None``: it may have been accepted, so look for its job."""
+        # If nothing is sent, what was refused before may still show a job.
         not_sent = NotAccepted(**facts_of(intent))
         if isinstance(before, NotAccepted):
             not_sent = dataclasses.replace(not_sent, refused=before.refused, refused_within=before.refused_within)
@@ -122,11 +125,14 @@ class Purchase:
         try:
             submission = self._client.send(calls.submit(intent.model_id, {**intent.inputs, **seed}))
         except ScenarioError as error:
-            # After an ambiguous end the intent stays: by it the caller, or the next try, looks for the job.
-            if not is_ambiguous(error):
-                # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
-                refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
-                self.save_over(intent, refused if error.sent else not_sent)
+            # It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own
+            # JSON. Else the intent stays: by it this try, or the next one, looks for the job.
+            if error.sent and not error.is_refusal:
+                self._came_to_nothing_by(error)
+                return None
+            # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
+            refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
+            self.save_over(intent, refused if error.sent else not_sent)
             raise
         cost = submission.cost
         price = "a price it did not name" if cost is None else describe_units(cost)
@@ -134,6 +140,18 @@ class Purchase:
         bought = dataclasses.replace(submitted_from(intent, submission.job), charged=units_or_none(cost))
         self.save_over(intent, bought)
         return SubmittedJob(submission.job, bought, is_new=True)
+
+    def _came_to_nothing_by(self, error: ScenarioError) -> None:
+        """Count a POST of which nobody knows whether it was accepted, and give up after the last."""
+        self.came_to_nothing += 1
+        if self.came_to_nothing >= MAX_SUBMISSIONS:
+            # A plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, which alone looks.
+            raise ScenarioTransientError(
+                f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before "
+                "it buys.",
+                retry_after=error.retry_after,
+            ) from None
+        self._log.warning("%s It may have been accepted all the same: looking for it.", error)
 
     def save_over(self, known: Record | None, record: Submitted | NotAccepted) -> None:
         """Keep a record, unless another try wrote over what this one knew while this worker was frozen."""
@@ -158,17 +176,3 @@ class Purchase:
                 record.job_id,
                 type(error).__name__,
             )
-
-
-def is_ambiguous(error: ScenarioError) -> bool:
-    """Return whether Scenario may have accepted a submission that ended in this error."""
-    # It was surely not accepted only if no byte of it was sent, or if Scenario itself refused it in its own JSON.
-    return error.sent and not error.is_refusal
-
-
-def ambiguous_error(error: ScenarioError) -> ScenarioTransientError:
-    """Return a plain transient error: on Airflow 3.4 a rate limit or an outage starts no new try, which alone looks."""
-    return ScenarioTransientError(
-        f"It is not known whether Scenario accepted the submission.\n{error} A retry looks for the job before it buys.",
-        retry_after=error.retry_after,
-    )

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.values import units_or_none
-from airflow_provider_scenario.exceptions import ScenarioError, ScenarioSubmissionError
+from airflow_provider_scenario.exceptions import ScenarioSubmissionError
 from airflow_provider_scenario.submission.decision import (
     Order,
     Refuse,
@@ -22,14 +22,9 @@ from airflow_provider_scenario.submission.decision import (
     decide,
     later_of,
 )
-from airflow_provider_scenario.submission.earlier_tries import EarlierTries
+from airflow_provider_scenario.submission.earlier_tries import EarlierTries, Listing
 from airflow_provider_scenario.submission.job_reader import JobReader
-from airflow_provider_scenario.submission.purchase import (
-    MAX_SUBMISSIONS,
-    Purchase,
-    ambiguous_error,
-    is_ambiguous,
-)
+from airflow_provider_scenario.submission.purchase import Purchase
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -112,21 +107,9 @@ class Submitter:
         if stored is None and (self._key.may_have_submitted or self._is_late):
             return self._decide_without_record(wanted)
         decided = self._decide(stored, wanted, stored)
-        if stored is None or not isinstance(decided, Order):
+        if stored is None or isinstance(decided, SubmittedJob):
             return decided
-        is_unproven = isinstance(stored, Submitted) and not stored.is_proven
-        if is_unproven or (isinstance(stored, NotAccepted) and self._is_late):
-            return later_of(decided, self._decide_without_record(wanted, stored))
-        start = list_start_of_task(self._key)
-        if isinstance(stored, NotAccepted) and stored.refused is not None:
-            start = list_start_at(stored.refused.intended_at)
-            return self._hidden_job(stored, decided, wanted, start) or self._duplicate(stored, wanted) or decided
-        if decided.generation > stored.generation:
-            return self._hidden_job(stored, decided, wanted, start) or decided
-        is_since_clear = (stored.max_tries, stored.run_started_at) == (self._key.max_tries, self._key.run_started_at)
-        if isinstance(stored, Intent) and is_since_clear:
-            return decided  # The search for it has just looked.
-        return self._hidden_job(stored, decided, wanted, start, since_clear=True) or decided
+        return self._job_beside(stored, decided, wanted) or decided
 
     def job_despite_refusal(self, wanted: Wanted) -> SubmittedJob | None:
         """Return the job of a POST that a gateway sent twice, and of which the second was refused."""
@@ -180,7 +163,7 @@ class Submitter:
         return self.searched == intent.token and intent.try_number == self._key.try_number
 
     @property
-    def _earlier_tries(self) -> str:
+    def _search_name(self) -> str:
         """Names the search for jobs of earlier tries; one for a submission has its token."""
         # Airflow 3.1.0 hands a retry the event of the try before it, so the try is in the name.
         return f"before try {self._key.try_number}"
@@ -233,7 +216,28 @@ class Submitter:
                 job_id=job.id,
             )
 
-    # Looking for what earlier tries bought, where there is no record
+    # Looking for what was bought, where the record does not tell
+
+    def _job_beside(self, stored: Record, order: Order, wanted: Wanted) -> SubmittedJob | Order | None:
+        """Return what follows from a job that the record does not show; ``None``: none is listed, so buy."""
+        key, start = self._key, list_start_of_task(self._key)
+        match stored:
+            case Submitted(is_proven=False):  # Its job may be another Airflow's, so that ours is still to be found.
+                return later_of(order, self._decide_without_record(wanted, stored))
+            case NotAccepted() if self._is_late:  # A retry may have bought meanwhile, and no store shows it.
+                return later_of(order, self._decide_without_record(wanted, stored))
+            case NotAccepted(refused=Intent() as refused, seed_is_ours=False):
+                return self._duplicate(stored, refused, wanted)
+            case _ if not stored.seed_is_ours:
+                return None  # No seed would prove a job.
+            case NotAccepted(refused=Intent() as refused):
+                return self._hidden_job(stored, order, wanted, list_start_at(refused.intended_at))
+            case _ if order.generation > stored.generation:
+                return self._hidden_job(stored, order, wanted, start)
+            case Intent(max_tries=key.max_tries, run_started_at=key.run_started_at):
+                return None  # The search for it has just looked, and nobody has cleared the task since.
+            case _:
+                return self._hidden_job(stored, order, wanted, start, since_clear=True)
 
     def _decide_without_record(self, wanted: Wanted, stored: Record | None = None) -> SubmittedJob | Order:
         """Decide by Scenario's job list alone, where Airflow keeps no record of earlier tries."""
@@ -242,36 +246,27 @@ class Submitter:
         # store without a record means that nothing was bought since the last clear.
         may_have_bought = not self._store.is_durable or self._key.was_cleared
         # Nothing is bought before a job of an earlier try would surely be listed.
-        waits = may_have_bought and self._key.may_have_submitted and self.searched != self._earlier_tries
-        jobs, unreadable, record = list[Job](), 0, None
-        has_read_singly = False
-        decided: SubmittedJob | Order = Order(1, "nothing was bought yet", stored)
-        start, why = list_start_of_task(self._key), "Airflow keeps no record of this task, which may have a job"
-        defer_as = self._earlier_tries if self._may_defer else None
-        for is_final in self._reader.poll(why, waits=waits, defer_as=defer_as):
-            jobs, unreadable = self._reader.list_jobs(start)
-            jobs = self._earlier.as_known(jobs)
-            if is_final:
-                known = {job.id for job in jobs}
-                far = self._reader.list_a_day_further(start, self._earlier.is_ours) if may_have_bought else []
-                jobs = [*self._earlier.with_seeds(wanted, jobs), *(job for job in far if job.id not in known)]
-            record = self._earlier.record(wanted, jobs)
-            if record is not None and not (is_final or has_read_singly):
-                # A later job whose row lacks its seed must not be passed over for this one.
-                record = self._earlier.record(wanted, self._earlier.with_seeds(wanted, jobs))
-                has_read_singly = True
-            decided = self._decide(record, wanted, stored)
+        waits = may_have_bought and self._key.may_have_submitted and self.searched != self._search_name
+        why = "Airflow keeps no record of this task, which may have a job"
+        defer_as = self._search_name if self._may_defer else None
+        polls = self._reader.poll(why, waits=waits, defer_as=defer_as)
+        for listing in self._earlier.listings(wanted, polls, a_day_further=may_have_bought):
+            decided = self._decide(listing.record, wanted, stored)
             if isinstance(decided, SubmittedJob):
                 return decided
-        if may_have_bought and record is None and not self._earlier.seed_would_prove(wanted, jobs):
-            alike = self._earlier.by_inputs(wanted, jobs, unreadable, self._store.jobs_of_others())
-            if alike is not None:
-                lost, found = alike
-                decided = self._decide(lost, wanted, None, found=found)
-        elif may_have_bought and (doubt := self._earlier.doubt(wanted, jobs, unreadable)):
-            raise ScenarioSubmissionError(doubt)
-        self.searched = self._earlier_tries
+        if may_have_bought:
+            decided = self._decide_without_seed(wanted, listing) or decided
+        self.searched = self._search_name
         return decided
+
+    def _decide_without_seed(self, wanted: Wanted, listing: Listing) -> SubmittedJob | Order | None:
+        """Decide by the inputs alone, where no seed of ours would prove a job; ``None``: nothing forbids to buy."""
+        if listing.record is None and not self._earlier.seed_would_prove(wanted, listing.jobs):
+            alike = self._earlier.by_inputs(wanted, listing.jobs, listing.unreadable, self._store.jobs_of_others())
+            return None if alike is None else self._decide(alike[0], wanted, None, found=alike[1])
+        if doubt := self._earlier.doubt(wanted, listing.jobs, listing.unreadable):
+            raise ScenarioSubmissionError(doubt)
+        return None
 
     def _check_first_try(self, wanted: Wanted) -> SubmittedJob | Order:
         """Look once for a job with a seed of ours, where only the try's number says that nothing was bought."""
@@ -289,11 +284,9 @@ class Submitter:
         *,
         since_clear: bool = False,  # Whether only a job since the last clear counts. Twelve bits may agree by chance.
     ) -> SubmittedJob | Order | None:
-        """Return what follows from a job that the record does not show, if there is one."""
+        """Return what follows from a job that a seed of ours proves, and that the record does not show."""
         # A frozen worker may have written over the record of it. Or a gateway sent a POST twice, and Scenario refused
         # the second since the first runs.
-        if not stored.seed_is_ours:
-            return None
         jobs, _ = self._reader.list_jobs(start)
         whole = self._earlier.with_seeds(wanted, jobs)
         later = self._earlier.record(wanted, whole, stored=stored, since_clear=since_clear)
@@ -309,16 +302,14 @@ class Submitter:
         )
         return self._decide(later, wanted, stored)
 
-    def _duplicate(self, stored: NotAccepted, wanted: Wanted) -> SubmittedJob | Order | None:
+    def _duplicate(self, stored: NotAccepted, refused: Intent, wanted: Wanted) -> SubmittedJob | Order | None:
         """Return what follows from the job of a POST that a gateway sent twice, where no seed of ours proves it."""
-        if stored.refused is None or stored.seed_is_ours:
-            return None
-        jobs, _ = self._reader.list_jobs(list_start_of_submission(stored.refused))
+        jobs, _ = self._reader.list_jobs(list_start_of_submission(refused))
         job = find_duplicate(stored, jobs, claimed={*stored.earlier_jobs, *self._store.jobs_of_others()})
         if job is None:
             return None
         self._log.warning("Scenario refused the submission, but may have got it twice: job %s is taken for it.", job.id)
-        return self._decide(stored.refused, wanted, stored, found=SearchResult((job,), is_final=True))
+        return self._decide(refused, wanted, stored, found=SearchResult((job,), is_final=True))
 
     # Buying
 
@@ -347,15 +338,9 @@ class Submitter:
                 return None
             intent, began = intended
             self._log.info("Submitting generation %d to %s: %s.", order.generation, model_id, order.reason)
-            try:
-                return self._purchase.send(intent, began, order.stored)
-            except ScenarioError as error:
-                if not is_ambiguous(error):
-                    raise
-                self._purchase.came_to_nothing += 1
-                if self._purchase.came_to_nothing >= MAX_SUBMISSIONS:
-                    raise ambiguous_error(error) from None
-                self._log.warning("%s It may have been accepted all the same: looking for it.", error)
+            bought = self._purchase.send(intent, began, order.stored)
+            if bought is not None:
+                return bought
             found = self._decide(intent, wanted, intent, same_try=True)
             if isinstance(found, SubmittedJob):
                 return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_scenario.api.values import name_or_none
-from airflow_provider_scenario.arguments import seconds_of
+from airflow_provider_scenario.arguments import MAX_INTERVAL, seconds_of
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.retry_policy import task_errors, with_retry_policy
 
@@ -59,8 +59,9 @@ class ObjectStorageToScenarioOperator(BaseOperator):
         self.scenario_conn_id = scenario_conn_id
         self.project_id = project_id
         self.import_timeout = seconds_of("import_timeout", import_timeout, or_zero=True)
-        self.poll_interval = seconds_of("poll_interval", poll_interval)
+        self.poll_interval = seconds_of("poll_interval", poll_interval, most=MAX_INTERVAL)
         self._uploader: AssetUploader | None = None
+        self._is_killed = False
 
     @task_errors()
     def execute(self, context: Context) -> str:
@@ -74,9 +75,12 @@ class ObjectStorageToScenarioOperator(BaseOperator):
             self._uploader = AssetUploader(
                 client, cache, self.log, import_timeout=self.import_timeout, poll_interval=self.poll_interval
             )
+            if self._is_killed:
+                self._uploader.stop()
             return self._uploader.upload(source, name_or_none(self.name))
 
     def on_kill(self) -> None:
         """End the transfer."""
+        self._is_killed = True
         if self._uploader is not None:
             self._uploader.stop()

@@ -161,6 +161,12 @@ def _finished_job(client: ScenarioClient, job_id: str) -> Job:
     from airflow_provider_scenario.api.job import JobStatus
 
     job = client.send(calls.get_job(job_id.strip()))
+    if job.lacks_outputs:  # One reply may lack the outputs that the next has.
+        raise ScenarioTransferError(
+            f"Job {job_id} has succeeded, but Scenario does not show all of its outputs yet. Nothing is lost: a retry "
+            "reads it again.",
+            job_id=job_id,
+        )
     if job.status is JobStatus.SUCCESS and job.asset_ids:
         return job
     if not job.is_finished:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_scenario.exceptions import MAX_RETRY_AFTER
-from airflow_provider_scenario.polling.capacity_queue import CapacityQueue, EndedSince
+from airflow_provider_scenario.polling.capacity_queue import CapacityQueue
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS
 from airflow_provider_scenario.triggers.job import watcher_of
 
@@ -80,8 +80,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
                 await self._wait()
         except TimeoutError:
             pass
-        timed_out = time.time() >= self.deadline
-        yield TriggerEvent({"since": self.since, "timed_out": timed_out, "searched": self.searched})
+        yield TriggerEvent({"since": self.since, "timed_out": time.time() >= self.deadline, "searched": self.searched})
 
     async def _wait(self) -> None:
         await asyncio.sleep(MIN_DEFERRAL_SECONDS)
@@ -95,14 +94,6 @@ class ScenarioCapacityTrigger(BaseTrigger):
         queues = self._queues.setdefault(asyncio.get_running_loop(), {})
         key = (self.scenario_conn_id, self.project_id)
         if key not in queues:
-            queues[key] = CapacityQueue(_read_list_of(*key))
+            # The queue outlives the triggers, and so holds none of them.
+            queues[key] = CapacityQueue(lambda since: watcher_of(*key).ended_since(since - _MARGIN))
         return queues[key]
-
-
-def _read_list_of(scenario_conn_id: str, project_id: str | None) -> EndedSince:
-    """Return how a queue reads the job list. It outlives the triggers, and so holds none of them."""
-
-    async def ended_since(since: float) -> Collection[str]:
-        return await watcher_of(scenario_conn_id, project_id).ended_since(since - _MARGIN)
-
-    return ended_since

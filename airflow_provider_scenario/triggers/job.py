@@ -17,7 +17,7 @@ from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.hooks.scenario import ScenarioHook
 from airflow_provider_scenario.links import ScenarioAssetLink, ScenarioJobLink
 from airflow_provider_scenario.polling import POLL_INTERVAL
-from airflow_provider_scenario.polling.progress import push_progress
+from airflow_provider_scenario.polling.progress import log_updates, push_progress
 from airflow_provider_scenario.polling.result import job_result
 from airflow_provider_scenario.polling.wait import MIN_DEFERRAL_SECONDS, OUTPUTS_PAUSE, WaitResult, WaitState
 from airflow_provider_scenario.polling.watcher import REPLY_TIMEOUT, JobWatcher
@@ -145,10 +145,7 @@ class ScenarioJobTrigger(BaseTrigger):
         return min(self.poll_interval, OUTPUTS_PAUSE) if left <= 0.0 and state.lacks_outputs else left
 
     async def _deliver(self, state: WaitState) -> None:
-        lines, progress = state.pop_updates()
-        for line in lines:
-            self.log.info(line)
-        if progress is not None:
+        if (progress := log_updates(state, self.log)) is not None:
             await push_progress(self.task_instance, progress)
 
 

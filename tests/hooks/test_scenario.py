@@ -156,6 +156,11 @@ def test_extras(
     assert (config.project_id, config.timeout) == (project_id, timeout)
 
 
+def test_a_connection_may_have_any_name(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, "AIRFLOW_CONN_SCENARIO_INTERVAL", extra={"request_timeout": 7200})
+    assert config_of(ScenarioHook("scenario_interval")).timeout == 7200.0
+
+
 @pytest.mark.parametrize("timeout", [0, -1, "soon", "nan", "inf", "1e999", 1e12, True, [5]])
 def test_a_timeout_that_is_none_is_refused(config_of: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any) -> None:
     connect(monkeypatch, extra={"request_timeout": timeout})

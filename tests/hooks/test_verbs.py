@@ -66,3 +66,5 @@ def test_an_xcom_that_is_not_there_is_named(hook: ScenarioHook, verb: str) -> No
 def test_times_that_are_none_are_refused(hook: ScenarioHook) -> None:
     with pytest.raises(ScenarioConfigurationError, match="poll_interval"):
         hook.wait_for_job("job_1", poll_interval=-5)
+    with pytest.raises(ScenarioConfigurationError, match="asset_timeout must be a number of seconds"):
+        hook.download("asset_1", "file:///nowhere", asset_timeout=-5)

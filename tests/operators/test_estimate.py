@@ -43,6 +43,10 @@ def paid_jobs(scenario: SandboxServer) -> int:
     return int(scenario.ledger()["totals"]["jobs"])
 
 
+def test_a_model_out_of_a_template_may_end_with_its_line(scenario: SandboxServer) -> None:
+    assert estimating(SHORT, model_id=f"{TEXT_TO_VIDEO}\n").execute(TaskRun().context)[0]["cost"] == "2.75"
+
+
 def test_one_set_of_inputs(scenario: SandboxServer, log: Log) -> None:
     run = TaskRun()
     assert estimating(SHORT).execute(run.context) == [{"inputs": SHORT, "cost": "2.75"}]

@@ -217,7 +217,7 @@ def test_an_asset_that_was_deleted_meanwhile_is_uploaded_again(scenario: Sandbox
 def test_a_lost_submission_is_found_without_the_file(
     scenario: SandboxServer, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.submitter.MAX_SUBMISSIONS", 1)
+    monkeypatch.setattr("airflow_provider_scenario.submission.purchase.MAX_SUBMISSIONS", 1)
     scenario.configure(job_seconds=0.3)
     scenario.add_fault("drop_after", method="POST", path="/generate/")
     run = TaskRun()

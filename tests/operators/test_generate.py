@@ -14,6 +14,7 @@ from jinja2 import StrictUndefined, Undefined
 
 from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.links import ERROR_KEY
 from airflow_provider_scenario.operators import generate
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.wan import (
@@ -27,7 +28,7 @@ from airflow_provider_scenario.submission.charges import PURCHASES_KEY, Purchase
 from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
-from tests.task_run import TaskRun, XComDouble, deferral, event_of, resumed
+from tests.task_run import STATE_KEY, TaskRun, XComDouble, deferral, event_of, resumed
 from tests.this_airflow import STORES, airflow_exception, is_retried, needs_retry_policies, needs_task_state_store
 
 if TYPE_CHECKING:
@@ -740,6 +741,16 @@ def test_a_kill_says_that_the_job_runs_on_and_cancels_nothing(
     assert "POST /v1/jobs/{jobId}/action" not in scenario.requests()["counts"]
     (entry,) = scenario.ledger()["entries"]
     assert f"Job {entry['jobId']} runs on and is charged" in log.text
+
+
+@needs_task_state_store
+def test_a_record_that_can_not_be_read_is_told_on_the_page_too(scenario: SandboxServer) -> None:
+    run = TaskRun()
+    deferred = deferral(generating(deferrable=True), run.context)
+    run.store.set(STATE_KEY, {"state": "odd"})
+    with pytest.raises(exceptions.ScenarioSubmissionError, match="can't be read"):
+        resumed(generating(deferrable=True), deferred, run.context)
+    assert "can't be read" in run.xcoms[ERROR_KEY]["message"]
 
 
 def test_a_kill_before_the_purchase_does_nothing(scenario: SandboxServer) -> None:

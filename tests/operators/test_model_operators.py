@@ -21,7 +21,7 @@ from jinja2 import Undefined
 
 from airflow_provider_scenario import operators
 from airflow_provider_scenario.api.model import InputType, Model, ModelInput, packaged_model
-from airflow_provider_scenario.arguments import stringify_paths
+from airflow_provider_scenario.arguments import plain_inputs
 from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioInputError
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.operators.model import ScenarioModelOperator
@@ -373,18 +373,18 @@ def test_a_file_has_one_form_in_what_is_compared() -> None:
         "local:///data/a b.mp4",
     ]
     given = [*forms, PurePosixPath("/data/a b.mp4"), *map(ObjectStoragePath, forms[:2])]
-    assert {stringify_paths(one) for one in given} == {"/data/a b.mp4"}
-    assert stringify_paths({"a": [given[-1]], "b": ({"c": given[1]},)}) == {
+    assert {plain_inputs(one) for one in given} == {"/data/a b.mp4"}
+    assert plain_inputs({"a": [given[-1]], "b": ({"c": given[1]},)}) == {
         "a": ["/data/a b.mp4"],
         "b": [{"c": "/data/a b.mp4"}],
     }
     for text in ("s3://conn@bucket/a", "file://other/a", "asset_1", "see file:///a", "file://localhostess/a"):
-        assert stringify_paths(text) == text
+        assert plain_inputs(text) == text
 
 
 def test_what_is_compared_is_plain_json() -> None:
     given = {"seed": Decimal(7), "zoom": Decimal("0.1"), "list": (Fraction(1, 2), True), "gone": Undefined()}
-    assert json.dumps(stringify_paths(given)) == '{"seed": 7, "zoom": 0.1, "list": [0.5, true], "gone": null}'
+    assert json.dumps(plain_inputs(given)) == '{"seed": 7, "zoom": 0.1, "list": [0.5, true], "gone": null}'
 
 
 def test_a_sequence_of_any_kind_is_a_list(scenario: SandboxServer, video_id: str, image_id: str) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_scenario import exceptions
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.polling.result import no_client_error
 from airflow_provider_scenario.polling.wait import WaitResult
-from airflow_provider_scenario.submission import job_reader, submitter
+from airflow_provider_scenario.submission import job_reader, purchase, submitter
 from airflow_provider_scenario.triggers import search
 from airflow_provider_scenario.triggers.capacity import ScenarioCapacityTrigger
 from airflow_provider_scenario.triggers.job import ScenarioJobTrigger
@@ -157,7 +157,7 @@ def searching(run: TaskRun, scenario: SandboxServer, fault: str = "drop_before")
     # Only a later try has anything to look for, once the memory of the first is gone.
     scenario.add_fault(empty, method="GET", path="/jobs$", times=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(submitter, "MAX_SUBMISSIONS", 1)
+        patch.setattr(purchase, "MAX_SUBMISSIONS", 1)
         with pytest.raises(exceptions.ScenarioTransientError):
             generating(deferrable=True).execute(run.context)
     return deferral(generating(deferrable=True), run.retry())

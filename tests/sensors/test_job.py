@@ -154,6 +154,13 @@ def test_a_finished_job_is_told_of_at_once(scenario: SandboxServer, way: str) ->
 
 
 @every_way
+def test_a_job_id_out_of_a_template_may_end_with_its_line(scenario: SandboxServer, way: str) -> None:
+    (job_id,) = scenario.make_jobs(1)
+    scenario.finish_job(job_id)
+    assert sensing(f"{job_id}\n", **WAYS[way]).execute(TaskRun().context)["job_id"] == job_id
+
+
+@every_way
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize(
     ("status", "said"),

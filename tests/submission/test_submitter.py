@@ -34,10 +34,11 @@ from airflow_provider_scenario.submission.decision import (
     SubmittedJob,
 )
 from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, SearchDeferred
+from airflow_provider_scenario.submission.purchase import MAX_SUBMISSIONS
 from airflow_provider_scenario.submission.record import Intent, NotAccepted, Record, Submitted, Wanted, all_jobs
 from airflow_provider_scenario.submission.recovery import LIST_LAG_SECONDS, MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.submitter import MAX_SUBMISSIONS, Submitter
+from airflow_provider_scenario.submission.submitter import Submitter
 from tests.fake_scenario import FakeJob, FakeScenario, Fault, Moment
 from tests.submission.worker import (
     GATEWAYS,
@@ -971,6 +972,22 @@ def test_each_look_sees_the_model_of_a_job_whose_row_tells_nothing() -> None:
     worker.clear()
     worker.run_started_at = worker.clock.now
     assert [worker.go().job.id] == worker.paid[1:]
+
+
+def test_a_list_that_takes_a_minute_each_time_ends_the_try() -> None:
+    """What it shows is too old by then, so nothing is sent: but no worker may be held for ever."""
+    worker = Worker(largest_seed=0)
+    send = worker.client.send
+
+    def slowly(call: Any, /) -> Any:
+        if call.path == "/jobs":
+            worker.clock.sleep(61.0)
+        return send(call)
+
+    worker.client.send = slowly
+    with pytest.raises(ScenarioTransientError, match="more than 60 s to list its jobs"):
+        worker.go()
+    assert worker.paid == []
 
 
 def test_the_fakes_first_page_shows_what_was_there_before_a_post() -> None:

@@ -54,6 +54,16 @@ def pad(path: Path, size: int) -> Path:
     return path
 
 
+def test_a_task_that_is_ended_before_it_has_begun_sends_nothing(
+    scenario: SandboxServer, context: dict[str, Any], small_clip: Path
+) -> None:
+    operator = ObjectStorageToScenarioOperator(task_id="send", source=str(small_clip))
+    operator.on_kill()
+    with pytest.raises(ScenarioTransferError, match="stopped"):
+        operator.execute(context)
+    assert requests_to(scenario, "POST") == 0
+
+
 @pytest.fixture(scope="module")
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=0.5, width=64, height=64)

@@ -132,6 +132,21 @@ def test_a_job_that_failed_has_nothing_to_save(
     assert status != "failure" or "the video is too dark (brighten it)" in str(refusal.value)
 
 
+@pytest.mark.parametrize("asset_ids", [["asset_1", None], []], ids=["one of two", "none"])
+def test_a_job_whose_outputs_one_reply_lacks_is_read_again_by_a_retry(
+    scenario: SandboxServer, context: dict[str, Any], tmp_path: Path, asset_ids: list[str | None]
+) -> None:
+    [job_id] = scenario.make_jobs(1)
+    scenario.finish_job(job_id)
+    job = {"jobId": job_id, "status": "success", "metadata": {"assetIds": asset_ids}}
+    reply = {"type": "status", "code": 200, "body": {"job": job}}
+    scenario.add_fault(reply, method="GET", path=f"/jobs/{job_id}", times=1)
+    with pytest.raises(ScenarioTransferError, match="does not show all of its outputs"):
+        save(context, job_id=job_id, destination=str(tmp_path))
+    assert files_in(tmp_path) == []
+    assert len(save(context, job_id=job_id, destination=str(tmp_path))) == 1
+
+
 def test_a_job_that_still_runs_is_a_passing_error(
     scenario: SandboxServer, context: dict[str, Any], tmp_path: Path
 ) -> None:
