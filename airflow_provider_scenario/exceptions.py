@@ -40,11 +40,16 @@ def redact(text: object) -> str:
     :param text: Anything; it is turned into a string first.
     :return: At most 2,000 characters, and a "…" where there were more.
     """
-    plain = _URL_USER.sub(r"\1", str(text)[:_LONGEST_READ])
+    plain = redact_whole(str(text)[:_LONGEST_READ])
+    return plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "…"
+
+
+def redact_whole(text: str) -> str:
+    """Return ``text`` without what :func:`redact` masks, at its whole length."""
+    plain = _URL_USER.sub(r"\1", text)
     plain = _URL_QUERY.sub(r"\1?…", plain)
     plain = _SIGNATURE.sub(r"\1\2…", plain)
-    plain = _AUTHORIZATION.sub(r"\1 ***", plain)
-    return plain if len(plain) <= _LONGEST_TEXT else plain[:_LONGEST_TEXT] + "…"
+    return _AUTHORIZATION.sub(r"\1 ***", plain)
 
 
 @dataclass(frozen=True)

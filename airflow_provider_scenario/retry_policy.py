@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.exceptions import (
     MAX_RETRY_AFTER,
+    ScenarioConcurrencyLimitError,
     ScenarioConnectionError,
     ScenarioPermanentError,
     ScenarioRateLimitError,
@@ -68,12 +69,12 @@ class ScenarioRetryPolicy(RetryPolicy):
         asked = _asked_for(exception)
         own = _own_delay(None if context is None else context.get("task"), try_number)
         reschedule = getattr(RetryDecision, "reschedule", None)  # Airflow 3.4 brought it.
-        bound = _rescheduled_for(exception)
-        if reschedule is not None and bound is not None:
+        rescheduled = _reschedule_of(exception)
+        if reschedule is not None and rescheduled is not None:
             decision: RetryDecision = reschedule(
                 delay=max((delay for delay in (asked, own) if delay is not None), default=None),
-                reschedule_timeout=bound,
-                reason=_reason(exception),
+                reschedule_timeout=rescheduled[0],
+                reason=f"{rescheduled[1]} The task runs again later and uses no retry.",
             )
             return decision
         if asked is None or (own is not None and own >= asked):
@@ -119,19 +120,15 @@ def _own_delay(task: Any, try_number: int) -> datetime.timedelta | None:
         return longest
 
 
-def _rescheduled_for(error: ScenarioTransientError) -> datetime.timedelta | None:
-    """Return for how long an error uses no retry; ``None`` if each time uses one."""
+def _reschedule_of(error: ScenarioTransientError) -> tuple[datetime.timedelta, str] | None:
+    """Return for how long an error uses no retry, and why; ``None`` if each time uses one."""
+    if isinstance(error, ScenarioConcurrencyLimitError):
+        return CAPACITY_RESCHEDULED_FOR, "The plan runs no more jobs at Scenario now."
     if isinstance(error, ScenarioRateLimitError):
-        return CAPACITY_RESCHEDULED_FOR
+        return CAPACITY_RESCHEDULED_FOR, "Scenario asks to slow down."
     if isinstance(error, ScenarioServerError | ScenarioConnectionError):
-        return OUTAGE_RESCHEDULED_FOR
+        return OUTAGE_RESCHEDULED_FOR, "Scenario can't be reached, or has a fault, now."
     return None
-
-
-def _reason(error: ScenarioTransientError) -> str:
-    if isinstance(error, ScenarioRateLimitError):
-        return "Scenario has no free slot now. The task runs again later and uses no retry."
-    return "Scenario can't be reached, or has a fault, now. The task runs again later and uses no retry."
 
 
 def with_retry_policy(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_scenario.api.calls import find_job
@@ -46,7 +46,10 @@ def get_run_cost(context: Context | Mapping[str, Any] | None = None) -> RunCost:
         from airflow.sdk import get_current_context
 
         context = get_current_context()
-    return run_cost_of([charge for one in _shown(context) for charge in _charges(one)])
+    by_access: dict[tuple[str, str | None], list[PurchaseSummary]] = {}
+    for one in _shown(context):
+        by_access.setdefault((one.scenario_conn_id, one.project_id), []).append(one)
+    return run_cost_of([cost for access, shown in by_access.items() for cost in _costs(access, shown)])
 
 
 def _shown(context: Mapping[str, Any] | Context) -> list[PurchaseSummary]:
@@ -57,8 +60,10 @@ def _shown(context: Mapping[str, Any] | Context) -> list[PurchaseSummary]:
     return [PurchaseSummary.from_json(row) for row in rows if isinstance(row, Mapping)]
 
 
-def _charges(bought: PurchaseSummary) -> Iterator[JobCost]:
-    with ScenarioHook(bought.scenario_conn_id, bought.project_id).get_conn() as client:
-        for job_id in bought.job_ids:
-            job, charged = find_job(client, job_id), bought.charged.get(job_id)
-            yield JobCost.of(bought.task, job_id, job, charged, is_proven=job_id not in bought.unproven_jobs)
+def _costs(access: tuple[str, str | None], shown: Sequence[PurchaseSummary]) -> Iterator[JobCost]:
+    """Yield what the jobs of one connection and project cost, read with one client."""
+    with ScenarioHook(*access).get_conn() as client:
+        for one in shown:
+            for job_id in one.job_ids:
+                job, charged = find_job(client, job_id), one.charged.get(job_id)
+                yield JobCost.of(one.task, job_id, job, charged, is_proven=job_id not in one.unproven_jobs)

@@ -1,1 +1,1 @@
-"""What Scenario is: its calls, its replies, and two clients that carry the calls. Knows nothing of Airflow."""
+"""What Scenario is: its calls, its replies, and the client that carries the calls. Knows nothing of Airflow."""

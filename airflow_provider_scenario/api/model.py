@@ -141,9 +141,10 @@ class UsualTimes:
     @classmethod
     def read(cls, stats: object) -> UsualTimes | None:
         """Read a record's ``performanceStats``: its default variant, else the slowest one; ``None`` without any."""
-        variants = stats.get("variants") if isinstance(stats, Mapping) else None
-        rows = [row for row in variants if isinstance(row, Mapping)] if isinstance(variants, list) else []
-        default = [row for row in rows if isinstance(stats, Mapping) and row.get("variantKey") == stats.get("default")]
+        if not isinstance(stats, Mapping) or not isinstance(stats.get("variants"), list):
+            return None
+        rows = [row for row in stats["variants"] if isinstance(row, Mapping)]
+        default = [row for row in rows if row.get("variantKey") == stats.get("default")]
         times = [
             cls(_seconds(row.get("inferenceLatencyP50Sec")), _seconds(row.get("totalLatencyP50Sec")))
             for row in default or rows

@@ -42,20 +42,6 @@ from airflow_provider_scenario.exceptions import ScenarioConnectionError, redact
 FAULTS = (HTTPError, http.client.HTTPException, OSError, ValueError)
 """All that a request may fail with. Not all of it is a RequestException: a missing certificate file is none."""
 
-_NEVER_SENT = (
-    ConnectTimeoutError,
-    LocationValueError,
-    NewConnectionError,
-    UnicodeError,
-    requests.ConnectTimeout,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    socket.gaierror,
-    ssl.SSLCertVerificationError,
-)
-"""Raised only before there is a connection to Scenario, or while its certificate is looked at."""
-
 _BAD_ADDRESS = (
     LocationValueError,
     UnicodeError,
@@ -63,6 +49,16 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
 )
+
+_NEVER_SENT = (
+    *_BAD_ADDRESS,
+    ConnectTimeoutError,
+    NewConnectionError,
+    requests.ConnectTimeout,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+)
+"""Raised only before there is a connection to Scenario, or while its certificate is looked at."""
 
 _TUNNEL_REFUSED = "Tunnel connection failed: "
 """How Python's http.client begins its plain OSError for a proxy that refuses a CONNECT."""
@@ -112,7 +108,7 @@ class RequestBody(io.BytesIO):
         return super().read(size)
 
 
-def causes_of(error: BaseException) -> Iterator[BaseException]:
+def _causes_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and all that it wraps or was raised from, the outermost first."""
     seen: set[int] = set()
     left: list[object] = [error]
@@ -132,13 +128,13 @@ def may_have_been_sent(error: BaseException) -> bool:
     # A ProxyError alone proves nothing: urllib3 also wraps what happens after a proxy has taken the request.
     return not any(
         isinstance(cause, _NEVER_SENT) or _tunnel_refusal(cause) or _is_missing_bundle(cause)
-        for cause in causes_of(error)
+        for cause in _causes_of(error)
     )
 
 
 def fault_of(error: BaseException, url: str, body: RequestBody | None = None) -> Fault:
     """Return what a failed request means, in words that do not repeat its URL."""
-    causes = list(causes_of(error))
+    causes = list(_causes_of(error))
     # Once the body was read, whatever went wrong did so after a part of it may have been sent.
     was_read = body is not None and body.was_read
     permanent = None if was_read else _bundle_fault(causes) or _address_fault(causes, url)

@@ -54,7 +54,7 @@ class CheckedInputs:
 
 def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
     """Check a job's inputs, by the API's names, against its model's record; return what to send, and every fault."""
-    known = {one.name: one for one in model.inputs}
+    known = {spec.name: spec for spec in model.inputs}
     values: dict[str, Any] = {}
     faults: list[str] = []
     empty: dict[str, Any] = {}
@@ -68,54 +68,57 @@ def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
             continue
         try:
             coerced = _coerced(known[name], to_plain(value))
-        except (_FaultError, RecursionError) as fault:
-            faults.append(f"{name}: {fault if isinstance(fault, _FaultError) else 'is nested too deeply.'}")
+        except (ValueError, RecursionError) as fault:  # Python writes no whole number of many thousand digits.
+            reason = fault if isinstance(fault, _FaultError) else "is too large, or nested too deeply."
+            faults.append(f"{name}: {reason}")
             values[name] = value  # It was given, so no second fault says that it is missing.
         else:
             if coerced is None:
                 empty[name] = value
             else:
                 values[name] = coerced
-    missing = [one for one in model.inputs if one.name not in values and one.is_required_with(values)]
-    faults.extend(f"{one.name}: is required{_how_empty(one, empty)}.{_why_required(one, values)}" for one in missing)
+    missing = [spec for spec in model.inputs if spec.name not in values and spec.is_required_with(values)]
+    faults.extend(
+        f"{spec.name}: is required{_how_empty(spec, empty)}.{_why_required(spec, values)}" for spec in missing
+    )
     return CheckedInputs(values, tuple(faults))
 
 
-def _how_empty(one: ModelInput, empty: Mapping[str, Any]) -> str:
+def _how_empty(spec: ModelInput, empty: Mapping[str, Any]) -> str:
     """Return what to add to "is required" if the input was given, but came out empty."""
-    value = empty.get(one.name)
+    value = empty.get(spec.name)
     # None is also how an operator passes an optional argument that the author left out.
-    if one.name not in empty or (value is None and not one.required.get("always")):
+    if spec.name not in empty or (value is None and not spec.required.get("always")):
         return ""
     return f", but came out empty ({_shown(value)}), {CAME_OUT_EMPTY}"
 
 
-def _is_empty(one: ModelInput, value: Any) -> bool:
+def _is_empty(spec: ModelInput, value: Any) -> bool:
     """Return whether a value of an input is none; a choice that the record lists is one, whatever it is called."""
-    if isinstance(value, str) and value.strip() in map(str, one.allowed_values):
+    if isinstance(value, str) and value.strip() in map(str, spec.allowed_values):
         return False
-    return is_no_value(value) or (one.type is InputType.STRING and is_empty_text(value))
+    return is_no_value(value) or (spec.type is InputType.STRING and is_empty_text(value))
 
 
 def asset_ids(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
-    """Return which assets inputs name: a place such as ``refImageUrls[1]`` to its input and asset id."""
-    return {place: (one, text) for place, one, text in _files(model, values) if not names_a_file(text)}
+    """Return which assets inputs name: an input path such as ``refImageUrls[1]`` to its input and asset id."""
+    return {input_path: (spec, text) for input_path, spec, text in _files(model, values) if not names_a_file(text)}
 
 
 def file_paths(model: Model, values: Mapping[str, Any]) -> dict[str, tuple[ModelInput, str]]:
-    """Return which files inputs name, which are no assets yet: a place to its input, and to the path or URI."""
-    return {place: (one, text) for place, one, text in _files(model, values) if names_a_file(text)}
+    """Return which files inputs name, which are no assets yet: an input path to its input, and to the path or URI."""
+    return {input_path: (spec, text) for input_path, spec, text in _files(model, values) if names_a_file(text)}
 
 
 def with_assets(model: Model, values: Mapping[str, Any], assets: Mapping[str, str]) -> dict[str, Any]:
     """Return checked inputs in which the paths and URIs of files have become ids of assets."""
     changed = dict(values)
-    for one in model.inputs:
-        value = values.get(one.name)
-        if one.type is InputType.FILE_ARRAY and isinstance(value, list):
-            changed[one.name] = [assets.get(item, item) for item in value]
-        elif one.type is InputType.FILE and isinstance(value, str):
-            changed[one.name] = assets.get(value, value)
+    for spec in model.inputs:
+        value = values.get(spec.name)
+        if spec.type is InputType.FILE_ARRAY and isinstance(value, list):
+            changed[spec.name] = [assets.get(item, item) for item in value]
+        elif spec.type is InputType.FILE and isinstance(value, str):
+            changed[spec.name] = assets.get(value, value)
     return changed
 
 
@@ -125,54 +128,54 @@ def names_a_file(text: str) -> bool:
 
 
 def _files(model: Model, values: Mapping[str, Any]) -> Iterator[tuple[str, ModelInput, str]]:
-    for one in model.inputs:
-        value = values.get(one.name)
-        if one.type is InputType.FILE_ARRAY and isinstance(value, list):
-            yield from ((f"{one.name}[{i}]", one, item) for i, item in enumerate(value) if isinstance(item, str))
-        elif one.type is InputType.FILE and isinstance(value, str) and not value.startswith("data:"):
-            yield one.name, one, value
+    for spec in model.inputs:
+        value = values.get(spec.name)
+        if spec.type is InputType.FILE_ARRAY and isinstance(value, list):
+            yield from ((f"{spec.name}[{i}]", spec, item) for i, item in enumerate(value) if isinstance(item, str))
+        elif spec.type is InputType.FILE and isinstance(value, str) and not value.startswith("data:"):
+            yield spec.name, spec, value
 
 
-def check_asset(place: str, one: ModelInput, asset_id: str, asset: Asset | None) -> Iterator[str]:
+def check_asset(input_path: str, spec: ModelInput, asset_id: str, asset: Asset | None) -> Iterator[str]:
     """Yield the faults of an asset that is to be an input."""
     if asset is None:
-        yield f"{place}: there is no asset {asset_id} in the project this API key belongs to."
+        yield f"{input_path}: there is no asset {asset_id} in the project this API key belongs to."
         return
     if asset.status is AssetStatus.ERROR:
-        yield f"{place}: asset {asset_id} is in error at Scenario; upload or make it again."
-    yield from check_file(place, one, asset_id, kind=asset.kind, size=asset.size, duration=asset.duration)
+        yield f"{input_path}: asset {asset_id} is in error at Scenario; upload or make it again."
+    yield from check_file(input_path, spec, asset_id, kind=asset.kind, size=asset.size, duration=asset.duration)
 
 
 def check_file(
-    place: str, one: ModelInput, what: str, *, kind: str, size: int | None, duration: float | None
+    input_path: str, spec: ModelInput, what: str, *, kind: str, size: int | None, duration: float | None
 ) -> Iterator[str]:
     """Yield the faults of a file, or of the asset it has become, that is to be an input."""
     # The kind is empty, the size (bytes) and the duration (seconds) are None where they aren't known.
-    if one.kind and kind and kind != one.kind:
-        yield f"{place}: must be of kind {one.kind}, but {what} is of kind {kind}."
+    if spec.kind and kind and kind != spec.kind:
+        yield f"{input_path}: must be of kind {spec.kind}, but {what} is of kind {kind}."
     if duration is not None:
-        if one.shortest_duration is not None and duration < one.shortest_duration:
-            yield f"{place}: must last at least {one.shortest_duration:g} s, {what} lasts {duration:g} s."
-        if one.longest_duration is not None and duration > one.longest_duration:
-            yield f"{place}: must last at most {one.longest_duration:g} s, {what} lasts {duration:g} s."
-    if size is not None and one.largest_size is not None and size > one.largest_size:
-        yield f"{place}: must have at most {one.largest_size:,} bytes, {what} has {size:,}."
+        if spec.shortest_duration is not None and duration < spec.shortest_duration:
+            yield f"{input_path}: must last at least {spec.shortest_duration:g} s, {what} lasts {duration:g} s."
+        if spec.longest_duration is not None and duration > spec.longest_duration:
+            yield f"{input_path}: must last at most {spec.longest_duration:g} s, {what} lasts {duration:g} s."
+    if size is not None and spec.largest_size is not None and size > spec.largest_size:
+        yield f"{input_path}: must have at most {spec.largest_size:,} bytes, {what} has {size:,}."
 
 
 def _suggestion(name: str, known: Mapping[str, ModelInput]) -> str:
-    lowered = {one.lower(): one for one in known}
+    lowered = {known_name.lower(): known_name for known_name in known}
     close = difflib.get_close_matches(name.replace("_", "").lower(), lowered, n=1, cutoff=0.6)
     if close:
         return f" Did you mean {lowered[close[0]]}?"
     return f" It has: {', '.join(known)}." if known else ""
 
 
-def _why_required(one: ModelInput, values: Mapping[str, Any]) -> str:
+def _why_required(spec: ModelInput, values: Mapping[str, Any]) -> str:
     """Return the record's own words for the rule that asks for the input, else words of ours."""
-    if one.required.get("always"):
+    if spec.required.get("always"):
         return ""
     for key, absent in (("ifDefined", False), ("ifNotDefined", True)):
-        for other, rule in one.rules(key).items():
+        for other, rule in spec.rules(key).items():
             if (other in values) is not absent:
                 message = rule.get("message") if isinstance(rule, Mapping) else rule
                 ours = f"Give it or {other}." if absent else f"It goes with {other}."
@@ -189,23 +192,23 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…"
 
 
-def _coerced(one: ModelInput, value: Any) -> Any:
+def _coerced(spec: ModelInput, value: Any) -> Any:
     """Return the value as Scenario takes it, or ``None`` for a list of which nothing is left."""
-    if isinstance(value, str) and one.type not in (InputType.STRING, InputType.UNKNOWN):
+    if isinstance(value, str) and spec.type not in (InputType.STRING, InputType.UNKNOWN):
         value = value.strip()
-    if not one.type.is_array:
-        return _item(one, value)
+    if not spec.type.is_array:
+        return _item(spec, value)
     given = _list(value)
-    items = [item for item in given if not _is_empty(one, item)]
+    items = [item for item in given if not _is_empty(spec, item)]
     if given and not items:
         return None
-    if not items and one.required.get("always"):
+    if not items and spec.required.get("always"):
         raise _FaultError("must not be empty.")
-    if one.shortest is not None and len(items) < one.shortest:
-        raise _FaultError(f"needs at least {one.shortest} items, got {len(items)}.")
-    if one.longest is not None and len(items) > one.longest:
-        raise _FaultError(f"takes at most {one.longest} items, got {len(items)}.")
-    return [_item(one, item) for item in items]
+    if spec.shortest is not None and len(items) < spec.shortest:
+        raise _FaultError(f"needs at least {spec.shortest} items, got {len(items)}.")
+    if spec.longest is not None and len(items) > spec.longest:
+        raise _FaultError(f"takes at most {spec.longest} items, got {len(items)}.")
+    return [_item(spec, item) for item in items]
 
 
 def _list(value: Any) -> list[Any]:
@@ -216,18 +219,18 @@ def _list(value: Any) -> list[Any]:
     raise _FaultError(f"takes a list, even of one: [{_shown(value)}] rather than {_shown(value)}.")
 
 
-def _item(one: ModelInput, value: Any) -> Any:
-    match one.type.item:
+def _item(spec: ModelInput, value: Any) -> Any:
+    match spec.type.item:
         case InputType.BOOLEAN:
             return _boolean(value)
         case InputType.NUMBER:
-            return _number(one, value)
+            return _number(spec, value)
         case InputType.STRING:
-            return _string(one, value)
+            return _string(spec, value)
         case InputType.FILE | InputType.MODEL:
-            return _id(one, value)
+            return _id(spec, value)
         case _:
-            return _plain(_without_empty(value) if one.type is InputType.INPUTS_ARRAY else value)
+            return _plain(_without_empty(value) if spec.type is InputType.INPUTS_ARRAY else value)
 
 
 def _plain(value: Any) -> Any:
@@ -281,15 +284,15 @@ def _boolean(value: Any) -> bool:
     raise _FaultError(f"must be true or false, got {_shown(value)}.")
 
 
-def _number(one: ModelInput, value: Any) -> int | float:
+def _number(spec: ModelInput, value: Any) -> int | float:
     exact = _exact(value)
     if exact is None:
         raise _FaultError(f"must be a number, got {_shown(value)}.")
-    if one.name == "seed" and not isinstance(exact, int):
+    if spec.name == "seed" and not isinstance(exact, int):
         raise _FaultError(f"must be a whole number, got {_shown(value)}.")
-    _check_allowed(one, exact)
-    if (one.minimum is not None and exact < one.minimum) or (one.maximum is not None and exact > one.maximum):
-        raise _FaultError(f"must be {_range(one)}, got {_shown(value)}.")
+    _check_allowed(spec, exact)
+    if (spec.minimum is not None and exact < spec.minimum) or (spec.maximum is not None and exact > spec.maximum):
+        raise _FaultError(f"must be {_range(spec)}, got {_shown(value)}.")
     return exact
 
 
@@ -305,38 +308,37 @@ def _exact(value: Any) -> int | float | None:
     return number if math.isfinite(number) else None
 
 
-def _range(one: ModelInput) -> str:
-    if one.minimum is not None and one.maximum is not None:
-        return f"from {one.minimum:g} to {one.maximum:g}"
-    return f"at least {one.minimum:g}" if one.minimum is not None else f"at most {one.maximum:g}"
+def _range(spec: ModelInput) -> str:
+    if spec.minimum is not None and spec.maximum is not None:
+        return f"from {spec.minimum:g} to {spec.maximum:g}"
+    return f"at least {spec.minimum:g}" if spec.minimum is not None else f"at most {spec.maximum:g}"
 
 
-def _string(one: ModelInput, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+def _string(spec: ModelInput, value: Any) -> str:
+    is_empty_cell = isinstance(value, float) and not math.isfinite(value)  # As one of a table comes out.
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or is_empty_cell:
         raise _FaultError(f"must be text, got {_shown(value)}.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _FaultError(f"must be text, got {_shown(value)}.")  # As an empty cell of a table comes out.
     text = str(value)
     _check_text(text)
-    if not one.type.is_array:
-        if one.shortest is not None and len(text) < one.shortest:
-            raise _FaultError(f"needs at least {one.shortest} characters, got {len(text)}.")
-        if one.longest is not None and len(text) > one.longest:
-            raise _FaultError(f"takes at most {one.longest} characters, got {len(text)}.")
-    _check_allowed(one, text)
+    if not spec.type.is_array:
+        if spec.shortest is not None and len(text) < spec.shortest:
+            raise _FaultError(f"needs at least {spec.shortest} characters, got {len(text)}.")
+        if spec.longest is not None and len(text) > spec.longest:
+            raise _FaultError(f"takes at most {spec.longest} characters, got {len(text)}.")
+    _check_allowed(spec, text)
     return text
 
 
-def _id(one: ModelInput, value: Any) -> str:
+def _id(spec: ModelInput, value: Any) -> str:
     if isinstance(value, list | tuple):
         raise _FaultError(f"takes one id, not a list of {len(value)}.")
     if not isinstance(value, str) or not value:
-        kind = "asset, a path or a URI" if one.is_file else "model"
+        kind = "asset, a path or a URI" if spec.is_file else "model"
         raise _FaultError(f"must be the id of a Scenario {kind}, got {_shown(value)}.")
     _check_text(value)
-    is_inline = value.startswith("data:") and one.type is InputType.FILE
+    is_inline = value.startswith("data:") and spec.type is InputType.FILE
     is_path = names_a_file(value) and not value.lower().startswith(_WEB_SCHEMES)
-    if one.is_file and not is_inline and not is_path and not value.replace("_", "").replace("-", "").isalnum():
+    if spec.is_file and not is_inline and not is_path and not value.replace("_", "").replace("-", "").isalnum():
         raise _FaultError(
             f"must be the id of a Scenario asset, an absolute path or a URI such as s3://connection@bucket/key, got "
             f"{_shown(value)}."
@@ -344,8 +346,8 @@ def _id(one: ModelInput, value: Any) -> str:
     return value
 
 
-def _check_allowed(one: ModelInput, value: Any) -> None:
+def _check_allowed(spec: ModelInput, value: Any) -> None:
     # A record may list the choices of a number as texts, and the other way round.
-    if one.allowed_values and value not in one.allowed_values and str(value) not in map(str, one.allowed_values):
-        allowed = ", ".join(str(choice) for choice in one.allowed_values)
+    if spec.allowed_values and value not in spec.allowed_values and str(value) not in map(str, spec.allowed_values):
+        allowed = ", ".join(str(choice) for choice in spec.allowed_values)
         raise _FaultError(f"must be one of {allowed}, got {_shown(value)}.")

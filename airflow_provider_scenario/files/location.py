@@ -53,13 +53,13 @@ _PLAIN_ERRORS = {
 """Storages raise these without a number."""
 
 
-def object_path(given: str | ObjectStoragePath, argument: str) -> ObjectStoragePath:
+def object_path(given: str | ObjectStoragePath, argument: str, *, is_source: bool = False) -> ObjectStoragePath:
     """Return the path an author means, sure that its storage and its connection are known here."""
     text = str(given).strip()
     if not text:
         raise ScenarioFileError(f"{argument} is empty. {_ADVICE}")
     # Python shows a byte of a local name that is no UTF-8 as one of these: it can be read, but no manifest can name it.
-    is_local_source = argument not in ("destination", "root") and text.startswith(("/", "file:"))
+    is_local_source = is_source and text.startswith(("/", "file:"))
     if any(is_unwritable(sign) and not (is_local_source and "\udc80" <= sign <= "\udcff") for sign in text):
         raise ScenarioFileError(
             f"{argument} is {text!r}. Airflow takes line breaks out of a path, which would make it another one, and no "

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_scenario.api import calls
 from airflow_provider_scenario.api.job import Job, JobStatus
 from airflow_provider_scenario.api.values import is_no_value, units_or_none
-from airflow_provider_scenario.exceptions import ScenarioConfigurationError, ScenarioError, ScenarioFileError, redact
+from airflow_provider_scenario.exceptions import (
+    ScenarioConfigurationError,
+    ScenarioError,
+    ScenarioFileError,
+    redact_whole,
+)
 from airflow_provider_scenario.files.naming import common_folder, is_unwritable, template_fields_of
 from airflow_provider_scenario.files.storage import Folder
 
@@ -173,7 +178,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         if value.startswith("data:"):
             return "data:…"
-        return _writable(redact(value) if "://" in value else value)
+        return _writable(redact_whole(value) if "://" in value else value)
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, dict):

@@ -61,7 +61,7 @@ class SourceFile:
 
 def find_source(given: str | ObjectStoragePath, argument: str = "source") -> SourceFile:
     """Return the file an author means, sure that it is there and of a type Scenario takes."""
-    path = object_path(given, argument)
+    path = object_path(given, argument, is_source=True)
     _refuse_link(path)
     size = _size(path)
     if size == 0:

@@ -59,7 +59,7 @@ def part_size_of(size: int) -> int:
     return max(SMALLEST_PART, min(LARGEST_PART, -(-wanted // (1 << 20)) << 20))
 
 
-class Uploader:
+class FileSender:
     """Sends files of one project."""
 
     def __init__(self, client: ScenarioClient, log: Logger) -> None:
@@ -201,6 +201,10 @@ class SentFile:
     asset_id: str | None = None
     upload_id: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.asset_id is None and self.upload_id is None:
+            raise ValueError("a file that was sent is an asset or an upload")
+
 
 class UploadCache:
     """Remembers in a task's state store which bytes became which asset, so that a retry sends no bytes again."""
@@ -281,7 +285,7 @@ class AssetUploader:
         self._log = log
         self._import_timeout = import_timeout  # seconds to wait for an import
         self._poll_interval = poll_interval  # seconds between two looks at it, more than 0
-        self._uploader = Uploader(client, log)
+        self._uploader = FileSender(client, log)
 
     def stop(self) -> None:
         """End what is under way soon."""

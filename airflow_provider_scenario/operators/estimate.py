@@ -84,7 +84,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask for the prices, log their sum, and refuse it above the limit."""
         from airflow_provider_scenario.submission.prepare import read_model
-        from airflow_provider_scenario.submission.price_check import checked_sets, estimate, limit_of, refuse_above
+        from airflow_provider_scenario.submission.price_check import ask_prices, checked_sets, limit_of, refuse_above
 
         limit = limit_of("max_total_cost", self.max_total_cost, was_given=self._is_limited)
         sets = self._sets()
@@ -92,7 +92,7 @@ class ScenarioEstimateCostOperator(BaseOperator):
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
             model = read_model(client, name_or_none(self.model_id) or "", self.log)
             try:
-                found = estimate(client, model, checked_sets(model, sets), self.log)
+                found = ask_prices(client, model, checked_sets(model, sets), self.log)
             except ScenarioDryRunError as alarm:
                 try:
                     self._keep(context, str(alarm.job_id))

@@ -49,26 +49,28 @@ class InputFiles:
             self._assets[path] = self._uploader.upload(source, path=path)
         return with_assets(model, values, self._assets)
 
-    def _sources(self, model: Model, places: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
+    def _sources(self, model: Model, named: Mapping[str, tuple[ModelInput, str]]) -> dict[str, SourceFile]:
         """Return the files that no earlier try has sent."""
         sources: dict[str, SourceFile] = {}
         faults: list[str] = []
-        for place, (one, path) in places.items():
+        for input_path, (spec, path) in named.items():
             if path not in self._assets:
                 # An earlier try's asset is taken without touching the file: a retry works even if the file has gone.
                 known = self._uploader.find_existing(path)
                 if known is not None:
                     self._assets[path] = known
             if path not in self._assets:
-                faults.extend(_faults(place, one, path, sources))
+                faults.extend(_faults(input_path, spec, path, sources))
         refuse(model, faults, self._argument_name)
         return sources
 
 
-def _faults(place: str, one: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
+def _faults(input_path: str, spec: ModelInput, path: str, sources: dict[str, SourceFile]) -> list[str]:
     """Find a file, keep it among the sources, and return what is wrong with it."""
     try:
         source = sources[path] = sources.get(path) or find_source(path, "the path")
     except ScenarioFileError as error:
-        return [f"{place}: {error}"]
-    return list(check_file(place, one, path, kind=source.media.kind, size=source.size, duration=source.media.duration))
+        return [f"{input_path}: {error}"]
+    return list(
+        check_file(input_path, spec, path, kind=source.media.kind, size=source.size, duration=source.media.duration)
+    )

@@ -75,8 +75,8 @@ def check_assets(
         assets = client.send(calls.get_assets(wanted))
         faults = [
             fault
-            for input_path, (one, asset_id) in inputs.items()
-            for fault in check_asset(input_path, one, asset_id, assets.get(asset_id))
+            for input_path, (spec, asset_id) in inputs.items()
+            for fault in check_asset(input_path, spec, asset_id, assets.get(asset_id))
         ]
         refuse(model, faults, argument_name)
         # An asset that the task before has just made may be pending still.

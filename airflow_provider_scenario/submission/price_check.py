@@ -5,7 +5,6 @@ Creative units are decimal numbers throughout: prices have fractions, and a sum 
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +52,7 @@ def limit_of(name: str, given: object, *, was_given: bool = False) -> Decimal | 
     return limit
 
 
-def price_of(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
+def ask_price(client: Client, model_id: str, inputs: Mapping[str, Any], log: Any) -> Decimal:
     """Ask a generation's price, and buy nothing; ``ScenarioDryRunError`` if Scenario made a job all the same."""
     try:
         return client.send(calls.estimate(model_id, inputs))
@@ -72,7 +71,7 @@ def check_price(
     log: Any,
 ) -> None:
     """Ask for the price of a purchase that is about to be made, and refuse it above the limit."""
-    price = price_of(client, model.id, inputs, log)
+    price = ask_price(client, model.id, inputs, log)
     if price > limit:
         dear = [argument_name(one.name) for one in model.inputs if one.cost_impact]
         depends = f"The price depends on {', '.join(dear)}.\n" if dear else ""
@@ -120,19 +119,19 @@ def checked_sets(model: Model, sets: Sequence[Mapping[str, Any]]) -> list[Mappin
     """Return several sets of inputs, checked against the model's record; refuse the faults of every set at once."""
     checked = [check_inputs(model, given) for given in sets]
     faults = [(*one.faults, *_files_elsewhere(model, one.values)) for one in checked]
-    refuse(model, [f"{_place(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set], str)
+    refuse(model, [f"{_prefix(sets, i)}{fault}" for i, of_set in enumerate(faults) for fault in of_set], str)
     return [one.values for one in checked]
 
 
-def estimate(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
+def ask_prices(client: Client, model: Model, sets: Sequence[Mapping[str, Any]], log: Any) -> Estimate:
     """Ask what several sets of checked inputs would cost. Equal ones are asked for once."""
     known: dict[str, Decimal] = {}
     costs = []
     for i, values in enumerate(sets):
         key = json.dumps(values, sort_keys=True, default=str)
         if key not in known:
-            place = _place(sets, i)
-            check_assets(client, model, values, argument_name=functools.partial("{}{}".format, place), log=log)
+            prefix = _prefix(sets, i)
+            check_assets(client, model, values, argument_name=prefix.__add__, log=log)
             known[key] = _price(client, model, values, log)
         costs.append(known[key])
     return Estimate(tuple(costs))
@@ -150,15 +149,15 @@ def refuse_above(limit: Decimal | None, found: Estimate, model: Model) -> None:
 
 def _files_elsewhere(model: Model, values: Mapping[str, Any]) -> list[str]:
     return [
-        f"{place}: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
+        f"{input_path}: {path} is not at Scenario yet, so what it leads to has no price. Upload it first with "
         "ObjectStorageToScenarioOperator, and give the id."
-        for place, (_, path) in file_paths(model, values).items()
+        for input_path, (_, path) in file_paths(model, values).items()
     ]
 
 
 def _price(client: Client, model: Model, values: Mapping[str, Any], log: Any) -> Decimal:
     try:
-        return price_of(client, model.id, values, log)
+        return ask_price(client, model.id, values, log)
     except ScenarioDryRunError as alarm:
         raise ScenarioDryRunError(
             f"{alarm} No further price was asked for, and nothing else was bought. Ask for no price until that is "
@@ -168,6 +167,6 @@ def _price(client: Client, model: Model, values: Mapping[str, Any], log: Any) ->
         ) from None
 
 
-def _place(sets: Sequence[Mapping[str, Any]], index: int) -> str:
+def _prefix(sets: Sequence[Mapping[str, Any]], index: int) -> str:
     """Return how the author finds one of several sets."""
     return f"inputs[{index}]." if len(sets) > 1 else ""

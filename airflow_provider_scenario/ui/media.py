@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from airflow_provider_scenario.api.asset import Asset
 from airflow_provider_scenario.api.client import FileStream, check_file_address
-from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError
+from airflow_provider_scenario.api.mime_types import canonical_type
+from airflow_provider_scenario.exceptions import ScenarioFileError, ScenarioTransferError, redact
 from airflow_provider_scenario.files.file_download import refusal_of
 from airflow_provider_scenario.ui.reads import Access
 
@@ -108,9 +109,11 @@ def _check_address(asset: Asset) -> None:
 def poster(access: Access, asset: Asset) -> Response:
     """Return a small picture of a file, small enough for a question of Airflow's."""
     with access.open() as client, client.open_file(asset.thumbnail_url) as stream:
-        kind = stream.headers.get("content-type", "")
+        kind = canonical_type(stream.headers.get("content-type", ""))
         if stream.status != 200 or not _HARMLESS.fullmatch(kind):
-            raise ScenarioTransferError(f"Scenario's CDN answered {stream.status} instead of the picture.")
+            raise ScenarioTransferError(
+                f"Scenario's CDN answered {stream.status}, {redact(kind)[:50]}, instead of the picture."
+            )
         held = bytearray()
         for piece in stream.chunks(CHUNK):
             held += piece

@@ -230,7 +230,7 @@ def test_what_the_dry_run_refuses_is_refused_in_scenarios_words(scenario: Sandbo
 def test_a_purchase_dearer_than_its_price_is_told_although_it_stands(
     scenario: SandboxServer, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_scenario.submission.price_check.price_of", lambda *_: Decimal(1))
+    monkeypatch.setattr("airflow_provider_scenario.submission.price_check.ask_price", lambda *_: Decimal(1))
     assert generating(max_cost=12).execute(TaskRun().context)["cost"] == PRICE
     assert (
         "Scenario charged 13 creative units, more than the price it had named and than max_cost=12. The purchase can't "

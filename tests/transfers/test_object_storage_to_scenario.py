@@ -116,7 +116,7 @@ def test_a_killed_task_sends_nothing_more(
     pad(clip, BIG)
     monkeypatch.setattr(upload, "PARALLEL", 1)
     with ScenarioHook().get_conn() as client:
-        uploader = upload.Uploader(client, logging.getLogger("tests"))
+        uploader = upload.FileSender(client, logging.getLogger("tests"))
         put_part, start_upload = client.put_part, upload.calls.start_upload
 
         def put_and_stop(*arguments: Any) -> int:
