@@ -347,7 +347,7 @@ class RemoteFolder:
             raise writing_error(error, str(self.root)) from error
 
     def _refuse_link(self, folder: PurePosixPath) -> None:
-        """Refuse a link in place of a folder below the within."""
+        """Refuse a link in place of a folder below root."""
         if self._within is None or self._within not in folder.parents or folder in self._no_links:
             return
         with contextlib.suppress(FileNotFoundError):

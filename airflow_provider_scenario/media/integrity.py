@@ -17,15 +17,8 @@ from airflow_provider_scenario.media import MOST_ELEMENTS, isobmff, matroska, re
 HEAD = 1024
 """First bytes of a file that :func:`bytes_fit` needs; fewer only where the file has no more."""
 
-_ISO = (
-    "video/mp4",
-    "video/x-m4v",
-    "video/quicktime",
-    "video/3gpp",
-    "video/3gpp2",
-    "audio/mp4",
-    "audio/3gpp",
-    "audio/3gpp2",
+_ISO = tuple(f"video/{kind}" for kind in ("mp4", "x-m4v", "quicktime", "3gpp", "3gpp2")) + tuple(
+    f"audio/{kind}" for kind in ("mp4", "3gpp", "3gpp2")
 )
 _ISO_IMAGES = ("image/avif", "image/heic", "image/heif")
 _MATROSKA = ("video/webm", "video/x-matroska", "audio/webm", "audio/x-matroska")
@@ -207,11 +200,11 @@ def _of_iso(file: BinaryIO, size: int) -> Truncation | None:
 
 def _of_riff(file: BinaryIO, size: int) -> Truncation | None:
     head = read_at(file, 0, 36)
-    (details,) = struct.unpack("<I", head[4:8])
+    (declared,) = struct.unpack("<I", head[4:8])
     if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64":
-        details, data = struct.unpack("<QQ", head[20:36])
-        return None if riff.is_open_length(data) else _beyond(8 + details, size)
-    return None if riff.is_open_length(details) else _beyond(8 + details, size)
+        declared, data = struct.unpack("<QQ", head[20:36])
+        return None if riff.is_open_length(data) else _beyond(8 + declared, size)
+    return None if riff.is_open_length(declared) else _beyond(8 + declared, size)
 
 
 def _of_png(file: BinaryIO, size: int) -> Truncation | None:

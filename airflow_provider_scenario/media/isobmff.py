@@ -17,21 +17,7 @@ from typing import BinaryIO
 from airflow_provider_scenario.media import MOST_ELEMENTS, read_at
 
 _TOP_LEVEL = frozenset(
-    {
-        b"ftyp",
-        b"moov",
-        b"mdat",
-        b"moof",
-        b"meta",
-        b"free",
-        b"skip",
-        b"wide",
-        b"pnot",
-        b"uuid",
-        b"mfra",
-        b"sidx",
-    }
-    | {b"ssix", b"styp", b"emsg", b"prft", b"pdin", b"udta", b"idat", b"imda"}
+    b"ftyp moov mdat moof meta free skip wide pnot uuid mfra sidx ssix styp emsg prft pdin udta idat imda".split()
 )
 """What may stand at a file's top level. Anything else after the index is not ours: a tag, or padding."""
 
@@ -104,12 +90,12 @@ def media_duration(file: BinaryIO, size: int, shown: list[Track]) -> float | Non
         return None
     if any(find(file, movie, b"mvex")):
         return _fragments_duration(file, size, movie)
-    scale, details = _times(file, next(find(file, movie, b"mvhd"), None))
+    scale, declared = _times(file, next(find(file, movie, b"mvhd"), None))
     told = [track.duration for track in shown]
     if not told or not scale or any(duration is None for duration in told):
         return None
     longest = max(duration for duration in told if duration is not None)
-    seconds = details / scale if details else longest
+    seconds = declared / scale if declared else longest
     return seconds if seconds > 0 and _agree(seconds, longest) else None
 
 
@@ -136,13 +122,13 @@ def _track(file: BinaryIO, box: Box, movie_scale: int) -> Track:
     handler = next(find(file, box, b"mdia", b"hdlr"), None)
     is_enabled = header is not None and bool(int.from_bytes(read_at(file, header.start, 4), "big") & 1)
     name = read_at(file, handler.start + 8, 4) if handler else b""
-    scale, details = _times(file, next(find(file, box, b"mdia", b"mdhd"), None))
+    scale, declared = _times(file, next(find(file, box, b"mdia", b"mdhd"), None))
     table = next(find(file, box, b"mdia", b"minf", b"stbl", b"stts"), None)
     if not scale or table is None:
         return Track(name, is_enabled, None)
     runs = _numbers(file, table, "I", 2)
     seconds = sum(map(operator.mul, runs[::2], runs[1::2])) / scale
-    if details and not _agree(details / scale, seconds):
+    if declared and not _agree(declared / scale, seconds):
         return Track(name, is_enabled, None)
     edits = _edited(file, next(find(file, box, b"edts", b"elst"), None))
     if edits and movie_scale:

@@ -92,7 +92,7 @@ def read_facts(file: BinaryIO, size: int) -> Facts:
     is_webm = head is not None and b"webm" in read_at(file, head.start, min(64, (head.end or 64) - head.start))
     body = segment(file, size)
     types: set[int] = set()
-    scale, details, last = 1_000_000, 0.0, 0
+    scale, declared, last = 1_000_000, 0.0, 0
     for one in elements(file, body.start, size) if body else ():
         end = min(one.end if one.end is not None else size, size)
         if one.id == _INFO:
@@ -100,15 +100,15 @@ def read_facts(file: BinaryIO, size: int) -> Facts:
                 if field.id == _SCALE:
                     scale = _number(file, field) or scale
                 elif field.id == _DURATION:
-                    details = _real(file, field)
+                    declared = _real(file, field)
         elif one.id == _TRACKS:
             for entry in elements(file, one.start, end):
                 types |= {_number(file, field) for field in _inside(file, entry, end) if field.id == _TRACK_TYPE}
         elif one.id == _CLUSTER:
             last = next((_number(file, f) for f in elements(file, one.start, end) if f.id == _TIMESTAMP), last)
     # A frame lies within 32,767 ticks of its cluster, so a duration far beyond the last cluster is not true.
-    is_true = 0 < details <= last + 65_536
-    return Facts(is_webm, frozenset(types), details * scale / 1e9 if is_true else None)
+    is_true = 0 < declared <= last + 65_536
+    return Facts(is_webm, frozenset(types), declared * scale / 1e9 if is_true else None)
 
 
 def _inside(file: BinaryIO, one: Element, end: int) -> Iterator[Element]:

@@ -33,9 +33,9 @@ def chunks(file: BinaryIO, start: int, end: int, order: str = "<") -> Iterator[C
         start += 8 + length + length % 2
 
 
-def is_open_length(details: int) -> bool:
+def is_open_length(declared: int) -> bool:
     """Return whether a length is none: a program that writes into a pipe says 0, or nearly 2 or 4 GiB."""
-    return details == 0 or any(abs(top - details) <= 1 << 20 for top in (1 << 31, 1 << 32, 1 << 63, 1 << 64))
+    return declared == 0 or any(abs(top - declared) <= 1 << 20 for top in (1 << 31, 1 << 32, 1 << 63, 1 << 64))
 
 
 def has_wave_format(file: BinaryIO, size: int) -> bool:
@@ -54,9 +54,9 @@ def wave_duration(file: BinaryIO, size: int) -> float | None:
         elif chunk.name == b"fmt ":
             form = read_at(file, chunk.start, 16)
         elif chunk.name == b"data" and len(form) == 16:
-            details = large if large and chunk.length == 0xFFFFFFFF else chunk.length
+            declared = large if large and chunk.length == 0xFFFFFFFF else chunk.length
             there = size - chunk.start
-            return _sound_duration(form, there if is_open_length(details) else min(details, there), samples)
+            return _sound_duration(form, there if is_open_length(declared) else min(declared, there), samples)
     return None
 
 

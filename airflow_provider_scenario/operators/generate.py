@@ -226,6 +226,8 @@ class ScenarioGenerateOperator(BaseOperator):
             poll_interval=self.poll_interval,
             timeout=self.timeout,
             execution_timeout=self.execution_timeout,
+            searched=self._searched,
+            may_defer_search=self._may_defer_search,
         )
         if self._is_killed:
             self._generation.stop()
@@ -251,7 +253,7 @@ class ScenarioGenerateOperator(BaseOperator):
         since = self._queued_since or time.time()
         while True:
             try:
-                return run.submit(request, searched=self._searched, may_defer=self._may_defer_search)
+                return run.submit(request)
             except SearchDeferred as search:
                 run.show_searching()
                 self._defer_search(search)

@@ -1,4 +1,4 @@
-"""What a generate operator does in a task, as three verbs: submit one job, poll it, finish."""
+"""One process's part in a task that generates: submit, wait, finish, and what it shows meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_provider_scenario.submission.prepare import Clip, check_assets, log
 from airflow_provider_scenario.submission.price_check import check_price, limit_of, warn_if_dearer
 from airflow_provider_scenario.submission.record import Intent, Record, Submitted, Wanted
 from airflow_provider_scenario.submission.seed import TaskKey
-from airflow_provider_scenario.submission.store import SubmissionStore, show_purchases
+from airflow_provider_scenario.submission.store import SubmissionStore
 from airflow_provider_scenario.submission.submitter import Submitter
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Generation:
         poll_interval: float,  # Seconds between two reads of the job.
         timeout: float,  # Seconds from the submission after which to give up the wait.
         execution_timeout: datetime.timedelta | None,
+        searched: str | None,  # The search that this same try has waited out.
+        may_defer_search: bool,  # Whether a search may raise SearchDeferred, to go on once it is waited out.
     ) -> None:
         self._context = context
         self._log = log
@@ -101,7 +103,9 @@ class Generation:
         self._poll_interval = poll_interval
         self._timeout = timeout
         self._execution_timeout = execution_timeout
-        self._store = SubmissionStore(context, durable=durable)
+        self._searched = searched
+        self._may_defer_search = may_defer_search
+        self._store = SubmissionStore(context, scenario_conn_id, project_id, durable=durable)
         self._client: ScenarioClient | None = None
         self._submitter: Submitter | None = None
         self._files: InputFiles | None = None
@@ -120,18 +124,18 @@ class Generation:
     def _show_earlier(self, order: Order) -> None:
         """Show the jobs of earlier generations, where there was no record when this try began."""
         if not self._store.is_durable and order.earlier_jobs:
-            show_purchases(self._context, self._scenario_conn_id, self._project_id, order.earlier_jobs)
+            self._store.show_jobs(order.earlier_jobs)
 
     def show_waiting(self, since: float, until: float) -> None:
         """Show since and until when (seconds of the epoch) the task waits for a free slot: its page shows its place."""
         self._push_page_link()
         waits = {"since": since, "until": until}
-        self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, waits=waits)
+        self._store.show(self._store.load(), waits=waits)
 
     def show_searching(self) -> None:
         """Show that the task looks for a job that it may have bought."""
         self._push_page_link()
-        self._store.show(self._store.load(), self._scenario_conn_id, self._project_id, is_searching=True)
+        self._store.show(self._store.load(), is_searching=True)
 
     def about_paid_job(self, error: ScenarioError) -> ScenarioError:
         """Return an error about what the author gave, naming the job that this task has paid for, if it has one."""
@@ -144,13 +148,10 @@ class Generation:
             job_id=stored.job_id,
         )
 
-    def submit(
-        self, request: GenerationRequest, *, searched: str | None = None, may_defer: bool = False
-    ) -> SubmittedJob:
+    def submit(self, request: GenerationRequest) -> SubmittedJob:
         """Return the job of this task: the one that was bought already, or a new one.
 
-        After :class:`NoCapacity` it may be called again with the same request. With ``may_defer`` it may raise
-        ``SearchDeferred``: the search goes on when this is called again with its name as ``searched``.
+        After :class:`NoCapacity` it may be called again with the same request.
         """
         client = self._client or self._open_client()
         wanted = Wanted(self._model_id, request.inputs)
@@ -162,8 +163,8 @@ class Generation:
                 request.policy,
                 may_buy=lambda: not self._is_stopped,
                 account=self._account_of(client),
-                searched=searched,
-                may_defer=may_defer,
+                searched=self._searched,
+                may_defer=self._may_defer_search,
                 log=self._log,
             )
         submitted = self._rejoin_or_buy(self._submitter, wanted, request, client)
@@ -216,14 +217,15 @@ class Generation:
         priced = inputs if seed is None else {**inputs, "seed": seed}
         try:
             if limit is not None:
-                check_price(client, model, priced, limit, argument_name=request.argument_name, log=self._log)
+                try:
+                    check_price(client, model, priced, limit, argument_name=request.argument_name, log=self._log)
+                except ScenarioDryRunError as made:
+                    # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
+                    self._log.warning("%s It is kept as this task's job.", made)
+                    is_ours = seed is not None
+                    return submitter.keep(order, wanted, str(made.job_id), seed=priced.get("seed"), is_ours=is_ours)
             self._check_not_stopped()
             return submitter.buy(order, wanted, model.id, inputs, largest_seed=model.largest_seed)
-        except ScenarioDryRunError as made:
-            # Against the API's word the dry run was a purchase: its job is paid for, so it is this task's job.
-            self._log.warning("%s It is kept as this task's job.", made)
-            is_ours = seed is not None
-            return submitter.keep(order, wanted, str(made.job_id), seed=priced.get("seed"), is_ours=is_ours)
         except ScenarioRateLimitError as busy:
             if not busy.is_refusal:
                 raise  # A gateway on the way says so: that is no word about the plan's capacity.
@@ -282,7 +284,7 @@ class Generation:
         if isinstance(record, Submitted):
             self._job_id = record.job_id
             self._context["ti"].xcom_push(key="job_id", value=record.job_id)
-        self._store.show(record, self._scenario_conn_id, self._project_id, max_cost=max_cost)
+        self._store.show(record, max_cost=max_cost)
 
     # Poll
 

@@ -63,14 +63,13 @@ def check_assets(
     argument_name: Callable[[str], str],
     log: Any,
     sleep: Callable[[float], None] = time.sleep,  # May raise, to end the wait for a pending asset.
-    clock: Callable[[], float] = time.monotonic,
 ) -> Mapping[str, Asset]:
     """Return the assets that checked inputs name, by id, once none is pending; refuse every fault at once."""
     inputs = asset_ids(model, values)
     wanted = list(dict.fromkeys(asset_id for _, asset_id in inputs.values()))
     if not wanted:
         return {}
-    deadline, pause = clock() + _LONGEST_PENDING, _FIRST_PAUSE
+    deadline, pause = time.monotonic() + _LONGEST_PENDING, _FIRST_PAUSE
     while True:
         assets = client.send(calls.get_assets(wanted))
         faults = [
@@ -83,7 +82,7 @@ def check_assets(
         pending = [asset_id for asset_id in wanted if assets[asset_id].status is AssetStatus.PENDING]
         if not pending:
             return assets
-        left = deadline - clock()
+        left = deadline - time.monotonic()
         if left <= 0:
             raise ScenarioTransientError(
                 f"Still pending at Scenario after {_LONGEST_PENDING:.0f} s: {', '.join(pending)}. Nothing was bought. "

@@ -16,8 +16,11 @@ STATE_KEY = "scenario_submission"
 class SubmissionStore:
     """Keeps the record in Airflow's task state store, where there is one, so that retries and clears find it."""
 
-    def __init__(self, context: Mapping[str, Any], *, durable: bool) -> None:
+    def __init__(
+        self, context: Mapping[str, Any], scenario_conn_id: str, project_id: str | None, *, durable: bool
+    ) -> None:
         self._context = context
+        self._access = (scenario_conn_id, project_id)  # What reports read the jobs with.
         # Airflow below 3.3 has none, and 3.4 empties it when a task is cleared: then the job is found by its seed.
         self._store = context.get("task_state_store") if durable else None
         self._record: Record | None = None
@@ -60,13 +63,17 @@ class SubmissionStore:
         """Tell the other task instances of the DAG run that a job is this one's; ``None`` takes it back."""
         self._context["ti"].xcom_push(key="job_id", value=job_id)
 
-    def show(self, record: Record | None, scenario_conn_id: str, project_id: str | None, **state: Any) -> None:
+    def show_jobs(self, job_ids: Collection[str]) -> None:
+        """Show jobs that this task instance bought, where there is no record of them."""
+        show_purchases(self._context, *self._access, job_ids)
+
+    def show(self, record: Record | None, **state: Any) -> None:
         """Show what this task instance bought by its record; ``state``: see :func:`show_purchases`."""
         charged = {}
         if isinstance(record, Submitted) and record.charged is not None:
             charged = {record.job_id: record.charged}
         job_ids, unproven = ((), ()) if record is None else (all_jobs(record), record.unproven_jobs)
-        show_purchases(self._context, scenario_conn_id, project_id, job_ids, charged, unproven_jobs=unproven, **state)
+        show_purchases(self._context, *self._access, job_ids, charged, unproven_jobs=unproven, **state)
 
 
 def show_purchases(

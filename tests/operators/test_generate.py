@@ -585,11 +585,14 @@ def test_jobs_of_other_mapped_instances_are_claimed(monkeypatch: pytest.MonkeyPa
     table: dict[int, dict[str, Any]] = {0: {"job_id": "job_zero"}, 1: {"job_id": "job_one"}}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(table))
     third = TaskRun(map_index=2, table=table)
-    assert sorted(SubmissionStore(third.context, durable=True).jobs_of_others()) == ["job_one", "job_zero"]
+    assert sorted(SubmissionStore(third.context, "scenario_default", None, durable=True).jobs_of_others()) == [
+        "job_one",
+        "job_zero",
+    ]
     del table[1]
-    assert SubmissionStore(third.context, durable=True).jobs_of_others() == {"job_zero"}
+    assert SubmissionStore(third.context, "scenario_default", None, durable=True).jobs_of_others() == {"job_zero"}
     table.clear()
-    assert SubmissionStore(third.context, durable=True).jobs_of_others() == set()
+    assert SubmissionStore(third.context, "scenario_default", None, durable=True).jobs_of_others() == set()
 
 
 def test_a_job_that_only_looks_like_anothers_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -597,12 +600,12 @@ def test_a_job_that_only_looks_like_anothers_is_not_claimed(monkeypatch: pytest.
     table: dict[int, dict[str, Any]] = {0: {"job_id": "job_2", "scenario_purchases": bought.to_json()}}
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", XComDouble(table))
     second = TaskRun(map_index=1, table=table)
-    assert SubmissionStore(second.context, durable=True).jobs_of_others() == {"job_2"}
+    assert SubmissionStore(second.context, "scenario_default", None, durable=True).jobs_of_others() == {"job_2"}
 
 
 def test_an_instance_that_is_not_mapped_has_no_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.XCom", None)
-    assert SubmissionStore(TaskRun().context, durable=True).jobs_of_others() == set()
+    assert SubmissionStore(TaskRun().context, "scenario_default", None, durable=True).jobs_of_others() == set()
 
 
 def test_a_lost_submission_never_takes_a_siblings_job(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,16 +165,10 @@ class Scripted:
         self.now += seconds
 
     def check(self) -> Any:
-        values = {"videoUrl": "asset_1"}
-        return check_assets(
-            self,
-            reframe(),
-            values,
-            argument_name=str,
-            log=logging.getLogger(__name__),
-            sleep=self.sleep,
-            clock=self.clock,
-        )
+        log = logging.getLogger(__name__)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airflow_provider_scenario.submission.prepare.time.monotonic", self.clock)
+            return check_assets(self, reframe(), {"videoUrl": "asset_1"}, argument_name=str, log=log, sleep=self.sleep)
 
 
 def test_a_pending_asset_is_waited_for_with_longer_and_longer_pauses() -> None:
