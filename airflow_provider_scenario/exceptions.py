@@ -164,7 +164,7 @@ class ScenarioRateLimitError(ScenarioTransientError):
 
 
 class ScenarioConcurrencyLimitError(ScenarioRateLimitError):
-    """No slot is free: the plan's limit of parallel jobs is reached, or a cooldown runs (429).
+    """There is no capacity: the plan runs no more jobs at once, or a cooldown runs (429).
 
     :param limit: How many jobs the plan allows at once, where Scenario said it.
     """
@@ -181,13 +181,13 @@ class ScenarioJobCanceledError(ScenarioTransientError):
 
 
 class ScenarioTimeoutError(ScenarioTransientError):
-    """The deadline passed while the job was still running. It goes on, and the next try rejoins it."""
+    """A wait for a job, for capacity or for an import took too long. A job goes on, and the next try rejoins it."""
 
 
 class ScenarioJobUnreadableError(ScenarioTransientError):
     """Scenario refused for a minute to show a job that exists: its own address and the job list alike.
 
-    It says nothing of the job, which may be paid for: the next try looks at it again.
+    It says nothing of the job, which may be paid for: the next try reads it again.
 
     :param take_over: Whether the trouble is this process's own, so that another one may be able to read the job.
     """

@@ -30,7 +30,7 @@ HAS_RETRY_POLICIES = RetryPolicy is not object
 """Whether this Airflow asks a policy before it retries (3.3 and later)."""
 
 CAPACITY_RESCHEDULED_FOR = datetime.timedelta(days=1)
-"""How long a task that finds no free slot is run again without using a retry: queues of a night are normal."""
+"""How long a task that finds no capacity is run again without using a retry: queues of a night are normal."""
 
 OUTAGE_RESCHEDULED_FOR = datetime.timedelta(hours=1)
 """How long an outage of Scenario uses no retry: one that lasts longer should be seen, so it uses the task's retries."""
@@ -40,8 +40,8 @@ class ScenarioRetryPolicy(RetryPolicy):
     """Ends a task at once on a permanent error; on a transient one, waits for the longer of two delays.
 
     These are the author's ``retry_delay`` (with its exponential backoff) and what Scenario asked for, of which an hour
-    counts at most. On Airflow 3.4 and later a lack of slots, or an outage of Scenario, reschedules the task, which uses
-    no retry: for a day and for an hour at most, from the first time on; then the task's retries count.
+    counts at most. On Airflow 3.4 and later a lack of capacity, or an outage of Scenario, reschedules the task, which
+    uses no retry: for a day and for an hour at most, from the first time on; then the task's retries count.
 
     The default of this package's operators on Airflow 3.3 and later. Give an operator another ``retry_policy`` to
     decide otherwise. Errors that are not Scenario's are left to Airflow.

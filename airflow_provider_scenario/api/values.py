@@ -18,9 +18,10 @@ from jinja2 import Undefined
 NO_VALUE_TEXTS = ("", "None", "null")
 """What templating makes of a value that is not there."""
 
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+"""What files and forms leave in and around a text, and no one sees."""
 
-_EMPTY_TEXT = re.compile(rf"(?:[\s{_INVISIBLE}\[\](){{}},'\"]|\b(?:None|null|nan|NaN|NaT|undefined|Undefined)\b|<NA>)*")
+_EMPTY_TEXT = re.compile(rf"(?:[\s{INVISIBLE}\[\](){{}},'\"]|\b(?:None|null|nan|NaN|NaT|undefined|Undefined)\b|<NA>)*")
 """Nothing but words for nothing, alone or in lists."""
 
 _MOST_DIGITS = 400
@@ -35,7 +36,7 @@ def is_no_value(value: object) -> bool:
     return (
         value is None
         or isinstance(value, Undefined)
-        or (isinstance(value, str) and value.strip().strip(_INVISIBLE) in NO_VALUE_TEXTS)
+        or (isinstance(value, str) and value.strip().strip(INVISIBLE) in NO_VALUE_TEXTS)
     )
 
 

@@ -284,7 +284,7 @@ class AssetUploader:
         self._cache = cache
         self._log = log
         self._import_timeout = import_timeout  # seconds to wait for an import
-        self._poll_interval = poll_interval  # seconds between two looks at it, more than 0
+        self._poll_interval = poll_interval  # seconds between two polls of it, more than 0
         self._uploader = FileSender(client, log)
 
     def stop(self) -> None:

@@ -118,7 +118,7 @@ def _fault_of_backends(conn_id: str) -> ScenarioError | None:
 
 
 def _fault_of_supervisor(conn_id: str) -> ScenarioError | None:
-    """Return what Airflow's API server answers but that there is no such connection: its backend passes over it."""
+    """Ask the API server itself: its secrets backend reports every error as "not found"."""
     supervisor = _supervisor()
     if supervisor is None:
         return None
@@ -168,7 +168,7 @@ def _broken_variable(conn_id: str, error: Exception) -> ScenarioConfigurationErr
 
 
 def _secrets_backends() -> Iterable[Any]:
-    """Return the backends that Airflow looks into, but for those that hold no trouble of their own back."""
+    """Return the secrets backends, without Airflow's two own, which answer "not found" to every error."""
     try:
         from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
     except ImportError:

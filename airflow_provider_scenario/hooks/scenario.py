@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_scenario.api.config import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, ClientConfig, is_loopback
-from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, is_no_value, name_or_none
+from airflow_provider_scenario.api.values import CAME_OUT_EMPTY, INVISIBLE, is_no_value, name_or_none
 from airflow_provider_scenario.arguments import MAX_INTERVAL, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -42,9 +43,6 @@ API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a va
 BASE_URL_VARIABLE = "SCENARIO_BASE_URL"
 
 _EXTRA_FIELDS = ("project_id", "request_timeout")
-
-_STRAY = "\ufeff\u200b\u2060"
-"""What files and forms leave around a text besides white space, and no one sees."""
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
@@ -168,7 +166,7 @@ class ScenarioHook(BaseHook):
         """Wait in this process until a job has succeeded. To wait without a worker use ``ScenarioJobSensor``.
 
         :param job_id: The job.
-        :param poll_interval: Seconds between two reads, more than 0. Default 10.
+        :param poll_interval: Seconds between two polls, more than 0. Default 10.
         :param timeout: Seconds from now after which to give up; the job runs on. Default 3,600.
         :return: The job, with the ids of what it made.
         :raises ScenarioError: if it failed, was canceled, or took too long.
@@ -327,9 +325,7 @@ def _cleaned(text: str | None, where: str) -> str:
     :param where: What holds the text, for the message.
     :raises ScenarioConfigurationError: if it stands in quotes, which may or may not be part of it.
     """
-    cleaned = text or ""
-    while cleaned != (cleaned := cleaned.strip().strip(_STRAY)):
-        pass
+    cleaned = re.sub(rf"^[\s{INVISIBLE}]+|[\s{INVISIBLE}]+$", "", text or "")
     if cleaned and (cleaned[0] in _QUOTES or cleaned[-1] in _QUOTES):
         raise ScenarioConfigurationError(f"{where} stands in quotes: remove the quotes.")
     return cleaned

@@ -65,11 +65,11 @@ class ScenarioGenerateOperator(BaseOperator):
         ``ScenarioJobSensor`` can wait later. Default ``True``.
     :param deferrable: Whether to wait in the triggerer instead of in a worker. Default: Airflow's
         ``[operators] default_deferrable``.
-    :param poll_interval: Seconds between two looks at the job, more than 0, or a ``timedelta``. Default 10.
+    :param poll_interval: Seconds between two polls, more than 0, or a ``timedelta``. Default 10.
     :param timeout: Seconds from the submission after which to give up waiting, more than 0, or a ``timedelta``. The job
         runs on. Default 3,600.
-    :param capacity_timeout: Seconds to wait for a free slot where the plan runs no more jobs at once, more than 0, or a
-        ``timedelta``. Waiting for one uses no try. Default 86,400.
+    :param capacity_timeout: Seconds to wait for capacity where the plan runs no more jobs at once, more than 0, or a
+        ``timedelta``. That wait uses no try. Default 86,400.
     :param durable: Whether to remember the purchase across tries. Default ``True``.
     :param on_lost_submission: What to do if it stays unknown whether Scenario accepted a submission and no job of it
         shows up: ``"resubmit"`` (default) or ``"fail"``.
@@ -153,7 +153,7 @@ class ScenarioGenerateOperator(BaseOperator):
 
     @task_errors()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit the job, or rejoin the one already bought; wait for it without holding a slot; finish."""
+        """Submit the job, or rejoin the one already bought; wait for it without holding a worker; finish."""
         with showing_errors(context):
             run = self._run(context)
             submitted = self._submit(run)
@@ -238,7 +238,7 @@ class ScenarioGenerateOperator(BaseOperator):
         from airflow_provider_scenario.submission.generation import GenerationRequest, NoCapacity
         from airflow_provider_scenario.submission.job_reader import SearchDeferred
 
-        if not self._is_wait_shown:  # After a wait for a slot the XComs are still there, with the wait in them.
+        if not self._is_wait_shown:  # After a wait for capacity the XComs are still there, with the wait in them.
             run.show_bought()
         try:
             request = GenerationRequest(

@@ -30,8 +30,15 @@ from airflow_provider_scenario.exceptions import (
 )
 from airflow_provider_scenario.polling import POLL_INTERVAL, wait
 from airflow_provider_scenario.polling.result import no_client_error, unreadable_error
-from airflow_provider_scenario.polling.wait import ErrorReporter, is_local, is_worth_single_reads
-from airflow_provider_scenario.polling.watcher_state import JobIndex, ListWindow, Reading, Subscription
+from airflow_provider_scenario.polling.watcher_state import (
+    JobIndex,
+    ListWindow,
+    PollErrors,
+    Reading,
+    Subscription,
+    asked_nothing,
+    is_worth_single_reads,
+)
 
 GATHER_SECONDS = 1.0
 """Seconds to wait for more waits before the first poll, a tenth of an interval at most."""
@@ -57,10 +64,10 @@ UNLISTED_INTERVAL = 60.0
 REPLY_TIMEOUT = 20.0
 """Seconds to wait for a reply."""
 
-MAX_PAUSE = 300.0
+MAX_LIST_RETRY_AFTER = 300.0
 """The longest Retry-After that is honoured, in seconds."""
 
-MAX_PAGES = 60
+MAX_WINDOW_PAGES = 60
 """Pages of a hundred jobs to read of one window at most."""
 
 T = TypeVar("T")
@@ -178,7 +185,7 @@ class JobWatcher:
         # Who stops and starts within an interval polls no more often than who goes on. The last wait may end, and with
         # it the poll, before all pages are read.
         self._due = min(self._polled_at, self._clock()) + self._interval()
-        self._errors = ErrorReporter()
+        self._errors = PollErrors()
         self._list_is_read = False
         self._list_refusal: ScenarioError | None = None
         self._next_unlisted = 0.0
@@ -244,8 +251,8 @@ class JobWatcher:
             self._due = max(self._due, self._clock() + self._interval())
             await self._read_singly(client, sorted(self._all_subscriptions(), key=_last_delivered))
         else:
-            await self._could_not_ask(error, has_client=not is_local(error))
-        until = self._clock() + min(MAX_PAUSE, error.retry_after or 0.0)
+            await self._could_not_ask(error, has_client=not asked_nothing(error))
+        until = self._clock() + min(MAX_LIST_RETRY_AFTER, error.retry_after or 0.0)
         while self._clock() < until:
             await asyncio.sleep(until - self._clock())
         await self._pause(client)
@@ -265,7 +272,7 @@ class JobWatcher:
     async def _read_list(self, client: AsyncClient) -> None:
         """Read what changed since the last window, and wake whom it concerns."""
         window, self._window = self._window or self._next_window(), None
-        while not window.is_complete and window.pages < MAX_PAGES:
+        while not window.is_complete and window.pages < MAX_WINDOW_PAGES:
             try:
                 page = await _send(client, calls.list_jobs(updated_after=window.updated_after, token=window.token))
             except ScenarioError:

@@ -66,7 +66,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         Templated.
     :param deferrable: Whether to wait in the triggerer instead of in a worker. Default: Airflow's
         ``[operators] default_deferrable``.
-    :param poke_interval: Seconds between two looks. Default 10.
+    :param poke_interval: Seconds between two polls. Default 10.
     :param timeout: Seconds from the sensor's start after which to give up. Default 3,600.
     :param start_from_trigger: Whether to start in the triggerer, and to end there if the job succeeds: then no worker
         has a part in it at all. Needs Airflow 3.3 and a job id that is known before the sensor starts: plain, or a

@@ -78,7 +78,7 @@ class PurchaseSummary:
     :param job_ids: The jobs, the last one last: those of earlier tries and generations too.
     :param charged: What jobs were charged when they were bought, in creative units as decimal text, where it was noted.
     :param max_cost: The most that the last one might cost, in creative units as decimal text; ``None`` without a limit.
-    :param waits: Since and until when it waits for a free slot, in seconds of the epoch; ``None`` if it does not.
+    :param waits: Since and until when it waits for capacity, in seconds of the epoch; ``None`` if it does not.
     :param is_searching: Whether it looks for a job that it may have bought.
     :param unproven_jobs: Those of ``job_ids`` that only look like this task's: another task may take them.
     """

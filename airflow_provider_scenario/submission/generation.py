@@ -89,7 +89,7 @@ class Generation:
         scenario_conn_id: str,
         project_id: str | None,  # Named in each request, if there is one.
         durable: bool,  # Whether to remember the purchase across tries.
-        poll_interval: float,  # Seconds between two reads of the job.
+        poll_interval: float,  # Seconds between two polls.
         timeout: float,  # Seconds from the submission after which to give up the wait.
         execution_timeout: datetime.timedelta | None,
         searched: str | None,  # The search that this same try has waited out.
@@ -127,7 +127,7 @@ class Generation:
             self._store.show_jobs(order.earlier_jobs)
 
     def show_waiting(self, since: float, until: float) -> None:
-        """Show since and until when (seconds of the epoch) the task waits for a free slot: its page shows its place."""
+        """Show since and until when (seconds of the epoch) the task waits for capacity: its page shows its place."""
         self._push_page_link()
         waits = {"since": since, "until": until}
         self._store.show(self._store.load(), waits=waits)

@@ -61,7 +61,7 @@ class JobReader:
         self._monotonic = monotonic
         self._sleep = sleep
         self.looked_at = monotonic()
-        """When the job list was last looked at for a job of this task."""
+        """When :meth:`poll` last listed the jobs."""
 
     def read_bought(self, record: Submitted) -> Job:
         """Return a job that was bought. A refusal must last a minute, and the job list must confirm it."""

@@ -115,8 +115,8 @@ def length_note(
     known = {one.name: one for one in model.inputs}
     if clip.duration is None or not known.keys() >= {"numFrames", "framesPerSecond", *_MATCH}:
         return None
-    of = {name: values.get(name, known[name].default) for name in ("numFrames", "framesPerSecond", *_MATCH)}
-    matches_frames, matches_rate = (bool(of[name]) for name in _MATCH)
+    settings = {name: values.get(name, known[name].default) for name in ("numFrames", "framesPerSecond", *_MATCH)}
+    matches_frames, matches_rate = (bool(settings[name]) for name in _MATCH)
     lasts = f"{clip.name} lasts {clip.duration:.3g} s"
     frames = clip.duration * clip.frame_rate if clip.frame_rate else None
     if matches_frames and frames is not None:
@@ -129,8 +129,8 @@ def length_note(
             )
     if matches_frames and matches_rate:
         return None
-    made = frames if matches_frames else of["numFrames"]
-    rate = clip.frame_rate if matches_rate else of["framesPerSecond"]
+    made = frames if matches_frames else settings["numFrames"]
+    rate = clip.frame_rate if matches_rate else settings["framesPerSecond"]
     if not isinstance(made, int | float) or not isinstance(rate, int | float) or rate <= 0:
         return None
     result = made / rate

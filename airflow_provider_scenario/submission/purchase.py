@@ -12,7 +12,7 @@ from airflow_provider_scenario.api.calls import Client
 from airflow_provider_scenario.api.values import describe_units, units_or_none
 from airflow_provider_scenario.exceptions import ScenarioError, ScenarioTransientError
 from airflow_provider_scenario.submission.decision import Order, SubmittedJob, submitted_from
-from airflow_provider_scenario.submission.job_reader import RETRY_SECONDS, JobReader
+from airflow_provider_scenario.submission.job_reader import JobReader
 from airflow_provider_scenario.submission.record import (
     Intent,
     NotAccepted,
@@ -25,6 +25,9 @@ from airflow_provider_scenario.submission.record import (
 from airflow_provider_scenario.submission.recovery import MAX_INTENT_AGE
 from airflow_provider_scenario.submission.seed import TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
+
+_MAX_BASELINE_AGE = 60.0
+"""Seconds after which the list of the jobs before a POST is too old to tell which job came after it."""
 
 MAX_SUBMISSIONS = 3
 """How often one try may begin a submission that comes to nothing certain: a POST with an ambiguous end, or an intent
@@ -94,7 +97,7 @@ class Purchase:
         checked_at = self._monotonic()
         if not is_same(self._store.load(), order.stored):
             return None
-        if checked_at - baseline_at < RETRY_SECONDS:
+        if checked_at - baseline_at < _MAX_BASELINE_AGE:
             self._store.save(intent)
             is_ours_still = is_same(self._store.load(), intent)
             if is_ours_still and self._monotonic() - checked_at < MAX_INTENT_AGE:
@@ -104,7 +107,7 @@ class Purchase:
         if self.came_to_nothing >= MAX_SUBMISSIONS:
             raise ScenarioTransientError(
                 f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy, or "
-                f"Scenario more than {RETRY_SECONDS:.0f} s to list its jobs.\n"
+                f"Scenario more than {_MAX_BASELINE_AGE:.0f} s to list its jobs.\n"
                 f"{self.came_to_nothing} submissions of this try came to nothing, so it gives up. A retry looks for a "
                 "job before it buys."
             )

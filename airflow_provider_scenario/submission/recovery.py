@@ -36,6 +36,10 @@ CLOCK_TOLERANCE = 1800.0
 """Seconds by which the clocks of workers and of Scenario may differ, jumps of ten minutes of both included."""
 
 _LISTED_EARLIER = datetime.timedelta(minutes=5)
+"""How far before the newest job of the baseline to list: rows are not in the order in which jobs were made."""
+
+_BEFORE_CLEAR = -1
+"""Stands for the count of a try before a clear, which no list shows."""
 
 _DAY = datetime.timedelta(days=1)
 """How much further a last look reaches back before another job is bought: a clock may be in a wrong time zone."""
@@ -156,7 +160,7 @@ def record_from_seeds(
         digests={name: digest for name, digest in wanted.digests.items() if name not in changed},
         seed=job.seed,
         seed_is_ours=True,
-        max_tries=key.max_tries if match.since_clear else -1,
+        max_tries=key.max_tries if match.since_clear else _BEFORE_CLEAR,
         earlier_jobs=tuple(dict.fromkeys(one.id for one, _ in found if one.id != job.id)),
         run_started_at=key.run_started_at,
         job_id=job.id,

@@ -125,16 +125,16 @@ class TaskKey:
     @functools.cached_property
     def _whole_seeds(self) -> Mapping[int, int]:
         """The generations by the seeds they may have, for any model. Thousands of listed jobs are looked up."""
-        return {self._seed(generation, bits): generation for generation, bits in self._reversed}
+        return {self._seed(generation, bits): generation for generation, bits in self._all_seeds}
 
     @functools.cached_property
     def _upper_parts(self) -> Mapping[int, int]:
         """The generations by the upper parts of their seeds."""
-        return {self._seed(generation, bits) >> _EPOCH_BITS: generation for generation, bits in self._reversed}
+        return {self._seed(generation, bits) >> _EPOCH_BITS: generation for generation, bits in self._all_seeds}
 
     @property
-    def _reversed(self) -> list[tuple[int, int]]:
-        """All generations and lengths of a seed; the first one comes last, so that it counts where two are alike."""
+    def _all_seeds(self) -> list[tuple[int, int]]:
+        """All generations and lengths of a seed. The lowest generation comes last, so that it wins in a dict."""
         most = max(1, self.try_number) + _LATER_TRIES
         return [(one, bits) for one in range(most, 0, -1) for bits in range(_MAX_BITS, _MIN_BITS - 1, -1)]
 

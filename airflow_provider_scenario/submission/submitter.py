@@ -45,11 +45,11 @@ from airflow_provider_scenario.submission.seed import MIN_SEED_RANGE, TaskKey
 from airflow_provider_scenario.submission.store import SubmissionStore
 
 LATE_SECONDS = 120.0
-"""Seconds after a try's last look for a job after which it looks again, where no store shows other tries. Airflow
-takes a silent worker for dead after minutes only."""
+"""Without a task state store: seconds after the last poll of the list from which a try lists again before it buys.
+Airflow takes a silent worker for dead after minutes only."""
 
 JOB_SHOWN_SECONDS = 5.0
-"""Seconds in which a task tells the others of a job that it has just bought, so that none takes it for its own."""
+"""Seconds to wait until sibling tasks have pushed the ids of jobs that they have just bought."""
 
 
 class Submitter:
@@ -134,6 +134,7 @@ class Submitter:
         found: Job | SearchResult | None = None,
         same_try: bool = False,
     ) -> SubmittedJob | Order:
+        """Decide by a record. ``stored`` is what the store holds: another, where the record was made of listed jobs."""
         same_try = same_try or (isinstance(record, Intent) and self._has_deferred_for(record))
         if isinstance(record, Submitted):
             found = self._reader.read_bought(record)

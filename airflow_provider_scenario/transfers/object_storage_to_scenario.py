@@ -31,7 +31,7 @@ class ObjectStorageToScenarioOperator(BaseOperator):
     :param scenario_conn_id: The connection to Scenario. Default ``scenario_default``.
     :param project_id: The Scenario project to name in each request. Default: the connection's, else the key's own.
     :param import_timeout: Seconds to wait for Scenario's import once all bytes are there. Default 600.
-    :param poll_interval: Seconds between two looks at the import, more than 0. Default 2.
+    :param poll_interval: Seconds between two polls of the import, more than 0. Default 2.
     :return: The asset's id.
     :raises ScenarioFileError: if there is no such file; it is empty, cut short, a folder, or a link to a file outside
         its folder; its scheme or type is unknown; or Scenario can't import it.

@@ -23,13 +23,13 @@ _Queues = dict[tuple[str, str | None], CapacityQueue]
 
 
 class ScenarioCapacityTrigger(BaseTrigger):
-    """Fires once: when a slot may have come free, or at its deadline.
+    """Fires once: when there may be capacity again, or at its deadline.
 
     All triggers of one connection in a triggerer stand in one queue, first come, first served.
 
     :param scenario_conn_id: The Airflow connection.
     :param project_id: The Scenario project to name in each request, or ``None``.
-    :param since: When the task first found no slot free, in seconds of the epoch: its place in the queue.
+    :param since: When the task first found no capacity, in seconds of the epoch: its place in the queue.
     :param deadline: Seconds of the epoch at which to stop waiting.
     :param limit: How many jobs the plan runs at once, if Scenario said it.
     :param retry_after: Seconds that Scenario asked to wait (a cooldown), if it did. An hour at most.
@@ -80,7 +80,7 @@ class ScenarioCapacityTrigger(BaseTrigger):
                 await self._wait()
         except TimeoutError:
             pass
-        yield TriggerEvent({"since": self.since, "timed_out": time.time() >= self.deadline, "searched": self.searched})
+        yield TriggerEvent({"since": self.since, "searched": self.searched})
 
     async def _wait(self) -> None:
         await asyncio.sleep(MIN_DEFERRAL_SECONDS)

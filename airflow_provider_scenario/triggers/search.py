@@ -18,7 +18,7 @@ class ScenarioSearchTrigger(BaseTrigger):
 
     :param search: Names the search. It is handed back in the event.
     :param seconds: For how long to wait, 0 or more.
-    :param since: Handed back in the event: when the task first found no slot free, in seconds of the epoch. Default:
+    :param since: Handed back in the event: when the task first found no capacity, in seconds of the epoch. Default:
         it has waited for none.
     """
 

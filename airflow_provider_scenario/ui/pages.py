@@ -63,7 +63,7 @@ class Source:
 
     :param job_ids: The jobs, the last one last.
     :param charged: What they were charged, in creative units as decimal text, where it was noted.
-    :param waits: Since and until when it waits for a free slot; empty if it does not.
+    :param waits: Since and until when it waits for capacity; empty if it does not.
     :param is_searching: Whether it looks for a job that it may have bought.
     :param has_bought: Whether it has bought the jobs. Else it only looks at them.
     :param unproven_jobs: Those of the jobs that only look like its own: another task may have them.

@@ -658,7 +658,7 @@ def test_an_event_of_another_kind_of_trigger_is_stale_too(scenario: SandboxServe
     operator = generating(deferrable=True)
     deferred = deferral(operator, run.context)
     with pytest.raises(type(deferred)) as caught:
-        operator.execute_complete(run.context, {"since": 1.0, "timed_out": False})
+        operator.execute_complete(run.context, {"since": 1.0})
     assert isinstance(caught.value.trigger, ScenarioJobTrigger)
     if run.has_store:
         again = generating(wait_for_completion=False).execute_when_free(run.context, event_of_finished("job_x"))
@@ -821,7 +821,7 @@ def test_who_is_woken_in_vain_keeps_the_place_in_the_queue(scenario: SandboxServ
     deferred = deferral(generating(deferrable=True), run.context)
     since = deferred.trigger.serialize()[1]["since"]
     with pytest.raises(type(deferred)) as caught:
-        generating(deferrable=True).execute_when_free(run.context, {"since": since, "timed_out": False})
+        generating(deferrable=True).execute_when_free(run.context, {"since": since})
     again = caught.value.trigger.serialize()[1]
     assert (again["since"], again["deadline"]) == (since, deferred.trigger.serialize()[1]["deadline"])
 
@@ -831,7 +831,7 @@ def test_a_slot_that_never_comes_free_ends_the_task(scenario: SandboxServer) -> 
     scenario.make_jobs(1)
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"limit of parallel jobs.*Nothing was charged") as caught:
         generating(deferrable=True, capacity_timeout=60).execute_when_free(
-            TaskRun().context, {"since": time.time() - 61, "timed_out": True}
+            TaskRun().context, {"since": time.time() - 61}
         )
     assert caught.value.__context__ is None, "no other traceback stands above it"
     with pytest.raises(exceptions.ScenarioTimeoutError, match=r"within capacity_timeout=0\.3 s"):

@@ -103,7 +103,7 @@ def test_a_post_that_a_gateway_sent_twice_is_found_before_the_wait_for_capacity(
     if deferrable:
         trigger = deferral(operator, run.context).trigger
         if isinstance(trigger, ScenarioCapacityTrigger):
-            event = {"since": trigger.since, "timed_out": False, "searched": trigger.searched}
+            event = {"since": trigger.since, "searched": trigger.searched}
             with pytest.raises(TaskDeferred) as caught:
                 operator.execute_when_free(run.context, event)
             trigger = caught.value.trigger
@@ -134,7 +134,7 @@ def test_a_task_that_waited_for_capacity_does_not_wait_for_old_jobs_again(
     run = TaskRun(has_store=False)
     trigger = deferral(generating(deferrable=True), run.retry()).trigger
     assert isinstance(trigger, ScenarioCapacityTrigger)
-    event = {"since": trigger.since, "timed_out": False, "searched": trigger.serialize()[1]["searched"]}
+    event = {"since": trigger.since, "searched": trigger.serialize()[1]["searched"]}
     started = time.monotonic()
     generating(wait_for_completion=False).execute_when_free(run.context, event)
     assert time.monotonic() - started < 2.9

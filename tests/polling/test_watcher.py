@@ -334,7 +334,7 @@ def test_another_teams_thousand_jobs() -> None:
 
 
 def test_more_changes_than_are_read_in_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
+    monkeypatch.setattr(watcher_module, "MAX_WINDOW_PAGES", 3)
 
     async def story() -> None:
         scenario = FakeScenario(clock)
@@ -351,7 +351,7 @@ def test_more_changes_than_are_read_in_a_look(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_was_not_read_is_not_taken_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_module, "MAX_PAGES", 3)
+    monkeypatch.setattr(watcher_module, "MAX_WINDOW_PAGES", 3)
 
     async def story() -> None:
         scenario = FakeScenario(clock)
