@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 
 from airflow_provider_scenario.polling import POLL_INTERVAL
 
@@ -25,6 +26,17 @@ FIRST_PROBE = 60.0
 
 LONGEST_PROBE = 300.0
 """What those seconds grow to while nothing comes free."""
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    """One that waits: who first found no capacity ("since", in seconds of the epoch) comes first."""
+
+    since: float
+    order: int
+    limit: int = field(compare=False)  # How many jobs the plan runs at once, where Scenario said it.
+    turn: asyncio.Future[None] = field(compare=False)
+
 
 EndedSince = Callable[[float], Awaitable[Collection[str]]]
 """Returns the ids of the jobs that have ended since a time, in seconds of the epoch."""
@@ -40,7 +52,7 @@ class CapacityQueue:
         self._poll_interval = poll_interval  # Seconds, while no job ends: where jobs end often, it polls more often.
         self._clock = clock
         # A heap. Who has left may still be in it.
-        self._waiting: list[tuple[float, int, int, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiter] = []
         self._here = 0
         self._order = itertools.count()
         self._runner: asyncio.Task[None] | None = None
@@ -52,9 +64,7 @@ class CapacityQueue:
     async def wait_turn(self, since: float, limit: int | None) -> None:
         """Wait until it is this caller's turn to try."""
         turn = asyncio.get_running_loop().create_future()
-        # Who first found no slot free ("since", in seconds of the epoch) comes first. No more are woken in one tick
-        # than the plan runs at once ("limit"), where Scenario said it.
-        heapq.heappush(self._waiting, (since, next(self._order), limit or 1, turn))
+        heapq.heappush(self._waiting, _Waiter(since, next(self._order), limit or 1, turn))
         self._here += 1
         if self._runner is None or self._runner.done():
             self._released_at = self._clock()
@@ -70,7 +80,7 @@ class CapacityQueue:
         self._here -= 1
         self._drop_done()
         if len(self._waiting) > 2 * self._here + 64:
-            self._waiting = [row for row in self._waiting if not row[3].done()]
+            self._waiting = [each for each in self._waiting if not each.turn.done()]
             heapq.heapify(self._waiting)
         if not self._here and self._runner is not None:
             self._runner.cancel()
@@ -78,16 +88,16 @@ class CapacityQueue:
 
     def _drop_done(self) -> None:
         """See to it that the first in the heap still waits."""
-        while self._waiting and self._waiting[0][3].done():
+        while self._waiting and self._waiting[0].turn.done():
             heapq.heappop(self._waiting)
 
     async def _run(self) -> None:
         # A task that was woken in vain is back soon: don't count the job again that woke it.
-        self._read_at = max(self._read_at, self._waiting[0][0])
+        self._read_at = max(self._read_at, self._waiting[0].since)
         pause = self._poll_interval
         while self._here:
             now = self._clock()
-            free = await self._slots_come_free()
+            free = await self._count_ended()
             self._read_at = now if free is not None else self._read_at
             waited = self._clock() - self._released_at
             if free:
@@ -98,7 +108,7 @@ class CapacityQueue:
             pause = min(self._poll_interval, max(SHORTEST_INTERVAL, pause / 2) if free else pause * 1.5)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))
 
-    async def _slots_come_free(self) -> int | None:
+    async def _count_ended(self) -> int | None:
         """Return how many more jobs have ended; ``None`` if the list can't be read just now."""
         try:
             ended = set(await self._ended_since(self._read_at))
@@ -113,10 +123,10 @@ class CapacityQueue:
         """Wake the first in the queue, no more of them than the plan runs at once."""
         if not free:
             return
-        limit = min((row[2] for row in self._waiting if not row[3].done()), default=0)
+        limit = min((each.limit for each in self._waiting if not each.turn.done()), default=0)
         for _ in range(min(free, limit)):
             self._drop_done()
             if not self._waiting:
                 return
-            heapq.heappop(self._waiting)[3].set_result(None)
+            heapq.heappop(self._waiting).turn.set_result(None)
             self._released_at = self._clock()
