@@ -185,6 +185,20 @@ def test_on_3_4_a_lack_of_slots_or_an_outage_uses_no_retry(
 
 
 @pytest.mark.usefixtures("on_34")
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (exceptions.ScenarioConcurrencyLimitError("no"), "runs no more jobs"),
+        (exceptions.ScenarioRateLimitError("no"), "asks to slow down"),
+        (exceptions.ScenarioServerError("no"), "has a fault"),
+    ],
+)
+def test_on_3_4_the_reason_is_what_went_wrong(error: ScenarioError, why: str) -> None:
+    decision: Any = ScenarioRetryPolicy().evaluate(error, 1, 3)
+    assert why in decision.reason
+
+
+@pytest.mark.usefixtures("on_34")
 def test_on_3_4_all_else_is_as_before() -> None:
     evaluate: Any = ScenarioRetryPolicy().evaluate
     assert evaluate(ScenarioPermanentError("no"), 1, 3).action.value == "fail"

@@ -274,6 +274,14 @@ def test_a_list_without_a_bottom_is_none(text: str) -> None:
     assert len(check_one(FILES, text).faults) == 1
 
 
+@pytest.mark.parametrize(
+    "row", [{"type": "string"}, {"type": "number", "allowedValues": [1]}], ids=["a text", "a choice"]
+)
+def test_a_number_too_long_to_be_written_is_a_fault_of_its_input(row: dict[str, Any]) -> None:
+    (fault,) = check_one(row, 10**5000).faults
+    assert fault == "one: is too large, or nested too deeply."
+
+
 def test_a_seed_is_a_whole_number() -> None:
     model = model_of({"name": "seed", "type": "number"})
     assert check_inputs(model, {"seed": 7.0}) == CheckedInputs({"seed": 7})

@@ -113,7 +113,15 @@ def test_no_url_is_in_it() -> None:
     facts = facts_of(a_job("job_1", inputs=inputs))
     assert facts["inputs"]["image"] == "data:…"
     assert facts["inputs"]["prompt"] == inputs["prompt"]
+
     assert "SECRET" not in json.dumps(facts)
+
+
+def test_a_long_prompt_that_names_a_url_is_kept_whole() -> None:
+    prompt = "As in https://a.example/b?Signature=s: " + "a fox " * 1000
+    assert facts_of(a_job("job_1", inputs={"prompt": prompt}))["inputs"]["prompt"] == prompt.replace(
+        "?Signature=s:", "?…"
+    )
 
 
 def test_times_and_costs_are_exact() -> None:

@@ -157,6 +157,25 @@ def test_nobody_is_sent_where_anybody_may_change_the_file(url: str) -> None:
     assert media.redirect(asset, "http://127.0.0.1:8099/v1").headers["location"] == url
 
 
+@pytest.mark.parametrize("kind", ["image/jpeg", "Image/JPEG", "image/jpg", "image/jpeg; charset=binary"])
+def test_a_poster_may_spell_its_type_otherwise(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    with scripted(Answer(200, b"picture", {"Content-Type": kind})) as server:
+        connection = {"conn_type": "scenario", "login": "k", "password": "s", "host": f"{server.url}/v1"}
+        monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
+        asset = Asset("asset_1", "", "video", "video/mp4", thumbnail_url=f"{server.url}/a")
+        reply = media.poster(Access("scenario_default"), asset)
+    assert (reply.body, reply.media_type) == (b"picture", "image/jpeg")
+
+
+def test_what_is_no_picture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(Answer(200, b"<svg/>", {"Content-Type": "image/svg+xml"})) as server:
+        connection = {"conn_type": "scenario", "login": "k", "password": "s", "host": f"{server.url}/v1"}
+        monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
+        asset = Asset("asset_1", "", "video", "video/mp4", thumbnail_url=f"{server.url}/a")
+        with pytest.raises(ScenarioTransferError, match=r"answered 200, image/svg\+xml, instead of the picture"):
+            media.poster(Access("scenario_default"), asset)
+
+
 @pytest.mark.parametrize(
     "headers", [{"Content-Type": "text/html"}, {"Content-Type": "video/mp4", "Content-Encoding": "gzip"}]
 )
