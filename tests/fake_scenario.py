@@ -139,7 +139,7 @@ class FakeScenario(Generic[Clock]):
     :param key: The key that is accepted.
     :param known_key: The key that clients are opened with.
     :param echo: How an input comes back.
-    :param fate: Gives a new job ``(seconds until it ends or None, outcome, status until then)``.
+    :param ending: Gives a new job ``(seconds until it ends or None, outcome, status until then)``.
     :param lacking: Gives what the row of a new job lacks, and whether for good.
     :param largest_seed: The largest seed that its models take; 0 if they take none.
     :param on_accepted: Told of every job that is paid for, before it is there, and of the try that pays.
@@ -161,7 +161,7 @@ class FakeScenario(Generic[Clock]):
     known_key: str = "first"
     faults: list[Fault] = field(default_factory=list)
     echo: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    fate: Callable[[], tuple[float | None, str, str]] = lambda: (None, "success", "in-progress")
+    ending: Callable[[], tuple[float | None, str, str]] = lambda: (None, "success", "in-progress")
     lacking: Callable[[], tuple[frozenset[str], bool]] = lambda: (frozenset(), False)
     largest_seed: int = LARGEST_SEED
     on_accepted: Callable[[FakeJob, int], None] = lambda job, try_number: None
@@ -179,7 +179,7 @@ class FakeScenario(Generic[Clock]):
         self, payer: str, model_id: str, inputs: Mapping[str, Any], *, delay: float = 0.0, try_number: int = 1
     ) -> FakeJob:
         """Let somebody buy a job, which is there some seconds later."""
-        seconds, outcome, running = self.fate()
+        seconds, outcome, running = self.ending()
         lacks, for_good = self.lacking()
         created_at = self.clock() + delay
         life = [(created_at, running, 0.5)]

@@ -1,4 +1,4 @@
-"""A hundred nights on which everything goes wrong: every take asked for is paid once, and its file is saved.
+"""A hundred nights on which everything goes wrong: every generation asked for is paid once, and its file is saved.
 
 `make chaos SEED=1 RUNS=100`, or `python -m tests.e2e.chaos --seed 1 --runs 100`. Each mix is drawn from a seed of its
 own, the first from SEED, the next from SEED + 1 and so on: how the task waits, where its workers die, what happens to
@@ -51,7 +51,7 @@ class Outcome:
             self.wrong.append(f"{run.mix.seed}: {'; '.join(run.faults_found)}")
 
     def __str__(self) -> str:
-        return f"{self.mixes} mixes, {self.asked} takes asked, {self.paid} paid"
+        return f"{self.mixes} mixes, {self.asked} generations asked, {self.paid} paid"
 
 
 def run_chaos(

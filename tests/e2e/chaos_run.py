@@ -60,7 +60,7 @@ class Sight:
 class MixRun:
     """One run: driven by `drive`, then judged.
 
-    :param asked: Takes asked for: the first; one more for a clear after success; one for each job that failed.
+    :param asked: Generations asked for: the first; one more for a clear after success; one for each job that failed.
     """
 
     def __init__(self, mix: Mix, airflow: AirflowServer, sandbox: SandboxServer, folder: Path) -> None:

@@ -58,7 +58,7 @@ def crash_cases(mode: str) -> list[Case]:
     faults = {"in-flight-accepted": HELD_AFTER, "in-flight-not-accepted": HELD_BEFORE}
     points = ["before-intent", "after-intent", *faults, "before-job-id", "after-job-id"]
     points += ["before-deferral", "resumed"] if mode == "deferrable" else ["polling"]
-    points += ["before-landing", "after-landing", "half-file", "whole-file"]
+    points += ["before-return", "after-return", "half-file", "whole-file"]
     return [
         *(Case(mode, point, (point,), faults.get(point)) for point in points),
         Case(mode, "twice", ("before-intent", "before-job-id")),

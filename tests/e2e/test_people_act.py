@@ -4,8 +4,8 @@ Each scene has a run and a model of its own, so that the sandbox's ledger tells 
 Their jobs run until the scene ends them.
 
 What a clear means depends on Airflow. Where the task state survives it (3.3), a running job is rejoined, and a clear
-after success asks for another take. Where it does not (3.1, 3.2, and a plain clear on 3.4), the job is found at
-Scenario by its seed and handed on again, unless the author asked for another take by `on_clear="regenerate"`.
+after success asks for another generation. Where it does not (3.1, 3.2, and a plain clear on 3.4), the job is found at
+Scenario by its seed and handed on again, unless the author asked for another generation by `on_clear="regenerate"`.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def clear_while_blocking(stage: Stage) -> None:
 
 
 def buys_another(stage: Stage, first: str, **options: Any) -> None:
-    """Clear a task that has succeeded, and see that this is a wish for one more take."""
+    """Clear a task that has succeeded, and see that this is a wish for one more generation."""
     stage.end_job_of_parked(1, first)
     stage.reaches("success", 1)
     made = stage.result()

@@ -161,8 +161,8 @@ def test_a_report_counts_every_try_and_no_refund(runs: Runs, name: str, spent: s
     assert told["spent"] == spent
     assert Decimal(told["spent"]) == net(runs.entries(bought))
     assert Decimal(str(runs.xcom(name, "buy", "cost"))) == net(runs.entries(bought[-1:]))
-    fate = "Scenario keeps its 2.75" if name == "kept" else "Scenario refunds its 2.75"
-    assert all(fate in runs.log(name, "buy", number) for number in (1, 2, 3))
+    money = "Scenario keeps its 2.75" if name == "kept" else "Scenario refunds its 2.75"
+    assert all(money in runs.log(name, "buy", number) for number in (1, 2, 3))
 
 
 def test_a_worker_that_waits_tells_how_far_its_job_is(runs: Runs) -> None:

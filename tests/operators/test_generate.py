@@ -59,8 +59,8 @@ def made_at(scenario: SandboxServer, job_id: str) -> float:
     return datetime.datetime.fromisoformat(entry["createdAt"]).timestamp()
 
 
-def others_buy_a_second_take(scenario: SandboxServer, run: TaskRun, **arguments: Any) -> str:
-    """A retry lands the first take, a person clears, and the task buys again: return the second take's job."""
+def others_buy_a_second_generation(scenario: SandboxServer, run: TaskRun, **arguments: Any) -> str:
+    """A retry returns the first generation, a person clears, and the task buys again: return the second job."""
     first = run.job_id
     scenario.finish_job(first)
     generating("[stuck]", **arguments).execute(run.retry())
@@ -914,7 +914,9 @@ def test_event_of_a_refused_key_keeps_the_retries(scenario: SandboxServer, monke
 # --- A try that was thought dead goes on
 
 
-def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_last_look_writes_over_no_newer_generation(
+    scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = TaskRun()
     deferral(generating("[stuck]", deferrable=True), run.context)
     scenario.finish_job(run.job_id)
@@ -923,7 +925,7 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
 
     def look(job_id: str, client: Any) -> Any:
         ending = last_look(job_id, client)
-        second.append(others_buy_a_second_take(scenario, run))
+        second.append(others_buy_a_second_generation(scenario, run))
         return ending
 
     monkeypatch.setattr(generation, "final_check", look)
@@ -934,7 +936,7 @@ def test_a_late_last_look_writes_over_no_newer_take(scenario: SandboxServer, mon
     assert paid_jobs(scenario) == 2
 
 
-def test_a_late_return_without_waiting_writes_over_no_newer_take(scenario: SandboxServer) -> None:
+def test_a_late_return_without_waiting_writes_over_no_newer_generation(scenario: SandboxServer) -> None:
     run = TaskRun()
     second: list[str] = []
     push = run.ti.xcom_push
@@ -943,7 +945,7 @@ def test_a_late_return_without_waiting_writes_over_no_newer_take(scenario: Sandb
         push(key, value)
         if key == PURCHASES_KEY and not second:
             second.append("")
-            second[0] = others_buy_a_second_take(scenario, run, wait_for_completion=False)
+            second[0] = others_buy_a_second_generation(scenario, run, wait_for_completion=False)
 
     run.ti.xcom_push = stalling_push  # type: ignore[method-assign]
     generating("[stuck]", wait_for_completion=False).execute(run.context)
@@ -952,7 +954,7 @@ def test_a_late_return_without_waiting_writes_over_no_newer_take(scenario: Sandb
     assert paid_jobs(scenario) == 2
 
 
-def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
+def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_generation(
     scenario: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = TaskRun()
@@ -962,7 +964,7 @@ def test_a_late_end_of_a_wait_in_a_worker_writes_over_no_newer_take(
     def wait(*arguments: Any) -> Any:
         scenario.finish_job(run.job_id)
         ending = wait_here(*arguments)
-        second.append(others_buy_a_second_take(scenario, run))
+        second.append(others_buy_a_second_generation(scenario, run))
         return ending
 
     monkeypatch.setattr(generation, "poll_until_done", wait)

@@ -137,7 +137,7 @@ class Trouble:
     :param faults: What its first reads of a job meet.
     :param ahead: Seconds that its wall clock is ahead, one after the other.
     :param list_out: Seconds that the job list is out from its start on.
-    :param fate: What becomes of a job that it buys.
+    :param ending: What becomes of a job that it buys.
     :param lacks: What the row of such a job lacks.
     :param resumed_after: Seconds by which a deferred search goes on late; ``None`` if none is deferred.
     """
@@ -150,7 +150,7 @@ class Trouble:
     faults: tuple[int, ...] = ()
     ahead: tuple[float, ...] = (0.0,)
     list_out: float = 0.0
-    fate: ChargeStatus = (30.0, "success", "queued")
+    ending: ChargeStatus = (30.0, "success", "queued")
     lacks: frozenset[str] = frozenset()
     resumed_after: float | None = None
 
@@ -161,7 +161,7 @@ ends = st.builds(
     st.sampled_from([*ENDS, *ENDS, *REFUSALS, *(f"html {status}" for status in GATEWAYS)]),
     st.sampled_from([None, 0.0, 0.0, 1.0, 25.0, 60.0]),
 )
-fates = st.tuples(
+endings = st.tuples(
     st.none() | st.sampled_from([0.0, 1.0, 20.0, 90.0, 300.0]),
     st.sampled_from(["success", "success", "success", "failure", "canceled"]),
     st.sampled_from(["pending", "in-progress", "brand-new-status"]),
@@ -183,7 +183,7 @@ troubles = st.builds(
     faults=st.sampled_from([(), (), (0,), (302,), (400,), (401,), (403,), (404,), (503,), (200,), (404, 401)]),
     ahead=st.sampled_from([(0.0,), (600.0,), (-600.0,), (0.0, 600.0), (-600.0, 600.0, 0.0)]),
     list_out=st.sampled_from([0.0, 0.0, 8.0, 50.0]),
-    fate=fates,
+    ending=endings,
     lacks=lacks,
     resumed_after=st.sampled_from([None, 0.0, 3.0, 900.0]),
 )
@@ -278,7 +278,7 @@ class Histories(RuleBasedStateMachine):
             bare_for=bare_for,
             page_size=page_size,
             echo=self.echo,
-            fate=lambda: self.trouble.fate,
+            ending=lambda: self.trouble.ending,
             lacking=self.lacking,
             largest_seed=LARGEST_SEED if self.author_gives_seed else self.largest_seed,
             on_accepted=self.check_payment,
@@ -383,27 +383,27 @@ class Histories(RuleBasedStateMachine):
     @rule(
         prompt=st.sampled_from(PROMPTS),
         model=st.sampled_from(["model_1", "model_1", "model_2"]),
-        fate=fates,
+        ending=endings,
         missing=lacks,
         unreadable=st.sampled_from([False, False, False, True]),
     )
     def a_stranger_buys(
-        self, prompt: str, model: str, fate: ChargeStatus, missing: frozenset[str], unreadable: bool
+        self, prompt: str, model: str, ending: ChargeStatus, missing: frozenset[str], unreadable: bool
     ) -> None:
         self.strangers += 1
         if unreadable and self.lacks_for_good:
             missing = frozenset(["id"])
-        self.trouble = Trouble(fate=fate, lacks=missing)
+        self.trouble = Trouble(ending=ending, lacks=missing)
         inputs = self.inputs(prompt)
         if self.seed_is_ours:
             inputs["seed"] = 1000 + self.strangers
         self.scenario.accept("stranger", model, inputs)
 
     @precondition(lambda self: self.seed_is_ours)
-    @rule(task=tasks, prompt=st.sampled_from(PROMPTS), generation=st.sampled_from([1, 1, 2]), fate=fates)
-    def a_twin_buys(self, task: str, prompt: str, generation: int, fate: ChargeStatus) -> None:
+    @rule(task=tasks, prompt=st.sampled_from(PROMPTS), generation=st.sampled_from([1, 1, 2]), ending=endings)
+    def a_twin_buys(self, task: str, prompt: str, generation: int, ending: ChargeStatus) -> None:
         """Another Airflow has a task with the same names, on the same project."""
-        self.trouble = Trouble(fate=fate)
+        self.trouble = Trouble(ending=ending)
         key = dataclasses.replace(self.tasks[task].key, run_started_at=START - 77.0, max_tries=RETRIES)
         inputs = {**self.inputs(prompt), "seed": key.seed(generation, self.largest_seed)}
         self.scenario.accept("twin", "model_1", inputs)
@@ -509,7 +509,7 @@ class Histories(RuleBasedStateMachine):
             if ti.waits_for is not None:
                 self.look(ti, ti.waits_for, None)
             else:
-                self.run(ti, Trouble(fate=trouble.fate if number == 0 else (30.0, "success", "queued")))
+                self.run(ti, Trouble(ending=trouble.ending if number == 0 else (30.0, "success", "queued")))
             self.clock.now += 60.0
         if not self.has_store:
             self.clock.now += 180.0

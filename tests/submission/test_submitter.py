@@ -377,8 +377,8 @@ def test_a_siblings_job_that_looks_like_a_refused_one_is_not_kept_from_it_by_a_t
 def test_the_lost_job_of_other_inputs_stays_in_the_record(has_ended_badly: bool) -> None:
     worker = Worker(largest_seed=0, inputs={**INPUTS, "seed": 42})
     failed, running = (0.0, "failure", "queued"), (60.0, "success", "queued")
-    fates = iter([failed if has_ended_badly else running, failed])
-    worker.scenario.fate = lambda: next(fates, running)
+    endings = iter([failed if has_ended_badly else running, failed])
+    worker.scenario.ending = lambda: next(endings, running)
     worker.dies("after POST")
     worker.inputs = {**worker.inputs, "prompt": "two dogs run on a beach"}
     unproven = () if has_ended_badly else ("job_1",)
@@ -447,7 +447,7 @@ def test_a_job_found_to_have_failed_is_this_trys_failure_and_the_next_try_buys_a
     largest_seed: int, may_defer: bool
 ) -> None:
     worker = Worker(ends=[End("dropped", 60.0)], largest_seed=largest_seed, may_defer=may_defer)
-    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.scenario.ending = lambda: (0.0, "failure", "queued")
     assert worker.go().job.has_ended_badly
     assert worker.paid == ["job_1"]
     assert worker.go().record.earlier_jobs == ("job_1",)
@@ -520,7 +520,7 @@ def test_a_worker_that_was_frozen_in_its_search_does_not_write_over_what_its_ret
         frozen.clock.sleep(30.0)
         retry.go()  # The lost job has failed: it buys another.
 
-    frozen.scenario.fate = lambda: (20.0, "failure", "queued")
+    frozen.scenario.ending = lambda: (20.0, "failure", "queued")
     frozen.steps = frozen.client.steps = Steps(meanwhile)
     frozen.steps.freeze_when = ("after LIST", 1)
     frozen.go()
@@ -532,8 +532,8 @@ def retry_whose_job_it_hides(frozen: Worker) -> Worker:
     """Return the retry that bought two jobs while a worker was frozen, whose late intent hides the second."""
     retry = Worker(scenario=frozen.scenario, policy=frozen.policy)
     retry.max_tries, retry.memory, retry.tries = frozen.max_tries, frozen.memory, 1
-    fates = iter([(0.0, "failure", "queued")])
-    frozen.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+    endings = iter([(0.0, "failure", "queued")])
+    frozen.scenario.ending = lambda: next(endings, (0.0, "success", "queued"))
 
     def meanwhile() -> None:
         retry.go()
@@ -609,8 +609,8 @@ def test_a_hidden_job_of_the_first_clear_is_found_after_the_second(run_had_ended
     cleared = Worker(scenario=frozen.scenario, policy=policy)
     cleared.memory = frozen.memory
     cleared.tries = 1
-    fates = iter([(0.0, "failure", "queued")])
-    frozen.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+    endings = iter([(0.0, "failure", "queued")])
+    frozen.scenario.ending = lambda: next(endings, (0.0, "success", "queued"))
 
     def meanwhile() -> None:
         frozen.clock.sleep(400.0)
@@ -664,8 +664,8 @@ def test_a_failed_job_of_its_retry_is_not_a_frozen_workers_own_failure() -> None
     retry = Worker(scenario=frozen.scenario)
     retry.memory = frozen.memory
     retry.tries = 1
-    fates = iter([(0.0, "failure", "queued")])
-    frozen.scenario.fate = lambda: next(fates, (30.0, "success", "queued"))
+    endings = iter([(0.0, "failure", "queued")])
+    frozen.scenario.ending = lambda: next(endings, (30.0, "success", "queued"))
 
     def meanwhile() -> None:
         retry.go()
@@ -872,9 +872,9 @@ def test_no_job_is_taken_while_a_row_that_tells_too_little_may_be_the_one(lacks:
 @STORES
 def test_a_failed_double_is_no_reason_to_refuse(has_store: bool) -> None:
     worker = Worker(largest_seed=0, has_store=has_store)
-    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.scenario.ending = lambda: (0.0, "failure", "queued")
     worker.go()
-    worker.scenario.fate = lambda: (None, "success", "in-progress")
+    worker.scenario.ending = lambda: (None, "success", "in-progress")
     worker.dies("after POST")
     assert worker.go().job.id == "job_2"
     assert worker.paid == ["job_1", "job_2"]
@@ -948,8 +948,8 @@ def test_without_a_store_a_row_that_tells_its_seed_late_is_read_singly() -> None
 def test_each_look_sees_the_inputs_of_a_job_whose_row_tells_nothing(lacks: list[str]) -> None:
     """Else its result would be returned for a prompt that has changed since."""
     worker = Worker(has_store=False)
-    fates = iter([(0.0, "failure", "queued")])
-    worker.scenario.fate = lambda: next(fates, (0.0, "success", "queued"))
+    endings = iter([(0.0, "failure", "queued")])
+    worker.scenario.ending = lambda: next(endings, (0.0, "success", "queued"))
     worker.go()
     worker.clock.sleep(60.0)
     worker.scenario.lacking = lambda: (frozenset(lacks), False)
@@ -963,9 +963,9 @@ def test_each_look_sees_the_inputs_of_a_job_whose_row_tells_nothing(lacks: list[
 def test_each_look_sees_the_model_of_a_job_whose_row_tells_nothing() -> None:
     """Another Airflow's job of another model, of which only the upper half of the seed is ours."""
     worker = Worker(has_store=False)
-    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.scenario.ending = lambda: (0.0, "failure", "queued")
     worker.go()
-    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.scenario.ending = lambda: (0.0, "success", "queued")
     worker.scenario.lacking = lambda: (frozenset(["input"]), False)
     twin = TaskKey("dag", "run", worker.task, "", START - 77.0, 1, 2, was_cleared=False)
     worker.scenario.accept("twin", "model_9", {**INPUTS, "seed": twin.seed(2, LARGEST_SEED)})
@@ -1002,7 +1002,7 @@ def test_the_fakes_first_page_shows_what_was_there_before_a_post() -> None:
 def test_each_look_sees_a_job_whose_row_tells_its_seed_late() -> None:
     """Else the second look passes over the last job, and refuses because of the one before it."""
     worker = Worker(policy=SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL, on_clear=OnClear.REGENERATE))
-    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.scenario.ending = lambda: (0.0, "success", "queued")
     worker.go()
     worker.clear()
     worker.memory.text = None
@@ -1020,7 +1020,7 @@ def test_each_look_sees_a_job_whose_row_tells_its_seed_late() -> None:
 @pytest.mark.parametrize("on_clear", [None, *OnClear])
 def test_without_a_store_a_finished_job_is_bought_anew_after_a_clear_only_on_demand(on_clear: OnClear | None) -> None:
     worker = Worker(has_store=False, policy=SubmissionPolicy(on_clear=on_clear))
-    worker.scenario.fate = lambda: (1.0, "success", "queued")
+    worker.scenario.ending = lambda: (1.0, "success", "queued")
     worker.go()
     worker.clock.sleep(60.0)
     worker.clear()
@@ -1050,11 +1050,11 @@ def test_a_failed_later_job_of_another_airflow_hides_no_job_of_changed_inputs(pr
     The other Airflow's job ran with the old inputs or with the new ones.
     """
     worker = Worker(has_store=False, policy=SubmissionPolicy(on_changed_inputs=OnChangedInputs.FAIL))
-    worker.scenario.fate = lambda: (0.0, "success", "queued")
+    worker.scenario.ending = lambda: (0.0, "success", "queued")
     worker.go()
     twin = TaskKey("dag", "run", worker.task, "", START - 77.0, 1, 2, was_cleared=False)
     theirs = {**INPUTS, "prompt": prompt, "seed": twin.seed(2, LARGEST_SEED)}
-    worker.scenario.fate = lambda: (0.0, "failure", "queued")
+    worker.scenario.ending = lambda: (0.0, "failure", "queued")
     worker.scenario.accept("twin", "model_1", theirs)
     worker.clear()
     worker.run_started_at = worker.clock.now
@@ -1067,7 +1067,7 @@ def test_a_failed_later_job_of_another_airflow_hides_no_job_of_changed_inputs(pr
 def test_airflow_is_said_to_keep_no_record_only_where_that_is_so(caplog: pytest.LogCaptureFixture) -> None:
     for has_store in (True, False):
         worker = Worker(has_store=has_store)
-        worker.scenario.fate = lambda: (0.0, "failure", "queued")
+        worker.scenario.ending = lambda: (0.0, "failure", "queued")
         with caplog.at_level(logging.INFO):
             worker.go()
             worker.go()
@@ -1169,8 +1169,8 @@ def test_a_post_that_a_gateway_sent_twice_is_no_reason_for_a_third(
     fails_first: bool, is_lost: bool, has_store: bool
 ) -> None:
     worker = Worker(has_store=has_store)
-    fates = itertools.cycle([(1.0, "failure", "queued"), (None, "success", "queued")][:: 1 if fails_first else -1])
-    worker.scenario.fate = lambda: next(fates)
+    endings = itertools.cycle([(1.0, "failure", "queued"), (None, "success", "queued")][:: 1 if fails_first else -1])
+    worker.scenario.ending = lambda: next(endings)
     accept = worker.scenario.accept
 
     def twice(*arguments: Any, **named: Any) -> FakeJob:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
-from sudden_death import Crashes, arm_download, arm_purchase, landed
+from sudden_death import Crashes, arm_download, arm_purchase, returned
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -28,7 +28,7 @@ class MortalGenerateOperator(ScenarioGenerateOperator):
         crashes = crashes_of(context)
         arm_purchase(crashes)
         made = super().execute(context)
-        landed(crashes)
+        returned(crashes)
         return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class MortalGenerateOperator(ScenarioGenerateOperator):
         arm_purchase(crashes)
         crashes.at("resumed")
         made = super().execute_complete(context, event)
-        landed(crashes)
+        returned(crashes)
         return made
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
-from sudden_death import Crashes, arm_download, arm_purchase, landed
+from sudden_death import Crashes, arm_download, arm_purchase, returned
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 from airflow_provider_scenario.transfers.scenario_to_object_storage import ScenarioToObjectStorageOperator
@@ -73,7 +73,7 @@ class CrashingGenerateOperator(ScenarioGenerateOperator):
         crashes = CrashesOfRun(context["params"])
         arm_purchase(crashes)
         made = super().execute(context)
-        landed(crashes)
+        returned(crashes)
         return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class CrashingGenerateOperator(ScenarioGenerateOperator):
         arm_purchase(crashes)
         crashes.at("resumed")
         made = super().execute_complete(context, event)
-        landed(crashes)
+        returned(crashes)
         return made
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 from sizes import CRASHING, QUEUEING
-from sudden_death import PURCHASE_POINTS, Crashes, arm_purchase, landed
+from sudden_death import PURCHASE_POINTS, Crashes, arm_purchase, returned
 
 from airflow_provider_scenario.operators.generate import ScenarioGenerateOperator
 
@@ -35,7 +35,7 @@ class CrashingOnceOperator(ScenarioGenerateOperator):
         crashes = self._crashes(context)
         arm_purchase(crashes)
         made = super().execute(context)
-        landed(crashes)
+        returned(crashes)
         return made
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class CrashingOnceOperator(ScenarioGenerateOperator):
         arm_purchase(crashes)
         crashes.at("resumed")
         made = super().execute_complete(context, event)
-        landed(crashes)
+        returned(crashes)
         return made
 
     def _crashes(self, context: Context) -> Crashes:

@@ -23,14 +23,14 @@ PURCHASE_POINTS = (
     "before-deferral",
     "polling",
     "resumed",
-    "before-landing",
-    "after-landing",
+    "before-return",
+    "after-return",
 )
 """What their names say, in the order in which a purchase comes by.
 
 The intent is the record before the POST, `in-flight` a moment after the POST was sent; the job id comes with the reply
 and is stored then; `polling` is before a look at a job by a worker that waits, `resumed` after a wait in the triggerer;
-landed is a result that is stored as handed on.
+returned is a result that is stored as handed on.
 """
 
 FILE_POINTS = ("half-file", "whole-file")
@@ -112,7 +112,7 @@ def arm_purchase(crashes: Crashes) -> None:
 
     They are found by what the package says to Airflow and to Scenario: the record in the task state store, and HTTP
     requests. Where Airflow has no such store, the points around the POST stand for those around the record, and those
-    around a result that is handed on are passed by `landed`.
+    around a result that is handed on are passed by `returned`.
     """
     import requests
     from airflow.sdk import BaseOperator
@@ -155,11 +155,11 @@ def arm_purchase(crashes: Crashes) -> None:
     crashes.start_clocks()
 
 
-def landed(crashes: Crashes) -> None:
+def returned(crashes: Crashes) -> None:
     """Pass the points around a result that is handed on, where no record of it is kept."""
     if _state_store() is None:
-        crashes.at("before-landing")
-        crashes.at("after-landing")
+        crashes.at("before-return")
+        crashes.at("after-return")
 
 
 def _state_store() -> Any:
@@ -175,7 +175,7 @@ def _is_purchase(request: Any) -> bool:
 
 def _stage(record: Any) -> str:
     """Tell which record is kept: the intent to buy, a job's id, or a result that was handed on."""
-    return "intent" if record.get("job_id") is None else "landing" if record.get("returned") else "job-id"
+    return "intent" if record.get("job_id") is None else "return" if record.get("returned") else "job-id"
 
 
 def arm_download(crashes: Crashes) -> None:
