@@ -18,7 +18,7 @@ _URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://)(?!connection@[^@/?#\s
 _WEB_PAGE = (
     r"https://app\.scenario\.com/(?:create\?restartGeneration|assets\?openAssetId)=[\w-]{1,100}(?=[.,;)]*(?:\s|$))"
 )
-_URL_QUERY = re.compile(rf"(?i)\b(?!{_WEB_PAGE})(https?://[^\s\"<>?#]*)[?#][^\s\"<>]+")
+_URL_QUERY = re.compile(rf"(?i)\b(?!{_WEB_PAGE})(https?://[^\s\"<>?#]{{0,8000}})[?#][^\s\"<>]+")
 # How "=" is written in an address, in one within another, in JSON that escapes it, in HTML, and as a pair of JSON.
 _EQUALS = r"=|%(?:25)*3D|\\u003d|&#(?:61|x3d);|[\"']\s*:\s*[\"']"
 _SIGNATURE = re.compile(
@@ -75,13 +75,13 @@ class ScenarioError(Exception):
     :param details: What Scenario said.
     :param job_id: The job concerned, if there is one.
     :param retry_after: Seconds Scenario asked to wait before the next try, if it did.
-    :param is_refusal: Whether Scenario itself refused, in its own JSON and with a status that stands for a refusal:
-        then it did nothing of what was asked. Default: the careful assumption that it did not refuse.
     :param sent: Whether the request may have reached Scenario. ``False`` only where surely none of it was sent.
         Default: the careful assumption that it may have.
     """
 
     is_refusal = False
+    """Whether Scenario itself refused, in its own JSON and with a status that stands for a refusal: then it did nothing
+    of what was asked. Where it is not known, it did not refuse: that is the careful assumption."""
 
     def __init__(
         self,

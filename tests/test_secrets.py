@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 from airflow.sdk.bases.xcom import BaseXCom
 
 from airflow_provider_scenario.api import calls
+from airflow_provider_scenario.api.job import Job
 from airflow_provider_scenario.api.retry import RetryConfig
 from airflow_provider_scenario.exceptions import ScenarioError
 from airflow_provider_scenario.files import download, upload
@@ -396,7 +397,9 @@ def test_what_a_task_may_return(scenario: SandboxServer, video_id: str) -> None:
     hook = ScenarioHook()
     asset = hook.get_asset(video_id)
     job = hook.submit("model_wan-2-1-1-3b", {"prompt": "A paper boat", "frameNum": 17})
-    check([("XCom", str(BaseXCom.serialize_value(dataclasses.replace(job, inputs={"image": SIGNED}))))])
+    job = dataclasses.replace(job, inputs={"image": SIGNED}, created_at=None, started_at=None, updated_at=None)
+    check([("XCom", str(BaseXCom.serialize_value(job)))])
+    assert Job.deserialize(job.serialize(), 1) == dataclasses.replace(job, inputs={})
     for secret in (asset, hook.get_client_config(), [asset]):
         with pytest.raises(TypeError, match="no result of a task"):
             BaseXCom.serialize_value(secret)

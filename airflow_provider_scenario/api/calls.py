@@ -142,7 +142,7 @@ def get_job(job_id: str) -> Call[Job]:
     def read(reply: Response) -> Job:
         job = Job.read(reply.json()["job"])
         if job.id != job_id:
-            raise KeyError(job_id)
+            raise ValueError("it is of another job")
         return job
 
     return Call(f"read job {job_id}", "GET", f"/jobs/{_id(job_id)}", read, repeatable=True)
@@ -225,7 +225,7 @@ def get_asset(asset_id: str, *, original: bool = False) -> Call[Asset]:
     def read(reply: Response) -> Asset:
         asset = Asset.read(reply.json()["asset"])
         if asset.id != asset_id:
-            raise KeyError(asset_id)
+            raise ValueError("it is of another asset")
         return asset
 
     query = {"originalAssets": "true"} if original else {}

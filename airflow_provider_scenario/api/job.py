@@ -187,6 +187,11 @@ class Job:
         """Return what Airflow keeps where a task returns a job: not the inputs, which may hold signed URLs."""
         return self.to_dict()
 
+    @classmethod
+    def deserialize(cls, data: Mapping[str, Any], version: int) -> Job:  # noqa: ARG003 - Airflow's signature
+        """Return the job that :meth:`serialize` wrote, as far as it goes."""
+        return cls.from_dict(data)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a waiting task must know of the job, as JSON: for trigger events. No inputs, no URL."""
         return {

@@ -279,6 +279,9 @@ def _is_missing_bundle(cause: BaseException) -> bool:
 
 _LOOK_SECONDS = 1.0
 
+_LONGEST_PAUSE = 900.0
+"""Seconds after which the connection of somebody is ended who takes no more of a file, as a viewer who has paused."""
+
 _current = threading.local()
 
 
@@ -303,8 +306,8 @@ class ReplyTimeout:
         self._until = time.monotonic() + self._seconds
 
     def pause(self) -> None:
-        """Count nothing until the next :meth:`extend`: who takes the bytes may take his time."""
-        self._until = math.inf
+        """Let whoever takes the bytes take his time, until the next :meth:`extend`."""
+        self._until = time.monotonic() + max(_LONGEST_PAUSE, self._seconds)
 
     def _end_in_time(self) -> None:
         while not self._is_over.wait(min(_LOOK_SECONDS, self._seconds / 4)):

@@ -48,12 +48,12 @@ ACCEPTED_ENCODING = "gzip"
 _PIECE = 64 * 2**10
 
 
-_MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
+MODERATION_WORDS = ("moderation", "moderated", "nsfw", "sensitive content", "content policy", "safety system")
 """Words by which Scenario's own plugins recognise a blocked prompt."""
 
 # Whole words, and "flagged" not before what was found wrong: an input has "moderate" motion, "flagged inputs: fps".
 _MODERATION = re.compile(
-    rf"(?im)\b(?:{'|'.join(_MODERATION_WORDS)}|moderators?)\b"
+    rf"(?im)\b(?:{'|'.join(MODERATION_WORDS)}|moderators?)\b"
     r"|\bflagged\s+(?:as|by|for)\b"
     r"|\bflagged(?=\s*(?:[.,;!)]|$))"
 )

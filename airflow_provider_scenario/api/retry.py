@@ -35,7 +35,7 @@ class RetryConfig:
         error: BaseException,
         attempt: int,
         *,
-        repeatable: bool = True,
+        repeatable: bool,
         jitter: Callable[[], float] = random.random,
     ) -> float | None:
         """Return the seconds to wait after attempt 1, 2, ... before the next one, or ``None`` to give up."""

@@ -32,6 +32,9 @@ from airflow_provider_scenario.exceptions import redact
 _TRUE_TEXTS = ("true", "1", "yes")
 _FALSE_TEXTS = ("false", "0", "no")
 _LONGEST_SHOWN = 120
+_MOST_BITS = 2048
+"""Bits of a whole number beyond which it is a slip: Python writes none of many thousand digits."""
+
 _WEB_SCHEMES = ("http://", "https://")
 
 
@@ -68,9 +71,8 @@ def check_inputs(model: Model, given: Mapping[str, Any]) -> CheckedInputs:
             continue
         try:
             coerced = _coerced(known[name], to_plain(value))
-        except (ValueError, RecursionError) as fault:  # Python writes no whole number of many thousand digits.
-            reason = fault if isinstance(fault, _FaultError) else "is too large, or nested too deeply."
-            faults.append(f"{name}: {reason}")
+        except (_FaultError, RecursionError) as fault:
+            faults.append(f"{name}: {fault if isinstance(fault, _FaultError) else 'is nested too deeply.'}")
             values[name] = value  # It was given, so no second fault says that it is missing.
         else:
             if coerced is None:
@@ -299,6 +301,8 @@ def _number(spec: ModelInput, value: Any) -> int | float:
 def _exact(value: Any) -> int | float | None:
     """Return a number, or the number a text spells, as an int if it is whole; ``None`` for anything else."""
     whole = whole_number(value)
+    if whole is not None and whole.bit_length() > _MOST_BITS:
+        return None
     if whole is not None or not isinstance(value, float | str):
         return whole
     try:
@@ -316,7 +320,8 @@ def _range(spec: ModelInput) -> str:
 
 def _string(spec: ModelInput, value: Any) -> str:
     is_empty_cell = isinstance(value, float) and not math.isfinite(value)  # As one of a table comes out.
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or is_empty_cell:
+    is_endless = isinstance(value, int) and value.bit_length() > _MOST_BITS
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or is_empty_cell or is_endless:
         raise _FaultError(f"must be text, got {_shown(value)}.")
     text = str(value)
     _check_text(text)

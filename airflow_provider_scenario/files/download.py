@@ -257,7 +257,7 @@ class AssetDownloader:
         self, trouble: ScenarioTransientError, asset: Asset, fruitless: int, download: FileDownload
     ) -> Asset:
         """Wait after an attempt that failed, and return the asset for the next one."""
-        wait = RETRY_CONFIG.wait_after(trouble, fruitless)
+        wait = RETRY_CONFIG.wait_after(trouble, fruitless, repeatable=True)
         if self._stop.is_set():
             raise _stopped(asset)
         if wait is None:

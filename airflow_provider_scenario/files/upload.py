@@ -172,7 +172,7 @@ class FileSender:
             error = self._put(part, content, source)
             if error is None:
                 break
-            wait = RETRY_CONFIG.wait_after(error, attempt)
+            wait = RETRY_CONFIG.wait_after(error, attempt, repeatable=True)
             if wait is None or self._stop.wait(wait):
                 raise error
         return len(content)
@@ -232,8 +232,9 @@ class UploadCache:
         """Return what became of the file at a path since the task was last cleared, and its bytes."""
         # By what the author wrote, so even if the file is gone. A person who clears the task wants it read anew.
         for sha256, record in self._records().items():
-            if path in record.get("paths", {}) and record["paths"][path] == self._max_tries:
-                return _sent(sha256, record), record["bytes"]
+            sent, paths = _sent(sha256, record), record.get("paths", {})
+            if sent is not None and path in paths and paths[path] == self._max_tries:
+                return sent, record["bytes"]
         return None
 
     def remember(self, sent: SentFile, size: int, path: str) -> None:
@@ -264,8 +265,10 @@ def _without(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {other: tries for other, tries in record.get("paths", {}).items() if other != path}
 
 
-def _sent(sha256: str, record: Mapping[str, Any]) -> SentFile:
-    return SentFile(sha256, record.get("asset_id"), record.get("upload_id"))
+def _sent(sha256: str, record: Mapping[str, Any]) -> SentFile | None:
+    """Return what a record says; ``None`` if somebody has damaged it: then the file is sent again."""
+    asset_id, upload_id = record.get("asset_id"), record.get("upload_id")
+    return SentFile(sha256, asset_id, upload_id) if asset_id or upload_id else None
 
 
 class AssetUploader:

@@ -42,6 +42,9 @@ API_KEY_VARIABLE = "SCENARIO_SDK_API_KEY"
 API_SECRET_VARIABLE = "SCENARIO_SDK_API_SECRET"  # noqa: S105 - the name of a variable
 BASE_URL_VARIABLE = "SCENARIO_BASE_URL"
 
+_CONN_TYPES = ("scenario", "generic", "http", "https", "", None)
+"""Types that a connection to Scenario may have. One of another service must not give Scenario its password."""
+
 _EXTRA_FIELDS = ("project_id", "request_timeout")
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
@@ -275,6 +278,11 @@ class ScenarioHook(BaseHook):
 
     def _config_from(self, connection: Connection, extra: Mapping[str, Any]) -> ClientConfig:
         where = f"the connection {self.scenario_conn_id}"
+        if connection.conn_type not in _CONN_TYPES:
+            raise ScenarioConfigurationError(
+                f"{where.capitalize()} is of type {connection.conn_type!r}, not {self.conn_type!r}. Its login and "
+                "password were not sent to Scenario. Name another connection, or correct its type."
+            )
         if unknown := sorted(str(name)[:40] for name in extra if name not in _EXTRA_FIELDS):
             self.log.warning(  # A misspelt project_id would buy in another project.
                 "The extra of %s has fields that are not used: %s. It may have %s.",

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_scenario.api.values import name_or_none
+from airflow_provider_scenario.api.values import is_no_value, name_or_none
 from airflow_provider_scenario.arguments import MAX_INTERVAL, seconds_of
 from airflow_provider_scenario.exceptions import (
     ScenarioConfigurationError,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_scenario.polling.wait import WaitResult, WaitState
 
 _DOUBT_PAUSE = 10.0
-"""Seconds between two looks at most while one process of a sensor looks until a doubt is settled."""
+"""Seconds between two reads at most while one process of a sensor looks until a doubt is settled."""
 
 _USUAL_TIMEOUT = 10.0
 """Seconds to wait for what a model's jobs usually take: it is only shown."""
@@ -151,6 +151,7 @@ class ScenarioJobSensor(BaseSensorOperator):
         from airflow_provider_scenario.polling.wait import WaitResult
 
         with _sensor_errors():
+            self._check_job_id()  # Airflow has rendered it anew.
             result = WaitResult.from_event(event)
             if result.job_id != self.job_id:
                 self.log.warning("An event of job %s is stale: this sensor waits for %s.", result.job_id, self.job_id)
@@ -205,12 +206,12 @@ class ScenarioJobSensor(BaseSensorOperator):
         )
 
     def _check_job_id(self) -> None:
-        if not isinstance(self.job_id, str) or not self.job_id:
+        if not isinstance(self.job_id, str) or is_no_value(self.job_id):
             raise ScenarioInputError(
                 f"job_id must be the id of one job, not {self.job_id!r}. To wait for the jobs of a mapped task, map "
                 "the sensor over them."
             )
-        self.job_id = self.job_id.strip()
+        self.job_id = self.job_id.strip()  # A template may end with a line.
 
     def _look(self, context: Context) -> WaitResult | None:
         """Look once, and report what is new. Having nothing to look with is a look that failed."""

@@ -30,7 +30,7 @@ _MAX_SINGLE_READS = 20
 """Rows that lack a seed to read one by one after a search."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLOWER = 2.0, 10.0, 1.5
-"""Seconds between two looks: the first pause, the longest, and how much longer each is than the one before."""
+"""Seconds between two polls: the first pause, the longest, and how much longer each is than the one before."""
 
 
 _WORKER_SECONDS = 15.0
@@ -61,7 +61,7 @@ class JobReader:
         self._monotonic = monotonic
         self._sleep = sleep
         self.looked_at = monotonic()
-        """When :meth:`poll` last listed the jobs."""
+        """When :meth:`poll` last listed the jobs, or when this reader was made if it has not yet."""
 
     def read_bought(self, record: Submitted) -> Job:
         """Return a job that was bought. A refusal must last a minute, and the job list must confirm it."""

@@ -106,8 +106,8 @@ class Purchase:
         self.came_to_nothing += 1
         if self.came_to_nothing >= MAX_SUBMISSIONS:
             raise ScenarioTransientError(
-                f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy, or "
-                f"Scenario more than {_MAX_BASELINE_AGE:.0f} s to list its jobs.\n"
+                f"Airflow took more than {MAX_INTENT_AGE:.0f} s to store what this task is about to buy, Scenario more "
+                f"than {_MAX_BASELINE_AGE:.0f} s to list its jobs, or another try of this task is at work.\n"
                 f"{self.came_to_nothing} submissions of this try came to nothing, so it gives up. A retry looks for a "
                 "job before it buys."
             )
@@ -133,7 +133,7 @@ class Purchase:
             if error.sent and not error.is_refusal:
                 self._came_to_nothing_by(error)
                 return None
-            # If a gateway sent it twice, the first job may be why: it took the slot, the last units, the trial.
+            # If a gateway sent it twice, the first job may be why: it took the capacity, the last units, the trial.
             refused = NotAccepted(**facts_of(intent), refused=intent, refused_within=self._monotonic() - began)
             self.save_over(intent, refused if error.sent else not_sent)
             raise

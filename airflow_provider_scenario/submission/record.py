@@ -184,6 +184,7 @@ _TYPES: Mapping[str, Any] = {
     "generation": int,
     "digests": Mapping,
     "seed": int | None,
+    "seed_is_ours": bool,
     "max_tries": int,
     "earlier_jobs": tuple,
     "unproven_jobs": tuple,
@@ -199,6 +200,8 @@ _TYPES: Mapping[str, Any] = {
     "try_number": int,
     "lost_before": int,
     "charged": str | None,
+    "returned": bool,
+    "is_proven": bool,
 }
 """What a field must be, for nothing to be bought by a record that somebody has damaged."""
 
@@ -226,7 +229,9 @@ def _read(document: object) -> Record:
         # A charge that can't be read must not keep the result back.
         known["charged"] = None if units(known.get("charged")) is None else str(known["charged"])
     for name, types in _TYPES.items():
-        if name in known and (not isinstance(known[name], types) or isinstance(known[name], bool)):
+        # A truth value is a number too, by Python's word.
+        is_fit = name not in known or (isinstance(known[name], types) and (types is bool or known[name] is not True))
+        if not is_fit:
             raise TypeError
     if kind is Submitted and not known["job_id"].strip():
         raise ValueError

@@ -49,7 +49,7 @@ _SERVERS_APART = 60.0
 
 _REFUSED_AT_ONCE = 5.0
 """Seconds by which a job may seem to be made after the refusal of the second of two equal POSTs. Each more is a chance
-to take another's job, which was given the slot that was refused to us."""
+to take another's job, which was given the capacity that was refused to us."""
 
 
 @dataclass(frozen=True)

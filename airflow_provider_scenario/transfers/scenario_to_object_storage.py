@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -132,7 +133,7 @@ class ScenarioToObjectStorageOperator(BaseOperator):
         path = object_path(base, "destination")
         folder = folder_at(path, within)
         with ScenarioHook(self.scenario_conn_id, self.project_id).get_conn() as client:
-            job = None if self.job_id is None else _finished_job(client, str(self.job_id))
+            job = None if self.job_id is None else _finished_job(client, str(self.job_id), self.log)
             facts = {"job_id": job.id, "model_id": job.model_id} if job else {}
             beside = ManifestFile(folder, name and name_in_common_folder(template, name, facts), self.log)
             downloader = AssetDownloader(
@@ -156,18 +157,20 @@ class ScenarioToObjectStorageOperator(BaseOperator):
             self._downloader.stop()
 
 
-def _finished_job(client: ScenarioClient, job_id: str) -> Job:
+def _finished_job(client: ScenarioClient, job_id: str, log: Any) -> Job:
     from airflow_provider_scenario.api import calls
     from airflow_provider_scenario.api.job import JobStatus
+    from airflow_provider_scenario.polling.wait import OUTPUTS_PAUSE, OUTPUTS_READS
 
     job = client.send(calls.get_job(job_id.strip()))
-    if job.lacks_outputs:  # One reply may lack the outputs that the next has.
-        raise ScenarioTransferError(
-            f"Job {job_id} has succeeded, but Scenario does not show all of its outputs yet. Nothing is lost: a retry "
-            "reads it again.",
-            job_id=job_id,
-        )
+    for _ in range(OUTPUTS_READS):
+        if not job.lacks_outputs:
+            break
+        time.sleep(OUTPUTS_PAUSE)  # One reply may lack the outputs that the next has.
+        job = client.send(calls.get_job(job_id.strip()))
     if job.status is JobStatus.SUCCESS and job.asset_ids:
+        if job.lacks_outputs:
+            log.warning("Scenario does not show all outputs of job %s: those that it shows are saved.", job_id)
         return job
     if not job.is_finished:
         raise ScenarioTransferError(

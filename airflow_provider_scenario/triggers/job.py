@@ -185,6 +185,7 @@ class ScenarioSensorTrigger(ScenarioJobTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
+        self.job_id = self.job_id.strip()  # A template may end with a line.
         # No worker has deferred this task, so there is none whose exit the scheduler could take for the task's end.
         result = await self._wait()
         job = result.job

@@ -282,19 +282,19 @@ def _name(instance: Instance) -> str:
 
 def _fleet_page(connection_id: str, readable: set[str]) -> dict[str, Any]:
     waiting = [(one, source) for one, source in database.waiting() if source.scenario_conn_id == connection_id]
-    if not waiting and connection_id != ScenarioHook.default_conn_name:
-        # It may be one of another service, whose login and password Scenario must not get.
-        raise HTTPException(404, "No task waits on this connection.", headers=media.PRIVATE)
     midnight = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     jobs: list[Job] = []
-    is_all, problem = True, ""
-    try:
-        jobs, is_all = reads.listed(Access(connection_id), midnight)
-    except ScenarioError as error:
-        problem = str(error)
-    spent = run_cost_of([JobCost.of("", job.id, job) for job in jobs if job.created_at and job.created_at >= midnight])
+    today, is_all, problem = None, True, ""
+    # One that no task uses may be another service's, whose login and password Scenario must not get.
+    if waiting or connection_id == ScenarioHook.default_conn_name:
+        try:
+            jobs, is_all = reads.listed(Access(connection_id), midnight)
+        except ScenarioError as error:
+            problem = str(error)
+        made = [job for job in jobs if job.created_at and job.created_at >= midnight]
+        today = run_cost_of([JobCost.of("", job.id, job) for job in made]).to_json()
     page = fleet.fleet_page(waiting, jobs, readable, time.time())
-    return {**page, "today": spent.to_json(), "is_all": is_all, "problem": problem, "connection": connection_id}
+    return {**page, "today": today, "is_all": is_all, "problem": problem, "connection": connection_id}
 
 
 def _file(place: Place, asset_id: str, byte_range: str | None, download: bool, poster: bool) -> Response:

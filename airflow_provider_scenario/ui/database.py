@@ -125,7 +125,7 @@ _waiting_cache: Cache[list[tuple[Instance, Source]]] = Cache(1)
 
 
 def waiting() -> list[tuple[Instance, Source]]:
-    """Return the task instances of all DAGs that wait for a job or for a free slot; one look serves all viewers."""
+    """Return the task instances of all DAGs that wait for a job or for capacity; one look serves all viewers."""
     kept = _waiting_cache.get("all")
     if kept is None:
         pending = TaskInstance.state.in_(("deferred", "running", "up_for_reschedule"))

@@ -15,8 +15,8 @@ _MOST_SHOWN = 200
 
 
 def place_in_line(instance: Instance, source: Source, waiting: Waiting) -> dict[str, int]:
-    """Return a task's place among all that wait for a free slot of its connection, and how many these are."""
-    # Tasks look for a slot in the order in which they began to wait, as far as one triggerer serves them.
+    """Return a task's place among all that wait for capacity of its connection, and how many these are."""
+    # Tasks try in the order in which they began to wait, as far as one triggerer serves them.
     line = sorted(
         (one.waits["since"], other.dag_id, other.run_id, other.task_id, other.map_index)
         for other, one in waiting

@@ -111,9 +111,8 @@ def poster(access: Access, asset: Asset) -> Response:
     with access.open() as client, client.open_file(asset.thumbnail_url) as stream:
         kind = canonical_type(stream.headers.get("content-type", ""))
         if stream.status != 200 or not _HARMLESS.fullmatch(kind):
-            raise ScenarioTransferError(
-                f"Scenario's CDN answered {stream.status}, {redact(kind)[:50]}, instead of the picture."
-            )
+            of_type = f" with {redact(kind)[:50]}" if kind else ""
+            raise ScenarioTransferError(f"Scenario's CDN answered {stream.status}{of_type} instead of the picture.")
         held = bytearray()
         for piece in stream.chunks(CHUNK):
             held += piece

@@ -91,7 +91,7 @@ def test_what_may_buy_something_is_never_repeated(
 def test_a_wait_is_a_time_one_can_sleep_and_never_the_last_word_of_a_permanent_error(
     error: BaseException, attempt: int, retry_config: RetryConfig, jitter: float
 ) -> None:
-    wait = retry_config.wait_after(error, attempt, jitter=lambda: jitter)
+    wait = retry_config.wait_after(error, attempt, repeatable=True, jitter=lambda: jitter)
     if wait is not None:
         assert 0 <= wait <= retry_config.longest_wait
         assert isinstance(error, exceptions.ScenarioTransientError)
@@ -103,7 +103,7 @@ def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
     retry_after: float, retry_config: RetryConfig, jitter: float
 ) -> None:
     error = exceptions.ScenarioRateLimitError("no", retry_after=retry_after)
-    wait = retry_config.wait_after(error, 1, jitter=lambda: jitter)
+    wait = retry_config.wait_after(error, 1, repeatable=True, jitter=lambda: jitter)
     if wait is not None:
         assert retry_after <= wait <= retry_after + 1
     else:
@@ -114,7 +114,7 @@ def test_scenario_is_left_alone_at_least_as_long_as_it_asked(
 def test_jitter_takes_away_half_at_most(attempt: int, jitter: float) -> None:
     retry_config = RetryConfig(attempts=math.inf, first_wait=0.5, longest_wait=30)  # type: ignore[arg-type]
     error = exceptions.ScenarioServerError("no")
-    wait = retry_config.wait_after(error, attempt, jitter=lambda: jitter)
+    wait = retry_config.wait_after(error, attempt, repeatable=True, jitter=lambda: jitter)
     whole = min(30, 0.5 * 2 ** (attempt - 1))
     assert wait is not None
     assert whole / 2 <= wait <= whole

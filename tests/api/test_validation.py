@@ -279,7 +279,8 @@ def test_a_list_without_a_bottom_is_none(text: str) -> None:
 )
 def test_a_number_too_long_to_be_written_is_a_fault_of_its_input(row: dict[str, Any]) -> None:
     (fault,) = check_one(row, 10**5000).faults
-    assert fault == "one: is too large, or nested too deeply."
+    assert fault.startswith("one: must be ")
+    assert fault.endswith("too large to show.")
 
 
 def test_a_seed_is_a_whole_number() -> None:

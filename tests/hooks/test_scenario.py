@@ -156,6 +156,24 @@ def test_extras(
     assert (config.project_id, config.timeout) == (project_id, timeout)
 
 
+@pytest.mark.parametrize("conn_type", ["aws", "postgres", "slack"])
+def test_a_connection_of_another_service_is_not_used(
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    connect(monkeypatch, conn_type=conn_type)
+    with pytest.raises(ScenarioConfigurationError, match=f"is of type '{conn_type}', not 'scenario'") as caught:
+        config_of(ScenarioHook())
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("conn_type", ["generic", "http", ""])
+def test_a_connection_of_a_general_type_may_be_scenarios(
+    config_of: Any, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    connect(monkeypatch, conn_type=conn_type)
+    assert config_of(ScenarioHook()).api_secret == SECRET
+
+
 def test_a_connection_may_have_any_name(config_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, "AIRFLOW_CONN_SCENARIO_INTERVAL", extra={"request_timeout": 7200})
     assert config_of(ScenarioHook("scenario_interval")).timeout == 7200.0

@@ -160,6 +160,21 @@ def test_a_job_id_out_of_a_template_may_end_with_its_line(scenario: SandboxServe
     assert sensing(f"{job_id}\n", **WAYS[way]).execute(TaskRun().context)["job_id"] == job_id
 
 
+def test_a_line_s_end_after_a_job_id_makes_no_event_stale(scenario: SandboxServer) -> None:
+    """Airflow renders the templates anew after a deferral."""
+    (job_id,) = scenario.make_jobs(1)
+    run = TaskRun()
+    deferred = deferral(sensing(f"{job_id}\n", deferrable=True), run.context)
+    scenario.finish_job(job_id)
+    assert resumed(sensing(f"{job_id}\n", deferrable=True), deferred, run.context)["job_id"] == job_id
+
+
+@pytest.mark.parametrize("job_id", ["\n", "None", ""])
+def test_a_job_id_that_came_out_empty_is_refused(scenario: SandboxServer, job_id: str) -> None:
+    with pytest.raises(AirflowFailException, match="must be the id of one job"):
+        sensing(job_id).execute(TaskRun().context)
+
+
 @every_way
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_what_is_no_picture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         connection = {"conn_type": "scenario", "login": "k", "password": "s", "host": f"{server.url}/v1"}
         monkeypatch.setenv("AIRFLOW_CONN_SCENARIO_DEFAULT", json.dumps(connection))
         asset = Asset("asset_1", "", "video", "video/mp4", thumbnail_url=f"{server.url}/a")
-        with pytest.raises(ScenarioTransferError, match=r"answered 200, image/svg\+xml, instead of the picture"):
+        with pytest.raises(ScenarioTransferError, match=r"answered 200 with image/svg\+xml instead of the picture"):
             media.poster(Access("scenario_default"), asset)
 
 

@@ -478,7 +478,7 @@ function Connection({ connection }) {
     facts(
       h(Fact, { label: "Slots in use" }, `${page.running}`, h(Bar, { label: "slots", height: 8, parts: [[(100 * page.running_ours) / whole, ACCENT, "by Airflow"], [(100 * others) / whole, WARM, "by others"]] }), dim(`${page.running_ours} by Airflow, ${others} by others`)),
       h(Fact, { label: "Wait for a slot" }, page.waiting_for_slot),
-      h(Fact, { label: "Spent today (UTC)" }, `${units(page.today.spent)}${more}`, box({ fontSize: 13 }, dim(`${page.today.jobs.refunded} refunded`))),
+      page.today && h(Fact, { label: "Spent today (UTC)" }, `${units(page.today.spent)}${more}`, box({ fontSize: 13 }, dim(`${page.today.jobs.refunded} refunded`))),
       h(Fact, { label: "Tasks that wait" }, page.waiting),
     ),
     h("table", { style: { width: "100%", fontSize: 14, marginTop: 18, borderCollapse: "collapse" } }, h("thead", null, h("tr", { style: { textAlign: "left", color: DIM } }, COLUMNS.map(([title], place) => h("th", { key: place, style: { padding: 6 } }, title)))), h("tbody", null, page.rows.map((row, place) => h(FleetRow, { key: place, row })))),
