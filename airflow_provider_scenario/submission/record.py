@@ -230,8 +230,7 @@ def _read(document: object) -> Record:
         known["charged"] = None if units(known.get("charged")) is None else str(known["charged"])
     for name, types in _TYPES.items():
         # A truth value is a number too, by Python's word.
-        is_fit = name not in known or (isinstance(known[name], types) and (types is bool or known[name] is not True))
-        if not is_fit:
+        if name in known and (not isinstance(known[name], types) or isinstance(known[name], bool) != (types is bool)):
             raise TypeError
     if kind is Submitted and not known["job_id"].strip():
         raise ValueError

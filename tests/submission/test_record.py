@@ -59,6 +59,11 @@ def test_what_a_later_version_added_is_passed_over(record: Record) -> None:
             ("job_id", 7),
             ("seed", "7"),
             ("submitted_at", "now"),
+            ("seed_is_ours", None),
+            ("is_proven", None),
+            ("returned", "yes"),
+            ("generation", True),
+            ("max_tries", False),
         )
     ],
 )
