@@ -27,11 +27,13 @@ _SIGNATURE = re.compile(
 )
 # A word such as "Basic authentication" is no credential: base64 of that length has a capital, a digit or a "=".
 _AUTHORIZATION = re.compile(r"\b((?i:basic|bearer))\s+(?=[\w+/.~-]*[A-Z0-9=])[\w+/.~-]{8,}=*")
-MAX_RETRY_AFTER = 3600.0
-"""Seconds to wait at most because Scenario asked for it: a ``Retry-After`` of ten years is an hour."""
 
 _LONGEST_TEXT = 2000
 _LONGEST_READ = 4 * _LONGEST_TEXT
+
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds to wait at most because Scenario asked for it: a ``Retry-After`` of ten years is an hour."""
 
 
 def redact(text: object) -> str:

@@ -20,7 +20,7 @@ from airflow_provider_scenario.transfers.scenario_to_object_storage import Scena
 MODEL = "model_wan-2-1-1-3b"
 
 PROMPT = "{{ params.prompts[ti.map_index] }}"
-"""What Airflow calls a mapped instance. Of ``task`` it asks nothing: Airflow 3.1.0 may not know its inputs yet."""
+"""The name of a mapped instance. It does not use ``task``, which Airflow 3.1.0 may not have filled yet."""
 
 ROOT = os.environ.get("SCENARIO_VIDEOS", "file:///var/lib/videos")
 """Nothing is saved outside of it, whatever is entered."""

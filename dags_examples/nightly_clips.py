@@ -66,7 +66,7 @@ with DAG(
 
     @task
     def new_clips(ds: str, data_interval_end: Any, params: dict[str, Any]) -> list[dict[str, str]]:
-        """Find the clips of the day before. The first to come stays the first: a clip keeps its place in every run."""
+        """Find the clips of the day before, oldest first: each keeps its map index when the run is cleared."""
         midnight = data_interval_end.start_of("day")
         day = (midnight.subtract(days=1).timestamp(), midnight.timestamp())
         found = [one for one in ObjectStoragePath(CLIPS).glob("*") if one.suffix.lower() in (".mp4", ".mov")]

@@ -102,7 +102,7 @@ class AssetDownloader:
         self._stop.set()
 
     def save(self, asset_ids: Sequence[str], facts: Mapping[str, str | None] | None = None) -> list[SavedFile]:
-        """Save each asset's file, or keep the one that is there and right; one that fails costs no other."""
+        """Save each asset's file, or keep it if it is there and right. One that fails does not stop the others."""
         facts = facts or {}  # job_id and model_id of the job that made them all, where it is known
         pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="scenario-download")
         try:

@@ -139,7 +139,7 @@ def name_in_common_folder(template: str, name: str, facts: Mapping[str, str | No
 
 
 def asset_ids_of(given: object) -> list[str]:
-    """Return the asset ids an author means, each once, also those that can't be ids: see :func:`check_asset_id`."""
+    """Return each asset id once. They are not checked here: see :func:`check_asset_id`."""
     ids = list(dict.fromkeys(_flatten(given)))
     if all(map(is_no_value, ids)):
         raise ScenarioConfigurationError(

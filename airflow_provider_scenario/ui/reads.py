@@ -71,7 +71,7 @@ class Cache(Generic[T]):
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """The way to one Scenario project: by which connection, and as which project."""
+    """One Scenario project as a page asks it: a connection, and the project that its requests name."""
 
     scenario_conn_id: str
     project_id: str | None = None
