@@ -280,7 +280,7 @@ def _is_missing_bundle(cause: BaseException) -> bool:
 _LOOK_SECONDS = 1.0
 
 _LONGEST_PAUSE = 900.0
-"""Seconds after which the connection of somebody is ended who takes no more of a file, as a viewer who has paused."""
+"""Seconds that a reader may take no more of a file, such as a viewer who has paused a video."""
 
 _current = threading.local()
 
@@ -306,7 +306,7 @@ class ReplyTimeout:
         self._until = time.monotonic() + self._seconds
 
     def pause(self) -> None:
-        """Let whoever takes the bytes take his time, until the next :meth:`extend`."""
+        """Allow a long pause until the next :meth:`extend`: the reader has bytes to write, or to show."""
         self._until = time.monotonic() + max(_LONGEST_PAUSE, self._seconds)
 
     def _end_in_time(self) -> None:

@@ -178,10 +178,8 @@ class ScenarioHook(BaseHook):
         from airflow_provider_scenario.polling.blocking import wait_for_job
 
         calls.get_job(job_id)  # An id that is none is refused here, and not after a minute.
-        poll_interval, timeout = (
-            seconds_of("poll_interval", poll_interval, most=MAX_INTERVAL),
-            seconds_of("timeout", timeout),
-        )
+        poll_interval = seconds_of("poll_interval", poll_interval, most=MAX_INTERVAL)
+        timeout = seconds_of("timeout", timeout)
         with self.get_conn() as client:
             return wait_for_job(job_id, client, poll_interval=poll_interval, timeout=timeout, log=self.log)
 
